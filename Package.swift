@@ -1,0 +1,107 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// What a target may import stands above it in this list (CONTRIBUTING.md, ArchitectureTests).
+
+let nio = Package.Dependency.package(
+    url: "https://github.com/apple/swift-nio", from: "2.101.0")
+let grdb = Package.Dependency.package(
+    url: "https://github.com/groue/GRDB.swift", from: "7.10.0")
+let log = Package.Dependency.package(
+    url: "https://github.com/apple/swift-log", from: "1.16.0")
+let argumentParser = Package.Dependency.package(
+    url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
+let yams = Package.Dependency.package(
+    url: "https://github.com/jpsim/Yams", from: "6.2.0")
+
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+func target(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func tests(
+    _ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = []
+) -> Target {
+    .testTarget(
+        name: name, dependencies: dependencies, exclude: exclude, swiftSettings: settings)
+}
+
+let package = Package(
+    name: "kinglet",
+    products: [.executable(name: "kinglet", targets: ["kinglet"])],
+    dependencies: [nio, grdb, log, argumentParser, yams],
+    targets: [
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl"),
+        .systemLibrary(name: "CMicroHTTPD", pkgConfig: "libmicrohttpd"),
+        .systemLibrary(name: "CUnicode"),
+        target("XML"),
+        target("Addresses", ["CUnicode"]),
+        target("XMPP", ["XML", "Addresses"]),
+        target("Options", [.product(name: "Yams", package: "Yams")]),
+        target("Prometheus"),
+        target("TLS", ["COpenSSL", nioCore]),
+        target("SASL", ["TLS"]),
+        target("Storage", ["Prometheus", .product(name: "GRDB", package: "GRDB.swift")]),
+        target(
+            "Engine",
+            [
+                "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS", "SASL", "Storage",
+                nioCore, logging,
+            ]),
+        target(
+            "Features",
+            ["XML", "Addresses", "XMPP", "Options", "Prometheus", "Storage", "Engine", nioCore]),
+        target("Hardware", ["Prometheus"]),
+        target("MetricsEndpoint", ["CMicroHTTPD", "Prometheus"]),
+        target(
+            "Administration",
+            ["Addresses", "Options", "Prometheus", "Storage", "Engine"]),
+        target(
+            "Listeners",
+            [
+                "XMPP", "Options", "Prometheus", "TLS", "Engine", "Administration",
+                nioCore, nioPosix, nioHTTP1, logging,
+            ]),
+        .executableTarget(
+            name: "kinglet",
+            dependencies: [
+                "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS", "SASL", "Storage",
+                "Engine", "Features", "Hardware", "MetricsEndpoint", "Administration", "Listeners",
+                nioCore, nioPosix, logging,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: settings),
+
+        tests("XMLTests", ["XML"]),
+        tests("AddressesTests", ["Addresses"]),
+        tests("XMPPTests", ["XMPP", "XML", "Addresses"]),
+        tests("OptionsTests", ["Options"]),
+        tests("PrometheusTests", ["Prometheus"]),
+        tests("TLSTests", ["TLS", nioCore, nioEmbedded]),
+        tests("SASLTests", ["SASL", "TLS"]),
+        tests("StorageTests", ["Storage", "Prometheus"]),
+        tests(
+            "EngineTests",
+            [
+                "Engine", "Features", "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS",
+                "SASL", "Storage", nioCore, nioEmbedded,
+            ]),
+        tests("HardwareTests", ["Hardware", "Prometheus"]),
+        tests("MetricsEndpointTests", ["MetricsEndpoint", "Prometheus"]),
+        tests("AdministrationTests", ["Administration", "Engine", "Storage", "Addresses"]),
+        tests("ArchitectureTests"),
+    ],
+    swiftLanguageModes: [.v6]
+)
