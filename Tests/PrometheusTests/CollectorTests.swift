@@ -1,0 +1,98 @@
+// Families whose labels are known only at run time.
+
+import Testing
+
+@testable import Prometheus
+
+@Suite("Collectors")
+struct CollectorTests {
+    private let temperature = FamilyDescription(
+        name: "rpi_temperature_celsius", kind: .gauge, help: "Temperature.")
+    private let events = FamilyDescription(
+        name: "rpi_events_total", kind: .counter, help: "Events.")
+
+    private func collect(_ body: @escaping @Sendable (inout SampleSink) -> Void) -> Registry {
+        let registry = Registry()
+        registry.collect([temperature, events], body)
+        return registry
+    }
+
+    @Test("Samples appear under their family; a family without samples is left out whole")
+    func families() {
+        let registry = collect {
+            $0.add("rpi_temperature_celsius", labels: [("sensor", "cpu")], value: 51.5)
+        }
+        #expect(
+            registry.text() == """
+                # HELP rpi_temperature_celsius Temperature.
+                # TYPE rpi_temperature_celsius gauge
+                rpi_temperature_celsius{sensor="cpu"} 51.5
+
+                """)
+        #expect(registry.names == ["rpi_events_total", "rpi_temperature_celsius"])
+    }
+
+    @Test("The body runs once for all its families and anew at each scrape")
+    func once() {
+        let calls = Gauge()
+        let registry = Registry()
+        registry.collect([temperature, events]) {
+            calls.add(1)
+            $0.add("rpi_temperature_celsius", value: calls.value)
+            $0.add("rpi_events_total", value: calls.value)
+        }
+        #expect(registry.samples == ["rpi_events_total 1", "rpi_temperature_celsius 1"])
+        #expect(registry.samples == ["rpi_events_total 2", "rpi_temperature_celsius 2"])
+    }
+
+    @Test("A label set counts once, whatever the order of its labels and with empty ones left out")
+    func duplicates() {
+        let registry = collect {
+            let name = "rpi_temperature_celsius"
+            $0.add(name, labels: [("a", "1"), ("b", "2")], value: 1)
+            $0.add(name, labels: [("b", "2"), ("a", "1")], value: 2)
+            $0.add(name, labels: [], value: 3)
+            $0.add(name, labels: [("a", "")], value: 4)
+        }
+        #expect(
+            registry.samples == [
+                #"rpi_temperature_celsius{a="1",b="2"} 1"#, "rpi_temperature_celsius 3",
+            ])
+    }
+
+    @Test("What would make a scraper refuse the whole scrape is dropped")
+    func invalid() {
+        let registry = collect {
+            $0.add("rpi_undeclared", value: 1)
+            $0.add("rpi_temperature_celsius", labels: [("Bad-Name", "x")], value: 1)
+            $0.add("rpi_temperature_celsius", labels: [("le", "1")], value: 1)
+            $0.add("rpi_temperature_celsius", labels: [("a", "1"), ("a", "2")], value: 1)
+            $0.add("rpi_events_total", value: -1)
+            $0.add("rpi_events_total", labels: [("a", "1")], value: .nan)
+        }
+        #expect(registry.text() == "")
+    }
+
+    @Test("Label values are cut at 128 characters and a family has at most 1,000 samples")
+    func bounds() {
+        let registry = collect {
+            for number in 0..<2_000 {
+                $0.add("rpi_temperature_celsius", labels: [("n", "\(number)")], value: 0)
+            }
+            $0.add(
+                "rpi_events_total", labels: [("n", String(repeating: "ü", count: 300))], value: 1)
+        }
+        let cut = String(repeating: "ü", count: 128)
+        #expect(registry.samples.first == "rpi_events_total{n=\"\(cut)\"} 1")
+        #expect(registry.samples.count == 1_001)
+    }
+
+    @Test("An info sample is 1, whatever was given")
+    func info() {
+        let registry = Registry()
+        registry.collect([FamilyDescription(name: "rpi_board_info", kind: .info, help: "Board.")]) {
+            $0.add("rpi_board_info", labels: [("model", "5")], value: 17)
+        }
+        #expect(registry.samples == [#"rpi_board_info{model="5"} 1"#])
+    }
+}
