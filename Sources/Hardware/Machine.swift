@@ -1,0 +1,30 @@
+// The machine as readings see it: its files, its firmware, and whether it is a Raspberry Pi.
+
+/// The machine that is read.
+public struct Machine: Sendable {
+    /// Where its files are.
+    public let roots: HardwareRoots
+    /// How its firmware is asked.
+    public let mailbox: any FirmwareMailbox
+
+    /// Makes a machine; without a mailbox, one is chosen by `roots`: recorded answers when a
+    /// recorded tree has them, the device nodes otherwise.
+    public init(roots: HardwareRoots, mailbox: (any FirmwareMailbox)? = nil) {
+        self.roots = roots
+        if let mailbox {
+            self.mailbox = mailbox
+        } else if let recording = roots.mailboxRecording, SystemFile.exists(recording) {
+            self.mailbox = RecordedMailbox(path: recording)
+        } else {
+            self.mailbox = DeviceMailbox(dev: roots.dev)
+        }
+    }
+
+    /// The model from the device tree when this is a Raspberry Pi; nil on any other machine.
+    func raspberryPiModel() throws(ReadingError) -> String? {
+        guard let model = try SystemFile.text("\(roots.proc)/device-tree/model"),
+            model.hasPrefix("Raspberry Pi")
+        else { return nil }
+        return model
+    }
+}

@@ -1,0 +1,102 @@
+// Recorded trees, a scripted mailbox and a scratch tree for the tests of this target.
+
+import Glibc
+import Hardware
+import Prometheus
+import Synchronization
+
+/// The recorded trees below Tests/Fixtures/hardware.
+enum RecordedTree: String, CaseIterable {
+    case pi4Healthy = "pi4-healthy"
+    case pi4Throttled = "pi4-throttled"
+    case pi4UndervoltagePast = "pi4-undervoltage-past"
+    case pc = "pc"
+
+    var path: String {
+        let folders = #filePath.split(separator: "/").dropLast(2).joined(separator: "/")
+        return "/\(folders)/Fixtures/hardware/\(rawValue)"
+    }
+
+    var roots: HardwareRoots { HardwareRoots(root: path) }
+}
+
+/// A mailbox that counts its questions and answers from closures; nil stands for "no device".
+final class ScriptedMailbox: FirmwareMailbox {
+    typealias OnCommand = @Sendable (FirmwareCommand) throws(ReadingError) -> String?
+    typealias OnProperty = @Sendable (PropertyTag) throws(ReadingError) -> [UInt32]?
+
+    private let asked = Mutex<[String]>([])
+    /// What was asked so far, in order.
+    var questions: [String] { asked.withLock { $0 } }
+    private let onCommand: OnCommand
+    private let onProperty: OnProperty
+
+    init(
+        command: @escaping OnCommand = { _ in nil }, property: @escaping OnProperty = { _ in nil }
+    ) {
+        onCommand = command
+        onProperty = property
+    }
+
+    func answer(to command: FirmwareCommand) throws(ReadingError) -> String? {
+        asked.withLock { $0.append("gencmd \(command.rawValue)") }
+        return try onCommand(command)
+    }
+
+    func answer(to property: PropertyTag) throws(ReadingError) -> [UInt32]? {
+        asked.withLock { $0.append("tag \(property)") }
+        return try onProperty(property)
+    }
+}
+
+/// A tree of files that is removed with its last reference.
+final class ScratchTree {
+    let path: String
+
+    init() {
+        var template = Array("/tmp/kinglet-hardware-XXXXXX".utf8CString)
+        path = mkdtemp(&template).map { String(cString: $0) } ?? ""
+    }
+
+    deinit { Self.remove(path) }
+
+    var roots: HardwareRoots { HardwareRoots(root: path) }
+
+    /// Writes a file and the folders above it.
+    func write(_ file: String, _ content: String) {
+        var folder = path
+        for part in file.split(separator: "/").dropLast() {
+            folder += "/\(part)"
+            mkdir(folder, 0o755)
+        }
+        let stream = fopen("\(path)/\(file)", "w")
+        fwrite(content, 1, content.utf8.count, stream)
+        if let stream { fclose(stream) }
+    }
+
+    private static func remove(_ path: String) {
+        guard path.hasPrefix("/tmp/kinglet-hardware-") else { return }
+        if let stream = opendir(path) {
+            while let entry = readdir(stream) {
+                let name = withUnsafeBytes(of: entry.pointee.d_name) {
+                    String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+                }
+                if name != ".", name != ".." { remove("\(path)/\(name)") }
+            }
+            closedir(stream)
+        }
+        Glibc.remove(path)
+    }
+}
+
+extension Registry {
+    /// The exposition as lines, without the durations, which differ from run to run.
+    var lines: [String] {
+        String(decoding: render(.text004), as: UTF8.self)
+            .split(separator: "\n").map(String.init)
+            .filter { !$0.hasPrefix("kinglet_hardware_reading_duration_seconds{") }
+    }
+
+    /// The sample lines of the families that start with `prefix`.
+    func samples(_ prefix: String) -> [String] { lines.filter { $0.hasPrefix(prefix) } }
+}
