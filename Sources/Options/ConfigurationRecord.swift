@@ -1,0 +1,54 @@
+// Options that are lists of small mappings, such as `tls.certificates`.
+
+/// A field that the entries of a list of records may have.
+public struct RecordField: Sendable, Equatable {
+    /// The key in the entry.
+    public let name: String
+    /// Whether an entry without it is refused.
+    public let required: Bool
+    /// Whether it takes a list of texts; otherwise one text.
+    public let list: Bool
+    /// Whether messages must not repeat its value.
+    public let secret: Bool
+    /// What it means, for the reference.
+    public let help: String
+
+    /// Declares a field; the parts are described at the properties.
+    public init(
+        name: String, required: Bool = false, list: Bool = false, secret: Bool = false,
+        help: String
+    ) {
+        self.name = name
+        self.required = required
+        self.list = list
+        self.secret = secret
+        self.help = help
+    }
+}
+
+/// One entry of a list of records. Equal when the fields are, wherever it stands in the file.
+public struct ConfigurationRecord: Sendable, Equatable {
+    /// The line at which the entry begins; nil when it came from the command line.
+    public let line: Int?
+    private let values: [String: [String]]
+
+    init(line: Int?, values: [String: [String]]) {
+        self.line = line
+        self.values = values
+    }
+
+    /// The text of a field; nil when the entry does not set it. A required field is always set.
+    public func string(_ name: String) -> String? {
+        values[name]?.first
+    }
+
+    /// The texts of a list field; empty when the entry does not set it.
+    public func strings(_ name: String) -> [String] {
+        values[name] ?? []
+    }
+
+    /// Whether both have the same fields with the same values.
+    public static func == (left: Self, right: Self) -> Bool {
+        left.values == right.values
+    }
+}
