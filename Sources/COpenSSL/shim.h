@@ -1,0 +1,70 @@
+// The part of OpenSSL that Kinglet uses. Only the target TLS imports it.
+//
+// What follows the includes is what Swift cannot see: macros with casts or with arguments.
+
+#pragma once
+
+#include <openssl/bio.h>
+#include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/kdf.h>
+#include <openssl/params.h>
+#include <openssl/pem.h>
+#include <openssl/rand.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+// SSL_OP_… are made by a function-like macro.
+static const uint64_t kinglet_SSL_OP_CIPHER_SERVER_PREFERENCE = SSL_OP_CIPHER_SERVER_PREFERENCE;
+static const uint64_t kinglet_SSL_OP_NO_COMPRESSION = SSL_OP_NO_COMPRESSION;
+static const uint64_t kinglet_SSL_OP_NO_RENEGOTIATION = SSL_OP_NO_RENEGOTIATION;
+static const uint64_t kinglet_SSL_OP_PRIORITIZE_CHACHA = SSL_OP_PRIORITIZE_CHACHA;
+
+// A macro made of many others: names in the order and syntax of RFC 2253, but in plain UTF-8.
+static const unsigned long kinglet_XN_FLAG_READABLE = XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB;
+
+// A macro that casts the function pointer away.
+static inline void kinglet_SSL_CTX_set_servername_callback(
+    SSL_CTX *context, int (*callback)(SSL *, int *, void *), void *argument)
+{
+    SSL_CTX_set_tlsext_servername_callback(context, callback);
+    SSL_CTX_set_tlsext_servername_arg(context, argument);
+}
+
+// Function-like macros.
+static inline void kinglet_BIO_set_retry_read(BIO *bio)
+{
+    BIO_clear_retry_flags(bio);
+    BIO_set_retry_read(bio);
+}
+
+static inline void kinglet_BIO_clear_retry_flags(BIO *bio)
+{
+    BIO_clear_retry_flags(bio);
+}
+
+// Typed stacks are macros or inline functions, depending on the version of OpenSSL.
+static inline int kinglet_GENERAL_NAMES_count(const GENERAL_NAMES *names)
+{
+    return sk_GENERAL_NAME_num(names);
+}
+
+static inline const GENERAL_NAME *kinglet_GENERAL_NAMES_at(const GENERAL_NAMES *names, int index)
+{
+    return sk_GENERAL_NAME_value(names, index);
+}
+
+// OSSL_PARAM keeps pointers to names, which Swift's temporary C strings would not outlive.
+static inline int kinglet_EVP_MAC_CTX_set_hmac_sha256_key(
+    EVP_MAC_CTX *mac, const unsigned char *key, size_t length)
+{
+    char digest[] = "SHA256";
+    OSSL_PARAM parameters[] = {
+        OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, (void *)key, length),
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+        OSSL_PARAM_construct_end(),
+    };
+    return EVP_MAC_CTX_set_params(mac, parameters);
+}
