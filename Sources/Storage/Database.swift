@@ -1,0 +1,115 @@
+// The embedded database: one file in WAL mode, one writer that commits for everybody, and a few
+// readers.
+
+internal import GRDB
+public import Prometheus
+
+/// How much a power cut may cost.
+public enum Durability: String, Sendable, CaseIterable {
+    /// What was acknowledged is on the disk (`synchronous=FULL`).
+    case full
+    /// The last seconds may be lost with the power, though not with a crash
+    /// (`synchronous=NORMAL`).
+    case relaxed
+}
+
+/// The open database. Safe on any thread: readers have connections of their own, and all writes
+/// go through one queue.
+public final class Database: Sendable {
+    /// The file.
+    public let file: String
+    /// The one writer.
+    public let writer: GroupCommitWriter
+    private let pool: DatabasePool
+
+    /// Opens the file, creates it if need be, and brings its schema up to date.
+    public init(
+        file: String, steps: [SchemaStep], durability: Durability, registry: Registry
+    ) throws(StorageError) {
+        self.file = file
+        do {
+            var configuration = Configuration()
+            configuration.label = "kinglet"
+            configuration.maximumReaderCount = 3
+            configuration.busyMode = .timeout(5)
+            configuration.prepareDatabase { database in
+                // A Pi has little memory: 2 MB of pages per connection.
+                try database.execute(sql: "PRAGMA cache_size = -2000")
+            }
+            pool = try DatabasePool(path: file, configuration: configuration)
+            try Self.migrate(pool, file: file, steps: steps)
+            // GRDB sets NORMAL for WAL after `prepareDatabase`, so the choice is made here.
+            let level = durability == .full ? "FULL" : "NORMAL"
+            try pool.writeWithoutTransaction { database in
+                try database.execute(sql: "PRAGMA synchronous = \(level)")
+                try database.execute(sql: "PRAGMA journal_size_limit = 67108864")
+            }
+        } catch {
+            throw StorageError(error, operation: "opening the database", subject: file)
+        }
+        writer = GroupCommitWriter(pool: pool, file: file, registry: registry)
+    }
+
+    private static func migrate(
+        _ pool: DatabasePool, file: String, steps: [SchemaStep]
+    ) throws {
+        var migrator = DatabaseMigrator()
+        for step in steps {
+            migrator.registerMigration(step.identifier) { database in
+                try database.execute(sql: step.sql)
+            }
+        }
+        if try pool.read(migrator.hasBeenSuperseded) {
+            throw StorageError(
+                code: .newerSchema, operation: "opening the database", subject: file,
+                message: "a newer version of kinglet has written it")
+        }
+        try migrator.migrate(pool)
+    }
+
+    /// Reads on a thread of the readers and hands the result to `then` there.
+    public func read<Value: Sendable>(
+        _ work: @escaping @Sendable (Connection) throws -> Value,
+        then: @escaping @Sendable (Result<Value, StorageError>) -> Void
+    ) {
+        let file = file
+        pool.asyncRead { result in
+            then(
+                Result { try work(Connection(database: try result.get(), file: file)) }
+                    .mapError { StorageError($0, operation: "reading", subject: file) })
+        }
+    }
+
+    /// Reads and waits; for commands and tests, never on an event loop.
+    public func readNow<Value>(
+        _ work: (Connection) throws -> Value
+    ) throws(StorageError) -> Value {
+        do {
+            return try pool.read { try work(Connection(database: $0, file: file)) }
+        } catch {
+            throw StorageError(error, operation: "reading", subject: file)
+        }
+    }
+
+    /// Writes and waits for the commit; for commands and tests, never on an event loop.
+    public func writeNow<Value: Sendable>(
+        _ work: @escaping @Sendable (Connection) throws -> Value
+    ) throws(StorageError) -> Value {
+        try writer.submitAndWait(work)
+    }
+
+    /// Commits what is queued, checkpoints, and closes.
+    ///
+    /// - Throws: `StorageError` when a statement is still in use, which is a programming error.
+    public func close() throws(StorageError) {
+        writer.finish()
+        do {
+            try pool.writeWithoutTransaction { database in
+                _ = try database.checkpoint(.truncate)
+            }
+            try pool.close()
+        } catch {
+            throw StorageError(error, operation: "closing the database", subject: file)
+        }
+    }
+}

@@ -1,0 +1,207 @@
+// The one writer: takes everything that is queued, commits once, then reports to everybody.
+// On an idle system the first job commits at once; under load a batch grows by what arrived
+// during the last commit, so the disk's own latency sets the pace and one fsync serves many.
+
+internal import Dispatch
+internal import GRDB
+internal import Prometheus
+internal import Synchronization
+
+/// Queues jobs for the database and commits them in order, many at a time.
+public final class GroupCommitWriter: Sendable {
+    private struct Job: Sendable {
+        /// Runs the job; may be called twice when a batch has to be repeated one by one.
+        let run: @Sendable (Connection) throws -> Void
+        /// Called once, on the writer's thread, after the commit or the failure.
+        let report: @Sendable (StorageError?) -> Void
+    }
+
+    private struct State {
+        var jobs: [Job] = []
+        var isDraining = false
+        var isFinished = false
+        /// Why the last commit failed; nil when it worked.
+        var failure: StorageError?
+    }
+
+    /// More jobs than this in one transaction would only delay the first of them.
+    private static let largestBatch = 1024
+
+    private let pool: DatabasePool
+    private let file: String
+    private let shared = Shared(State())
+    private let queue = DispatchQueue(label: "kinglet.writer", qos: .userInitiated)
+    private let commitDuration: Histogram
+    private let batchSize: Histogram
+    private let failures: Counter
+
+    init(pool: DatabasePool, file: String, registry: Registry) {
+        self.pool = pool
+        self.file = file
+        commitDuration = registry.histogram(
+            "kinglet_commit_duration_seconds",
+            help: "Time from the start of a transaction to its commit on the disk.",
+            buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10])
+        batchSize = registry.histogram(
+            "kinglet_commit_batch_size", help: "Jobs that one commit made durable.",
+            buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024])
+        failures = registry.counter(
+            "kinglet_commit_failures_total", help: "Jobs that the database refused.")
+        let shared = shared
+        registry.gauge(
+            "kinglet_commit_queue_jobs", help: "Jobs that wait for the writer.",
+            read: { Double(shared.value.withLock { $0.jobs.count }) })
+        registry.gauge(
+            "kinglet_storage_writable",
+            help: "1 unless the last commit failed (disk full, read-only, broken).",
+            read: { shared.value.withLock { $0.failure == nil } ? 1 : 0 })
+    }
+
+    /// Why the last commit failed; nil when it worked.
+    public var failure: StorageError? { shared.value.withLock { $0.failure } }
+
+    /// How many jobs wait.
+    public var queuedJobs: Int { shared.value.withLock { $0.jobs.count } }
+
+    /// Queues a job. Jobs are committed in the order of submission.
+    ///
+    /// - Parameters:
+    ///   - work: reads and writes; must be free of other effects, for it may run twice.
+    ///   - then: gets the result on the writer's thread once it is durable. Must not block.
+    public func submit<Value: Sendable>(
+        _ work: @escaping @Sendable (Connection) throws -> Value,
+        then: @escaping @Sendable (Result<Value, StorageError>) -> Void
+    ) {
+        let box = Shared<Value?>(nil)
+        let job = Job(
+            run: { connection in
+                let value = try work(connection)
+                box.value.withLock { $0 = value }
+            },
+            report: { error in
+                if let error {
+                    then(.failure(error))
+                } else if let value = box.value.withLock({ $0 }) {
+                    then(.success(value))
+                }
+            })
+        enqueue(job)
+    }
+
+    /// Queues a job and waits for its commit; for commands and tests, never on an event loop.
+    func submitAndWait<Value: Sendable>(
+        _ work: @escaping @Sendable (Connection) throws -> Value
+    ) throws(StorageError) -> Value {
+        let done = DispatchSemaphore(value: 0)
+        let box = Shared<Result<Value, StorageError>?>(nil)
+        submit(work) { result in
+            box.value.withLock { $0 = result }
+            done.signal()
+        }
+        done.wait()
+        guard let result = box.value.withLock({ $0 }) else { throw closed }
+        return try result.get()
+    }
+
+    /// Commits what is queued and takes no more.
+    func finish() {
+        shared.value.withLock { $0.isFinished = true }
+        queue.sync {}
+    }
+
+    private var closed: StorageError {
+        StorageError(
+            code: .closed, operation: "writing", subject: file, message: "the server is stopping")
+    }
+
+    private func enqueue(_ job: Job) {
+        enum Next { case refuse, start, wait }
+        let next: Next = shared.value.withLock { state in
+            guard !state.isFinished else { return .refuse }
+            state.jobs.append(job)
+            guard !state.isDraining else { return .wait }
+            state.isDraining = true
+            return .start
+        }
+        switch next {
+        case .refuse: job.report(closed)
+        case .start: queue.async { self.drain() }
+        case .wait: break
+        }
+    }
+
+    private func drain() {
+        while true {
+            let batch: [Job] = shared.value.withLock { state in
+                let batch = Array(state.jobs.prefix(Self.largestBatch))
+                state.jobs.removeFirst(batch.count)
+                if batch.isEmpty { state.isDraining = false }
+                return batch
+            }
+            guard !batch.isEmpty else { return }
+            commit(batch)
+        }
+    }
+
+    private func commit(_ batch: [Job]) {
+        let start = ContinuousClock.now
+        var errors: [StorageError?] = Array(repeating: nil, count: batch.count)
+        do {
+            try transaction { connection in
+                for job in batch { try job.run(connection) }
+            }
+            shared.value.withLock { $0.failure = nil }
+        } catch {
+            // One of them failed, and all were rolled back: give each a transaction of its own,
+            // so that only the one that fails is refused.
+            for (index, job) in batch.enumerated() {
+                do {
+                    try transaction { try job.run($0) }
+                    shared.value.withLock { $0.failure = nil }
+                } catch {
+                    failures.add()
+                    let failure = StorageError(error, operation: "writing", subject: file)
+                    errors[index] = failure
+                    if failure.concernsTheDisk {
+                        shared.value.withLock { $0.failure = failure }
+                    }
+                }
+            }
+        }
+        commitDuration.observe((ContinuousClock.now - start).seconds)
+        batchSize.observe(Double(batch.count))
+        for (job, error) in zip(batch, errors) { job.report(error) }
+    }
+
+    private func transaction(_ body: (Connection) throws -> Void) throws {
+        try pool.writeWithoutTransaction { database in
+            try database.inTransaction(.immediate) {
+                try body(Connection(database: database, file: file))
+                return .commit
+            }
+        }
+    }
+}
+
+/// A `Mutex` that several closures can hold.
+private final class Shared<Value: Sendable>: Sendable {
+    let value: Mutex<Value>
+    init(_ value: Value) { self.value = Mutex(value) }
+}
+
+extension StorageError {
+    /// The fault is the disk's or the file's, not the job's.
+    fileprivate var concernsTheDisk: Bool {
+        switch code {
+        case .diskFull, .readOnly, .inputOutput, .corrupt, .cannotOpen: true
+        case .busy, .constraint, .newerSchema, .closed, .other: false
+        }
+    }
+}
+
+extension Duration {
+    /// In seconds.
+    var seconds: Double {
+        Double(components.seconds) + Double(components.attoseconds) * 1e-18
+    }
+}

@@ -1,0 +1,126 @@
+// A stanza as it was received: its fragment, its kind, and its addresses.
+
+public import Addresses
+public import XML
+
+/// A message, presence or IQ (RFC 6120 section 8) whose addresses were checked.
+public struct Stanza: Sendable {
+    /// Which of the three it is.
+    public enum Kind: String, Sendable, CaseIterable {
+        case message, presence, iq
+    }
+
+    /// What came over the wire.
+    public let fragment: Fragment
+    /// Which of the three it is.
+    public let kind: Kind
+    /// The sender: for a client's stanza the server's word, not the client's.
+    public let from: JID
+    /// The receiver, nil when the stanza names none.
+    public let to: JID?
+    /// The language that applies where the stanza declares none of its own (RFC 6120 section
+    /// 8.1.5), or nil.
+    public let streamLanguage: String?
+
+    /// Creates a stanza.
+    public init(
+        _ fragment: Fragment, _ kind: Kind, from: JID, to: JID?, streamLanguage: String? = nil
+    ) {
+        self.fragment = fragment
+        self.kind = kind
+        self.from = from
+        self.to = to
+        self.streamLanguage = streamLanguage
+    }
+
+    /// The kind of a first-level element, nil if it is no stanza.
+    public static func kind(of fragment: Fragment) -> Kind? {
+        guard fragment.ownNamespace == nil || fragment.namespace == Namespaces.client else {
+            return nil
+        }
+        if fragment.holds(fragment.name, "message") { return .message }
+        if fragment.holds(fragment.name, "presence") { return .presence }
+        if fragment.holds(fragment.name, "iq") { return .iq }
+        return nil
+    }
+
+    /// The `type` attribute, nil when absent.
+    public var type: String? { fragment.type.map { fragment.value($0) } }
+
+    /// The `id` attribute, nil when absent.
+    public var id: String? { fragment.id.map { fragment.value($0) } }
+
+    /// Whether the `type` attribute is exactly this.
+    public func isType(_ type: StaticString) -> Bool {
+        guard let value = fragment.type else { return false }
+        if fragment.isLiteral(value) { return fragment.holds(value.range, type) }
+        return fragment.value(value) == type.description
+    }
+
+    /// Whether this is an error, which is never answered with an error (RFC 6120 section 8.3.1).
+    public var isError: Bool { isType("error") }
+
+    /// The stanza as its receiver gets it: `from` stamped, `to` replaced if another is given, the
+    /// language of the sender's stream made explicit, everything else as it came.
+    ///
+    /// - Parameter declaresNamespace: for a form that is kept and must stand alone.
+    public func routedBytes(to other: JID? = nil, declaresNamespace: Bool = false) -> [UInt8] {
+        let source = fragment.bytes
+        var output: [UInt8] = []
+        output.reserveCapacity(source.count + 160)
+        output.append(0x3C)
+        output.append(contentsOf: source[fragment.name.indices])
+        if declaresNamespace { append(" xmlns='jabber:client'", to: &output) }
+        append(" from='", to: &output)
+        output.append(contentsOf: escapedAttribute(from.description))
+        output.append(0x27)
+        if let receiver = other ?? to {
+            append(" to='", to: &output)
+            output.append(contentsOf: escapedAttribute(receiver.description))
+            output.append(0x27)
+        }
+        copy(fragment.type, " type=", to: &output)
+        copy(fragment.id, " id=", to: &output)
+        if let language = fragment.lang {
+            copy(language, " xml:lang=", to: &output)
+        } else if let streamLanguage {
+            append(" xml:lang='", to: &output)
+            output.append(contentsOf: escapedAttribute(streamLanguage))
+            output.append(0x27)
+        }
+        for attribute in fragment.otherAttributes {
+            output.append(contentsOf: source[attribute.indices])
+        }
+        append(fragment.isEmpty ? "/>" : ">", to: &output)
+        output.append(contentsOf: source[fragment.startTagEnd...])
+        return output
+    }
+
+    private func copy(
+        _ attribute: AttributeRange?, _ opening: StaticString, to output: inout [UInt8]
+    ) {
+        guard let range = attribute?.range.indices else { return }
+        append(opening, to: &output)
+        // With the quotes that the sender chose: the value may hold the other kind.
+        output.append(contentsOf: fragment.bytes[range.lowerBound - 1...range.upperBound])
+    }
+
+    private func append(_ text: StaticString, to output: inout [UInt8]) {
+        text.withUTF8Buffer { output.append(contentsOf: $0) }
+    }
+
+    /// The error that answers this stanza (RFC 6120 section 8.3.1), from whom it was meant for.
+    public func errorBytes(_ error: StanzaError, from sender: JID? = nil) -> [UInt8] {
+        var reply = Element(
+            kind.rawValue, Namespaces.client,
+            [
+                ("from", (sender ?? to ?? JID(bare: from.bare)).description),
+                ("to", from.description),
+            ]
+        )
+        reply["type"] = "error"
+        reply["id"] = id
+        reply.children = [.element(error.element)]
+        return XMLWriter.bytes(reply, contentNamespace: Namespaces.client)
+    }
+}
