@@ -1,0 +1,70 @@
+// The questions that the engine and the features ask each other, one typed function each. A
+// feature that is not there leaves its hook empty, and the caller does without.
+
+public import Addresses
+public import Storage
+public import XML
+public import XMPP
+
+/// What a stream offers to one client at one moment.
+public struct StreamFeatureContext: Sendable {
+    /// The domain that the client asked for.
+    public let domain: String
+    /// The account, once authenticated.
+    public let account: BareJID?
+    /// Whether TLS is in force.
+    public let isSecure: Bool
+}
+
+/// An account that wants to exist.
+public struct RegistrationRequest: Sendable {
+    /// The request on a stream that has not authenticated.
+    public let request: IQRequest
+    /// The domain of that stream.
+    public let domain: String
+    /// Where it comes from.
+    public let address: String
+}
+
+/// All hooks. Filled by the features, unchanged afterwards.
+public struct Hooks: Sendable {
+    /// The database is open, nothing listens yet.
+    public var started: [@Sendable (Host) -> Void] = []
+    /// A child of `<stream:features/>`, or nil.
+    public var streamFeatures: [@Sendable (StreamFeatureContext, Host) -> Element?] = []
+    /// A request before authentication; false when the hook has no use for it.
+    public var requestBeforeLogin:
+        [@Sendable (
+            RegistrationRequest, Host, @escaping @Sendable (Result<Element?, StanzaError>) -> Void
+        ) -> Bool] = []
+    /// Something to have ready before an account's session exists. Must call back, on any thread.
+    public var prepareSession: [@Sendable (BareJID, Host, @escaping @Sendable () -> Void) -> Void] =
+        []
+    /// What `prepareSession` made ready may go: the session ended, or never began.
+    public var sessionEnded: [@Sendable (BareJID, Session?, Host) -> Void] = []
+    /// Presence from a client: broadcast, subscription or directed. On the client's loop.
+    public var presence: (@Sendable (Stanza, Session, Host) -> Void)?
+    /// A session announced itself for the first time with a priority of 0 or more. On its loop,
+    /// before anybody can see it.
+    public var willBecomeAvailable: [@Sendable (Session, Host) -> Void] = []
+    /// A message that no session of a local account can take.
+    public var undeliverable: (@Sendable (Stanza, BareJID, Host) -> Void)?
+    /// Presence of type subscribe, subscribed, unsubscribe or unsubscribed from a client.
+    public var subscription: (@Sendable (Stanza, Session, Host) -> Void)?
+    /// Who gets an account's presence (RFC 6121 section 4.2.2). The account has a session.
+    public var subscribers: (@Sendable (BareJID) -> [BareJID])?
+    /// Whose presence an account gets (RFC 6121 section 4.3). The account has a session.
+    public var subscriptions: (@Sendable (BareJID) -> [BareJID])?
+    /// Whether `contact` gets the presence of `account`, which has a session.
+    public var maySeePresence: (@Sendable (_ contact: BareJID, _ account: BareJID) -> Bool)?
+    /// Requests for an account's presence that nobody has answered, ready to deliver.
+    public var subscriptionRequests: (@Sendable (BareJID) -> [OutboundStanza])?
+    /// `contact` may see `account` from now on: send what there is.
+    public var presenceGranted: (@Sendable (_ account: BareJID, _ to: BareJID, Host) -> Void)?
+    /// `contact` may no longer see `account`: say that it is gone.
+    public var presenceRevoked: (@Sendable (_ account: BareJID, _ to: BareJID, Host) -> Void)?
+    /// An account goes: delete what is its own, in the same transaction.
+    public var removeAccount: [@Sendable (BareJID, Connection) throws -> Void] = []
+    /// An account has gone.
+    public var accountRemoved: [@Sendable (BareJID, Host) -> Void] = []
+}

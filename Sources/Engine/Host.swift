@@ -1,0 +1,135 @@
+// The running server: what every stream and feature shares.
+
+public import Addresses
+public import Logging
+public import NIOCore
+internal import Options
+internal import Prometheus
+internal import SASL
+public import Storage
+internal import TLS
+public import XMPP
+
+/// One server with its domains. Safe on any thread; nothing in it changes after the start.
+public final class Host: Sendable {
+    /// The local domains, prepared; the first is the default.
+    public let domains: [String]
+    /// The open database.
+    public let database: Database
+    /// The accounts in it.
+    public let accounts: Accounts
+    /// Who is connected.
+    public let sessions = SessionTable()
+    /// The engine's limits.
+    public let limits: Limits
+    /// The engine's metrics.
+    public let metrics: EngineMetrics
+    /// What the features hooked in.
+    public let hooks: Hooks
+    /// The log. Never gets a message's content, a password or a token.
+    public let log: Logger
+    /// One per event loop.
+    public let loops: [Loop]
+    /// Namespaces that service discovery lists for the server, sorted.
+    public let serverNamespaces: [String]
+    /// Namespaces that service discovery lists for an account, sorted.
+    public let accountNamespaces: [String]
+    /// Which connections may come in.
+    public let admission: Admission
+
+    let iqHandlers: [String: IQHandler]
+    let loginThrottle: LoginThrottle
+    let fakeCredentials: FakeCredentials
+    let keyStretcher = KeyStretcher(threads: 2, longestQueue: 256)
+    private let domainSet: Set<String>
+
+    /// Opens the database and makes the server ready; nothing listens yet.
+    ///
+    /// - Parameters:
+    ///   - builder: all declarations.
+    ///   - domains: the local domains, prepared (RFC 7622 section 3.2), at least one.
+    ///   - databaseFile: the database's path.
+    ///   - loginSecret: 32 random bytes that stay the same from start to start.
+    ///   - eventLoops: the loops that connections will live on.
+    public init(
+        _ builder: HostBuilder, domains: [String], databaseFile: String, loginSecret: [UInt8],
+        eventLoops: [any EventLoop], log: Logger
+    ) throws(StorageError) {
+        self.domains = domains
+        domainSet = Set(domains)
+        self.log = log
+        database = try Database(
+            file: databaseFile, steps: builder.steps, durability: builder.durability.value,
+            registry: builder.registry)
+        accounts = Accounts(database, iterations: builder.iterations.value)
+        limits = builder.limits
+        metrics = builder.metrics
+        hooks = builder.hooks
+        iqHandlers = builder.iqHandlers
+        serverNamespaces = builder.serverNamespaces.sorted()
+        accountNamespaces = builder.accountNamespaces.sorted()
+        loops = eventLoops.enumerated().map { Loop($1, cell: $0 + 1) }
+        loginThrottle = LoginThrottle(longestDelay: builder.limits.loginDelay)
+        fakeCredentials = FakeCredentials(
+            secret: loginSecret, iterations: builder.iterations.value)
+        admission = Admission(limits: builder.limits, metrics: builder.metrics)
+        for loop in loops { loop.start(metrics: metrics) }
+        for hook in hooks.started { hook(self) }
+    }
+
+    /// An identifier for a request of the server's own.
+    public func nextIdentifier() -> String { SecureRandom.identifier(bytes: 9) }
+
+    /// Derives the keys of a new password in the pool for such work; `then` gets nil for a
+    /// password that cannot be prepared. False when too much waits already.
+    public func deriveKeys(
+        _ password: String, then: @escaping @Sendable (PasswordKeys?) -> Void
+    ) -> Bool {
+        let iterations = accounts.iterations
+        return keyStretcher.run {
+            then(try? PasswordKeys(password: password, iterations: iterations))
+        }
+    }
+
+    /// Whether a domain is one of ours.
+    public func isLocal(_ domain: String) -> Bool { domainSet.contains(domain) }
+
+    /// The engine's view of an event loop.
+    public func loop(of eventLoop: any EventLoop) -> Loop? {
+        loops.first { $0.eventLoop === eventLoop }
+    }
+
+    /// Deletes an account with everything that features keep for it, and ends its sessions;
+    /// `beforeEnd` is called when it is deleted and its sessions still stand.
+    public func removeAccount(
+        _ jid: BareJID, beforeEnd: @escaping @Sendable () -> Void = {},
+        then: @escaping @Sendable (Result<Bool, StorageError>) -> Void
+    ) {
+        let hooks = hooks
+        accounts.remove(
+            jid,
+            with: { connection in
+                for hook in hooks.removeAccount { try hook(jid, connection) }
+            },
+            then: { result in
+                if case .success(true) = result {
+                    for hook in hooks.accountRemoved { hook(jid, self) }
+                    beforeEnd()
+                    self.endSessions(of: jid, StreamError(.notAuthorized, "the account is gone"))
+                }
+                then(result)
+            })
+    }
+
+    /// Ends all sessions of an account.
+    public func endSessions(of jid: BareJID, _ error: StreamError) {
+        for session in sessions.sessions(of: jid) { session.terminate(error) }
+    }
+
+    /// Tells every client that the server stops, and ends its stream.
+    public func endAllSessions() {
+        for session in sessions.all {
+            session.terminate(StreamError(.systemShutdown))
+        }
+    }
+}

@@ -1,0 +1,77 @@
+// The time before the start: features declare what they need, and nothing runs yet. The same
+// declarations give the configuration reference and the table of specifications.
+
+public import Options
+public import Prometheus
+public import Storage
+internal import XML
+public import XMPP
+
+/// Collects declarations. Used by one thread, before the server starts.
+public final class HostBuilder {
+    /// Where options are declared and read.
+    public let options: OptionSet
+    /// Where metrics are declared.
+    public let registry: Registry
+    /// The hooks that features fill.
+    public var hooks = Hooks()
+    /// Declared specifications in order.
+    public private(set) var specifications: [Specification] = []
+
+    let limits: Limits
+    let metrics: EngineMetrics
+    let iterations: Setting<Int>
+    let durability: Setting<Durability>
+    private(set) var steps = Accounts.schema
+    private(set) var iqHandlers: [String: IQHandler] = [:]
+    private(set) var serverNamespaces: Set<String> = []
+    private(set) var accountNamespaces: Set<String> = []
+
+    /// Declares the engine's own options and metrics.
+    public init(options: OptionSet, registry: Registry) {
+        self.options = options
+        self.registry = registry
+        limits = Limits(options)
+        metrics = EngineMetrics(registry)
+        options.section("storage", help: "The database in the data directory.")
+        durability = options.choice(
+            "storage.durability", default: .full,
+            help: "full: what was acknowledged survives a power cut. relaxed: the last seconds "
+                + "may be lost with the power, in return for fewer writes.")
+        iterations = options.integer(
+            "storage.scram_iterations", default: 10_000, in: 4096...1_000_000,
+            help: "PBKDF2 rounds for new passwords.")
+        specifications = ClientStream.specifications
+    }
+
+    /// Adds a feature.
+    public func add(_ feature: any Feature.Type) {
+        specifications += feature.specifications
+        _ = feature.init(in: self)
+    }
+
+    /// Adds a step to the schema.
+    public func schema(_ step: SchemaStep) {
+        steps.append(step)
+    }
+
+    /// Has the server answer requests whose payload is `<name xmlns='namespace'/>`.
+    public func answer(
+        _ name: String, _ namespace: String, for targets: Set<IQTarget>,
+        _ answer:
+            @escaping @Sendable (IQRequest, IQTarget, Session, Host) throws(StanzaError) -> IQAnswer
+    ) {
+        let key = "\(namespace) \(name)"
+        precondition(iqHandlers[key] == nil, "two features answer \(key)")
+        iqHandlers[key] = IQHandler(
+            name: name, namespace: namespace, targets: targets, answer: answer)
+    }
+
+    /// Lists a namespace in the answers of service discovery (XEP-0030).
+    public func advertise(_ namespace: String, for targets: Set<IQTarget> = [.server]) {
+        if targets.contains(.server) { serverNamespaces.insert(namespace) }
+        if targets.contains(.ownAccount) || targets.contains(.account) {
+            accountNamespaces.insert(namespace)
+        }
+    }
+}

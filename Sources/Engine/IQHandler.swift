@@ -1,0 +1,33 @@
+// Who answers a request that the server answers itself.
+
+public import XML
+public import XMPP
+
+/// To whom a request was addressed (RFC 6120 section 10.3 and 10.5).
+public enum IQTarget: Sendable, Hashable {
+    /// The domain.
+    case server
+    /// The sender's own account: its bare JID, or no `to` at all.
+    case ownAccount
+    /// Another local account's bare JID, for which the server answers.
+    case account
+}
+
+/// What a handler does with a request.
+public enum IQAnswer: Sendable {
+    /// The result's payload.
+    case result(Element?)
+    /// The handler calls `Session.answer` itself, later.
+    case later
+}
+
+/// Answers requests of one namespace.
+public struct IQHandler: Sendable {
+    /// The payload's name and namespace.
+    public let name: String, namespace: String
+    /// Whom it answers for.
+    public let targets: Set<IQTarget>
+    /// Gives the answer or throws the error. On the sender's loop; must not block.
+    public let answer:
+        @Sendable (IQRequest, IQTarget, Session, Host) throws(StanzaError) -> IQAnswer
+}

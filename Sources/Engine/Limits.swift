@@ -1,0 +1,80 @@
+// Everything of the engine that grows has a limit here, with a default that suits a Pi.
+
+public import Options
+internal import XML
+
+/// The engine's limits, read where they apply, so that a reload takes effect at once.
+public struct Limits: Sendable {
+    /// Largest stanza of an authenticated client.
+    public let stanza: Setting<Int>
+    /// Largest first-level element before authentication.
+    public let stanzaUnauthenticated: Setting<Int>
+    /// Deepest nesting of elements in a stanza.
+    public let depth: Setting<Int>
+    /// Time to log in and bind a resource, and to finish a stanza that was begun.
+    public let negotiation: Setting<Duration>
+    /// All client connections together.
+    public let connections: Setting<Int>
+    /// Connections from one address, loopback excepted.
+    public let connectionsPerAddress: Setting<Int>
+    /// Connections that have not logged in.
+    public let unauthenticated: Setting<Int>
+    /// Failed logins on one connection before it is closed.
+    public let loginAttempts: Setting<Int>
+    /// Longest wait that failed logins earn their address.
+    public let loginDelay: Setting<Duration>
+    /// Resources of one account online at a time.
+    public let resources: Setting<Int>
+    /// Bytes that may wait for a client that does not read.
+    public let outgoingQueue: Setting<Int>
+
+    init(_ options: OptionSet) {
+        options.section("limits", help: "What one client, one address and all together may use.")
+        stanza = options.size(
+            "limits.stanza", default: 262_144, in: 10_000...16_777_216, reloadable: true,
+            help: "Largest stanza. RFC 6120 asks for 10,000 bytes at least.")
+        stanzaUnauthenticated = options.size(
+            "limits.stanza_unauthenticated", default: 16_384, in: 10_000...262_144,
+            reloadable: true, help: "Largest element before a client has logged in.")
+        depth = options.integer(
+            "limits.depth", default: 64, in: 8...256, reloadable: true,
+            help: "Deepest nesting of elements within a stanza.")
+        negotiation = options.duration(
+            "limits.negotiation", default: .seconds(30), in: .seconds(1)...(.seconds(600)),
+            reloadable: true,
+            help: "Time a client has to log in, and to finish a stanza that it began.")
+        connections = options.integer(
+            "limits.connections", default: 20_000, in: 1...1_000_000, reloadable: true,
+            help: "Client connections in all.")
+        connectionsPerAddress = options.integer(
+            "limits.connections_per_address", default: 500, in: 1...1_000_000, reloadable: true,
+            help: "Client connections from one address; loopback is not limited.")
+        unauthenticated = options.integer(
+            "limits.unauthenticated", default: 1000, in: 1...100_000, reloadable: true,
+            help: "Client connections that have not logged in.")
+        loginAttempts = options.integer(
+            "limits.login_attempts", default: 5, in: 1...100, reloadable: true,
+            help: "Failed logins on one connection before it is closed.")
+        loginDelay = options.duration(
+            "limits.login_delay", default: .seconds(20), in: .seconds(0)...(.seconds(300)),
+            reloadable: true,
+            help: "Longest delay that repeated failed logins earn an address or an account.")
+        resources = options.integer(
+            "limits.resources", default: 20, in: 1...1000, reloadable: true,
+            help: "Resources (devices) of one account online at a time.")
+        outgoingQueue = options.size(
+            "limits.outgoing_queue", default: 4_194_304, in: 65_536...1_073_741_824,
+            reloadable: true,
+            help: "Bytes that may wait for a client that does not read; then it is closed.")
+    }
+
+    var unauthenticatedReader: ReaderLimits {
+        var limits = ReaderLimits.unauthenticated
+        limits.elementBytes = stanzaUnauthenticated.value
+        return limits
+    }
+
+    var authenticatedReader: ReaderLimits {
+        ReaderLimits(elementBytes: stanza.value, depth: depth.value)
+    }
+}

@@ -1,0 +1,119 @@
+// One event loop as the engine sees it: a mailbox that other threads put deliveries into, the
+// streams that have something to write, and a clock tick once a second.
+
+public import NIOCore
+internal import Prometheus
+internal import Synchronization
+
+/// What the engine keeps per event loop. The mailbox may be filled from any thread; everything
+/// else belongs to the loop.
+public final class Loop: Sendable {
+    /// Which cell of the counters is this loop's; 0 is for other threads.
+    public let cell: Int
+    /// The loop itself.
+    public let eventLoop: any EventLoop
+
+    private struct Delivery: Sendable {
+        let session: Session
+        let stanza: OutboundStanza
+    }
+
+    private let mailbox = Mutex<[Delivery]>([])
+    private let unflushed: NIOLoopBoundBox<[ClientStream]>
+    private let timed: NIOLoopBoundBox<[ObjectIdentifier: ClientStream]>
+    private let lastTurn = Atomic<UInt64>(NIODeadline.now().uptimeNanoseconds)
+
+    init(_ eventLoop: any EventLoop, cell: Int) {
+        self.eventLoop = eventLoop
+        self.cell = cell
+        unflushed = .makeBoxSendingValue([], eventLoop: eventLoop)
+        timed = .makeBoxSendingValue([:], eventLoop: eventLoop)
+    }
+
+    /// Starts the tick that measures lag and ends streams whose time is up.
+    func start(metrics: EngineMetrics) {
+        schedule(due: .now() + .seconds(1), metrics: metrics)
+    }
+
+    private func schedule(due: NIODeadline, metrics: EngineMetrics) {
+        eventLoop.scheduleTask(deadline: due) { [weak self] in
+            guard let self else { return }
+            let now = NIODeadline.now()
+            metrics.loopLag.observe(max(0, (now - due).seconds), cell: self.cell)
+            self.tick(now)
+            self.schedule(due: now + .seconds(1), metrics: metrics)
+        }
+    }
+
+    /// Ends what is overdue. Called once a second, and by tests with a time of their own.
+    func tick(_ now: NIODeadline) {
+        lastTurn.store(now.uptimeNanoseconds, ordering: .relaxed)
+        for stream in Array(timed.value.values) { stream.checkDeadline(now) }
+    }
+
+    /// How long ago the loop last turned; read on any thread.
+    public var timeSinceLastTurn: Duration {
+        let now = NIODeadline.now().uptimeNanoseconds
+        let last = lastTurn.load(ordering: .relaxed)
+        return .nanoseconds(Int64(clamping: now > last ? now - last : 0))
+    }
+
+    // MARK: Deliveries
+
+    /// Hands a stanza to a session of this loop, from any thread.
+    func deliver(_ stanza: OutboundStanza, to session: Session) {
+        if eventLoop.inEventLoop {
+            session.stream.value.deliver(stanza)
+            return
+        }
+        let isFirst = mailbox.withLock { mailbox in
+            mailbox.append(Delivery(session: session, stanza: stanza))
+            return mailbox.count == 1
+        }
+        // One wake-up per batch: the rest is already on its way.
+        if isFirst { eventLoop.execute { self.emptyMailbox() } }
+    }
+
+    private func emptyMailbox() {
+        let deliveries = mailbox.withLock { mailbox in
+            let deliveries = mailbox
+            mailbox = []
+            return deliveries
+        }
+        for delivery in deliveries { delivery.session.stream.value.deliver(delivery.stanza) }
+    }
+
+    // MARK: Streams of this loop
+
+    /// Has the stream's output written at the end of this tick, together with whatever else it
+    /// gets until then. On the loop.
+    func flushAtEndOfTick(_ stream: ClientStream) {
+        unflushed.value.append(stream)
+        guard unflushed.value.count == 1 else { return }
+        eventLoop.execute { self.flushAll() }
+    }
+
+    private func flushAll() {
+        let streams = unflushed.value
+        unflushed.value = []
+        for stream in streams { stream.flush() }
+    }
+
+    /// Looks at the stream's deadline every second. On the loop.
+    func watch(_ stream: ClientStream) { timed.value[ObjectIdentifier(stream)] = stream }
+
+    /// Stops looking. On the loop.
+    func unwatch(_ stream: ClientStream) { timed.value[ObjectIdentifier(stream)] = nil }
+}
+
+extension TimeAmount {
+    /// In seconds.
+    var seconds: Double { Double(nanoseconds) / 1e9 }
+
+    init(_ duration: Duration) {
+        let (seconds, attoseconds) = duration.components
+        self = .nanoseconds(
+            seconds.multipliedReportingOverflow(by: 1_000_000_000).partialValue
+                + attoseconds / 1_000_000_000)
+    }
+}

@@ -1,0 +1,123 @@
+// Where a stanza goes (RFC 6120 section 10, RFC 6121 section 8). Each rule asks the session
+// table and never assumes that another user's session is in this process.
+
+public import Addresses
+internal import NIOCore
+internal import XML
+public import XMPP
+
+extension Host {
+    // MARK: From a client
+
+    /// Handles what a client sent: the rules for a client's own server (RFC 6120 section 10.3).
+    /// On the client's loop.
+    func handle(_ stanza: Stanza, from session: Session) {
+        guard let to = stanza.to else {
+            switch stanza.kind {
+            case .message: deliverMessage(stanza, to: JID(bare: session.jid.bare))
+            case .presence: hooks.presence?(stanza, session, self)
+            case .iq: answer(stanza, .ownAccount, session)
+            }
+            return
+        }
+        guard isLocal(to.domain) else {
+            // Federation is not there yet: no other domain can be reached.
+            bounce(stanza, StanzaError(.remoteServerNotFound, "\(to.domain) cannot be reached"))
+            return
+        }
+        switch stanza.kind {
+        case .presence:
+            hooks.presence?(stanza, session, self)
+        case .message:
+            deliverMessage(stanza, to: to)
+        case .iq:
+            if to.bare.isDomain {
+                guard to.isBare else { return bounce(stanza, StanzaError(.serviceUnavailable)) }
+                answer(stanza, .server, session)
+            } else if to.isBare {
+                answer(stanza, to.bare == session.jid.bare ? .ownAccount : .account, session)
+            } else {
+                deliverIQ(stanza, to: to)
+            }
+        }
+    }
+
+    // MARK: To a local account
+
+    /// Delivers a message by the rules of RFC 6121 section 8.5. Any thread.
+    public func deliverMessage(_ stanza: Stanza, to: JID) {
+        guard !to.bare.isDomain else {
+            return bounce(stanza, StanzaError(.serviceUnavailable, "the server takes no messages"))
+        }
+        let all = sessions.sessions(of: to.bare)
+        if !to.isBare, let session = all.first(where: { $0.jid.resource == to.resource }) {
+            return deliver(stanza, to: [session])
+        }
+        if stanza.isError { return }
+        if stanza.isType("groupchat") {
+            return bounce(stanza, StanzaError(.serviceUnavailable))
+        }
+        let available = all.filter { session in
+            let availability = session.availability
+            return availability.isAvailable && availability.priority >= 0
+        }
+        if stanza.isType("headline") {
+            if to.isBare { deliver(stanza, to: available) }
+            return
+        }
+        // To a full JID that is gone, only a chat falls back to the account (section 8.5.3.2.1).
+        guard to.isBare || stanza.isType("chat") else {
+            return bounce(stanza, StanzaError(.serviceUnavailable))
+        }
+        guard let highest = available.map(\.availability.priority).max() else {
+            guard let undeliverable = hooks.undeliverable else {
+                return bounce(stanza, StanzaError(.serviceUnavailable))
+            }
+            return undeliverable(stanza, to.bare, self)
+        }
+        deliver(stanza, to: available.filter { $0.availability.priority == highest })
+    }
+
+    private func deliverIQ(_ stanza: Stanza, to: JID) {
+        if let session = sessions.session(to) {
+            deliver(stanza, to: [session])
+        } else {
+            bounce(stanza, StanzaError(.serviceUnavailable))
+        }
+    }
+
+    /// Delivers a stanza as it came to these sessions. The bytes are made once.
+    public func deliver(_ stanza: Stanza, to receivers: [Session]) {
+        guard !receivers.isEmpty else { return }
+        let outbound = OutboundStanza(
+            stanza.kind, stanza.routedBytes(),
+            receivedAt: stanza.kind == .message ? .now() : nil)
+        for session in receivers { session.deliver(outbound) }
+    }
+
+    /// Answers a stanza with an error, unless it must not be answered: errors and results never
+    /// are (RFC 6120 section 8.3.1).
+    public func bounce(_ stanza: Stanza, _ error: StanzaError) {
+        if stanza.isError || (stanza.kind == .iq && stanza.isType("result")) { return }
+        guard let sender = sessions.session(stanza.from) else { return }
+        sender.deliver(OutboundStanza(stanza.kind, stanza.errorBytes(error)))
+    }
+
+    // MARK: Requests that the server answers
+
+    private func answer(_ stanza: Stanza, _ target: IQTarget, _ session: Session) {
+        do throws(StanzaError) {
+            guard let request = try IQRequest(stanza) else { return }  // an answer to nothing
+            let key = "\(request.payload.namespace) \(request.payload.name)"
+            guard let handler = iqHandlers[key], handler.targets.contains(target) else {
+                throw StanzaError(.serviceUnavailable)
+            }
+            switch try handler.answer(request, target, session, self) {
+            case .result(let payload): session.answer(request, .success(payload))
+            case .later: break
+            }
+        } catch {
+            bounce(stanza, error)
+        }
+    }
+}

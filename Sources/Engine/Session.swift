@@ -1,0 +1,94 @@
+// A client that has logged in and bound a resource (RFC 6120 section 7).
+
+public import Addresses
+internal import NIOCore
+internal import Synchronization
+public import XML
+public import XMPP
+
+/// A connected resource. Known to all threads; its stream belongs to its event loop.
+public final class Session: Sendable {
+    /// What others may know of a session's presence.
+    public struct Availability: Sendable {
+        /// The last available presence without a `to`, as broadcast; nil while unavailable.
+        public var presence: Stanza?
+        /// The priority of that presence (RFC 6121 section 4.7.2.3).
+        public var priority: Int8
+
+        /// Whether the session has announced itself.
+        public var isAvailable: Bool { presence != nil }
+
+        /// Available with this presence, or unavailable.
+        public init(presence: Stanza? = nil, priority: Int8 = 0) {
+            self.presence = presence
+            self.priority = priority
+        }
+    }
+
+    /// The full JID.
+    public let jid: JID
+    /// Where the client connects from.
+    public let address: String
+    let loop: Loop
+    let stream: NIOLoopBound<ClientStream>
+    private let state = Mutex(Availability())
+    private let interest = Atomic<Bool>(false)
+
+    init(_ jid: JID, address: String, loop: Loop, stream: ClientStream) {
+        self.jid = jid
+        self.address = address
+        self.loop = loop
+        self.stream = NIOLoopBound(stream, eventLoop: loop.eventLoop)
+    }
+
+    /// The present availability; the presence feature sets it.
+    public var availability: Availability {
+        get { state.withLock { $0 } }
+        set { state.withLock { $0 = newValue } }
+    }
+
+    /// Whether the client asked for its roster, so that it gets pushes (RFC 6121 section 2.1.6).
+    public var isInterestedInRoster: Bool {
+        get { interest.load(ordering: .acquiring) }
+        set { interest.store(newValue, ordering: .releasing) }
+    }
+
+    /// The counter cell of the session's loop.
+    public var cell: Int { loop.cell }
+
+    /// Delivers a stanza to this client, from any thread. One thread's stanzas stay in order.
+    public func deliver(_ stanza: OutboundStanza) {
+        loop.deliver(stanza, to: self)
+    }
+
+    /// Answers a request of this client, from any thread.
+    public func answer(_ request: IQRequest, _ result: Result<Element?, StanzaError>) {
+        switch result {
+        case .success(let payload): deliver(OutboundStanza(.iq, request.resultBytes(payload)))
+        case .failure(let error): deliver(OutboundStanza(.iq, request.stanza.errorBytes(error)))
+        }
+    }
+
+    /// Keeps messages back until `releaseMessages`, so that none overtakes those that waited in
+    /// the offline store. On the session's loop.
+    public func holdMessages() { stream.value.holdMessages() }
+
+    /// Delivers what was kept, after these, and calls back when the first of them were handed to
+    /// the socket. From any thread.
+    public func releaseMessages(
+        after earlier: [OutboundStanza], thenWritten: @escaping @Sendable () -> Void
+    ) {
+        loop.eventLoop.execute {
+            self.stream.value.releaseMessages(after: earlier, thenWritten: thenWritten)
+        }
+    }
+
+    /// Ends the stream with an error, from any thread; `then` is called on the session's loop
+    /// once everybody has been told that the resource is gone.
+    public func terminate(_ error: StreamError, then: @escaping @Sendable () -> Void = {}) {
+        loop.eventLoop.execute {
+            self.stream.value.end(error)
+            then()
+        }
+    }
+}

@@ -1,0 +1,40 @@
+// What a stream needs of its connection. The listeners have the real one, tests a list of bytes.
+
+public import NIOCore
+public import SASL
+
+/// A connection, used only on its event loop.
+public protocol StreamTransport: AnyObject {
+    /// Writes and flushes.
+    func write(_ bytes: ByteBuffer)
+    /// Closes once everything written is on its way.
+    func close()
+    /// Puts TLS under the stream, after what was written before.
+    func startTLS()
+    /// Asks the socket for no more bytes, or for more again.
+    func setReading(_ isReading: Bool)
+    /// Bytes that were written and that the socket has not taken.
+    var pendingBytes: Int { get }
+    /// Channel binding data of this connection (RFC 9266, RFC 5929), empty without TLS.
+    var channelBindings: ChannelBindings { get }
+}
+
+/// What is known of a connection when it comes in.
+public struct ConnectionDescription: Sendable {
+    /// The peer's address without its port.
+    public var address: String
+    /// Port 5222 or 5223.
+    public var type: ConnectionType
+    /// STARTTLS can be had.
+    public var offersTLS: Bool
+    /// Logins without TLS are allowed on this connection.
+    public var allowsPlaintext: Bool
+
+    /// Creates a description.
+    public init(address: String, type: ConnectionType, offersTLS: Bool, allowsPlaintext: Bool) {
+        self.address = address
+        self.type = type
+        self.offersTLS = offersTLS
+        self.allowsPlaintext = allowsPlaintext
+    }
+}

@@ -1,0 +1,18 @@
+// The one list of what is built in. A feature is added by its file and its line here.
+
+public import Engine
+
+/// Every feature of this server, in the order of their declarations.
+public enum AllFeatures {
+    /// The list.
+    public static let list: [any Feature.Type] = [
+        SessionEstablishment.self,
+        Roster.self,
+        Presence.self,
+        OfflineMessages.self,
+        ServiceDiscovery.self,
+        Ping.self,
+        SoftwareVersion.self,
+        InBandRegistration.self,
+    ]
+}

@@ -1,0 +1,211 @@
+// XEP-0160: messages for accounts with no available session are stored and delivered when the
+// next one announces itself with a priority of 0 or more, stamped with the time of their arrival
+// (XEP-0203). They are deleted once they were handed to the client's socket: a crash in between
+// repeats them and loses none. Not stored: errors, headlines, group chat, and messages that hold
+// nothing but chat states or ask not to be stored (XEP-0334).
+
+internal import Addresses
+internal import Engine
+internal import Logging
+internal import Options
+internal import Prometheus
+internal import Storage
+internal import Synchronization
+internal import XML
+internal import XMPP
+
+struct OfflineMessages: Feature {
+    static let specifications = [
+        Specification("XEP-0160", version: "1.0.1", "Best Practices for Handling Offline Messages"),
+        Specification("XEP-0203", version: "2.0", "Delayed Delivery"),
+    ]
+
+    init(in host: HostBuilder) {
+        for step in OfflineMessageStore.schema { host.schema(step) }
+        let limit = host.options.integer(
+            "limits.offline_messages", default: 1000, in: 0...1_000_000, reloadable: true,
+            help: "Messages that wait for one account; further ones are returned to the sender.")
+        let stored = host.registry.counter(
+            "kinglet_offline_messages_stored_total",
+            help: "Messages stored for accounts that were offline.")
+        let delivered = host.registry.counter(
+            "kinglet_offline_messages_delivered_total",
+            help: "Stored messages handed to their receivers.")
+        let waiting = host.registry.gauge(
+            "kinglet_offline_messages", help: "Messages that wait for their receivers.")
+        let mailboxes = Mailboxes(stored: stored, delivered: delivered, waiting: waiting)
+        host.advertise("msgoffline")
+        host.hooks.started.append { mailboxes.countWaiting($0) }
+        host.hooks.undeliverable = { stanza, account, host in
+            mailboxes.store(stanza, for: account, host, limit: limit.value)
+        }
+        host.hooks.willBecomeAvailable.append { session, host in
+            mailboxes.open(for: session, host)
+        }
+        host.hooks.sessionEnded.append { account, session, host in
+            mailboxes.close(account, session)
+        }
+        host.hooks.removeAccount.append { try OfflineMessageStore.deleteAll($1, of: $0) }
+    }
+
+    /// Whether a message is worth waiting for.
+    static func isStorable(_ stanza: Stanza) -> Bool {
+        let fragment = stanza.fragment
+        let hints = "urn:xmpp:hints" as StaticString
+        if fragment.hasChild("no-store", hints) || fragment.hasChild("no-permanent-store", hints) {
+            return false
+        }
+        return fragment.children.contains { child in
+            !fragment.child(child, isNamed: "thread", "jabber:client")
+                && fragment.namespace(of: child) != "http://jabber.org/protocol/chatstates"
+                && fragment.namespace(of: child) != "urn:xmpp:hints"
+        }
+    }
+
+    /// A stored message with the time of its arrival (XEP-0203), before its end tag.
+    static func stamped(_ message: StoredMessage, domain: String) -> [UInt8] {
+        let delay = Element(
+            "delay", "urn:xmpp:delay",
+            [("from", domain), ("stamp", Clock.timestamp(message.receivedAt))])
+        let bytes = message.stanza
+        guard let end = bytes.lastIndex(of: 0x3C) else { return bytes }
+        return Array(bytes[..<end])
+            + XMLWriter.bytes(delay, contentNamespace: Namespaces.client) + bytes[end...]
+    }
+}
+
+/// Who is being given their stored messages. Safe on any thread.
+private final class Mailboxes: Sendable {
+    private let stored: Counter
+    private let delivered: Counter
+    private let waiting: Gauge
+    /// The session that each account's messages are on their way to.
+    private let receivers = Mutex<[BareJID: Session]>([:])
+
+    init(stored: Counter, delivered: Counter, waiting: Gauge) {
+        self.stored = stored
+        self.delivered = delivered
+        self.waiting = waiting
+    }
+
+    func countWaiting(_ host: Host) {
+        let waiting = waiting
+        host.database.read({ try OfflineMessageStore.count($0) }) { result in
+            if case .success(let count) = result { waiting.add(Double(count)) }
+        }
+    }
+
+    func store(_ stanza: Stanza, for account: BareJID, _ host: Host, limit: Int) {
+        guard OfflineMessages.isStorable(stanza) else { return }
+        let bytes = stanza.routedBytes(declaresNamespace: true)
+        let now = Clock.secondsSince1970()
+        host.database.writer.submit(
+            { connection -> OfflineMessageStore.Insertion in
+                guard try Accounts.exists(account, in: connection) else { return .noAccount }
+                return try OfflineMessageStore.insert(
+                    connection, StoredMessage(id: 0, receivedAt: now, stanza: bytes), account,
+                    limit: limit)
+            },
+            then: { result in
+                switch result {
+                case .success(.inserted):
+                    self.stored.add()
+                    self.waiting.add(1)
+                    self.deliverIfBack(account, host)
+                case .success(.noAccount):
+                    host.bounce(stanza, StanzaError(.serviceUnavailable, "no such account"))
+                case .success(.full):
+                    host.metrics.refusals[.offlineMessages].add()
+                    host.bounce(
+                        stanza,
+                        StanzaError(.serviceUnavailable, "the receiver's offline store is full"))
+                case .failure(let error):
+                    host.log.error("offline message: \(error)")
+                    host.metrics.refusals[.storage].add()
+                    host.bounce(
+                        stanza,
+                        error.code == .diskFull
+                            ? StanzaError(.resourceConstraint, "the server's disk is full")
+                            : notStored)
+                }
+            })
+    }
+
+    /// The receiver may have come back while the message was being stored.
+    private func deliverIfBack(_ account: BareJID, _ host: Host) {
+        let session = host.sessions.sessions(of: account).first { session in
+            let availability = session.availability
+            return availability.isAvailable && availability.priority >= 0
+        }
+        guard let session, claim(account, session) else { return }
+        deliver(to: session, host)
+    }
+
+    /// A session is about to be visible. What reaches it from now on waits until it has what was
+    /// stored, so that the order of arrival is the order of delivery. On the session's loop.
+    func open(for session: Session, _ host: Host) {
+        guard claim(session.jid.bare, session) else { return }
+        session.holdMessages()
+        deliver(to: session, host)
+    }
+
+    private func claim(_ account: BareJID, _ session: Session) -> Bool {
+        receivers.withLock { receivers in
+            guard receivers[account] == nil else { return false }
+            receivers[account] = session
+            return true
+        }
+    }
+
+    /// The session ended before it had everything: the rest stays for the next one.
+    func close(_ account: BareJID, _ session: Session?) {
+        receivers.withLock { receivers in
+            guard let session, receivers[account] === session else { return }
+            receivers[account] = nil
+        }
+    }
+
+    private func deliver(to session: Session, _ host: Host) {
+        let account = session.jid.bare
+        // Through the writer, so that whatever was stored before is seen.
+        host.database.writer.submit(
+            { try OfflineMessageStore.messages($0, of: account) },
+            then: { result in
+                let messages = (try? result.get()) ?? []
+                if case .failure(let error) = result {
+                    host.log.error("offline messages: \(error)")
+                }
+                let stanzas = messages.map { message in
+                    OutboundStanza(
+                        .message, OfflineMessages.stamped(message, domain: account.domain))
+                }
+                session.releaseMessages(after: stanzas) {
+                    self.delete(messages, of: session, host)
+                }
+            })
+    }
+
+    private func delete(_ messages: [StoredMessage], of session: Session, _ host: Host) {
+        let account = session.jid.bare
+        guard let last = messages.last else { return close(account, session) }
+        host.database.writer.submit(
+            { try OfflineMessageStore.delete($0, of: account, through: last.id) },
+            then: { result in
+                if case .failure(let error) = result {
+                    host.log.error("offline messages: \(error)")
+                }
+                self.delivered.add(messages.count)
+                self.waiting.add(-Double(messages.count))
+                self.close(account, session)
+                // Stored while these were on their way.
+                self.deliverRest(account, host)
+            })
+    }
+
+    private func deliverRest(_ account: BareJID, _ host: Host) {
+        host.database.read({ try OfflineMessageStore.count($0, of: account) }) { result in
+            guard let count = try? result.get(), count > 0 else { return }
+            self.deliverIfBack(account, host)
+        }
+    }
+}

@@ -1,0 +1,251 @@
+// RFC 6121 section 4: presence between local users. Initial presence, updates and probes,
+// directed presence, and unavailable presence to everybody who saw the session. Requests for
+// subscriptions pass to whoever keeps rosters.
+
+internal import Addresses
+internal import Engine
+internal import Options
+internal import Synchronization
+internal import XML
+internal import XMPP
+
+struct Presence: Feature {
+    static let specifications: [Specification] = []
+
+    private let directed = DirectedPresence()
+
+    init(in host: HostBuilder) {
+        let directed = directed
+        host.hooks.presence = { stanza, session, host in
+            Self.receive(stanza, session, host, directed)
+        }
+        host.hooks.sessionEnded.append { _, session, host in
+            guard let session else { return }
+            Self.leave(session, nil, host, directed)
+        }
+        host.hooks.presenceGranted = { account, contact, host in
+            for session in host.sessions.sessions(of: account) {
+                guard let presence = session.availability.presence else { continue }
+                Self.send(presence, to: contact, host)
+            }
+        }
+        host.hooks.presenceRevoked = { account, contact, host in
+            for session in host.sessions.sessions(of: account)
+            where session.availability.isAvailable {
+                Self.send(Self.unavailable(session.jid, to: contact), to: contact, host)
+            }
+        }
+    }
+
+    // MARK: From a client
+
+    private static func receive(
+        _ stanza: Stanza, _ session: Session, _ host: Host, _ directed: DirectedPresence
+    ) {
+        switch stanza.type {
+        case nil:
+            if stanza.to == nil {
+                announce(stanza, session, host)
+            } else {
+                direct(stanza, session, host, directed)
+            }
+        case "unavailable":
+            if stanza.to == nil {
+                leave(session, stanza, host, directed)
+            } else {
+                direct(stanza, session, host, directed)
+            }
+        case "subscribe", "subscribed", "unsubscribe", "unsubscribed":
+            guard let to = stanza.to, !to.bare.isDomain else {
+                return host.bounce(
+                    stanza, StanzaError(.badRequest, "a subscription is to a contact"))
+            }
+            host.hooks.subscription?(stanza, session, host)
+        case "probe":
+            probe(stanza, session, host)
+        case "error":
+            direct(stanza, session, host, directed)
+        default:
+            host.bounce(stanza, StanzaError(.badRequest, "presence has no such type"))
+        }
+    }
+
+    /// Initial presence and its updates (sections 4.2 and 4.4).
+    private static func announce(_ stanza: Stanza, _ session: Session, _ host: Host) {
+        guard let priority = priority(of: stanza) else {
+            return host.bounce(
+                stanza, StanzaError(.badRequest, "a priority is between -128 and 127"))
+        }
+        let before = session.availability
+        let takesMessages = priority >= 0
+        if takesMessages, !(before.isAvailable && before.priority >= 0) {
+            for hook in host.hooks.willBecomeAvailable { hook(session, host) }
+        }
+        session.availability = Session.Availability(presence: stanza, priority: priority)
+        let account = session.jid.bare
+        for contact in host.hooks.subscribers?(account) ?? [] {
+            send(stanza, to: contact, host)
+        }
+        // One's own resources see each other, the sender included (section 4.2.2).
+        host.deliver(
+            readdressed(stanza, to: account),
+            to: host.sessions.sessions(of: account).filter(\.availability.isAvailable))
+        guard !before.isAvailable else { return }
+        for other in host.sessions.sessions(of: account) where other !== session {
+            guard let presence = other.availability.presence else { continue }
+            host.deliver(readdressed(presence, to: account), to: [session])
+        }
+        for contact in host.hooks.subscriptions?(account) ?? [] {
+            answerProbe(of: contact, for: session, host)
+        }
+        for request in host.hooks.subscriptionRequests?(account) ?? [] { session.deliver(request) }
+    }
+
+    private static func priority(of stanza: Stanza) -> Int8? {
+        let fragment = stanza.fragment
+        guard
+            let child = fragment.children.first(where: {
+                fragment.child($0, isNamed: "priority", "jabber:client")
+            })
+        else { return 0 }
+        let text = fragment.element(child).text.filter { !$0.isWhitespace }
+        return text.isEmpty ? 0 : Int8(text)
+    }
+
+    /// Unavailable presence from the client, or the end of its session (section 4.5).
+    private static func leave(
+        _ session: Session, _ stanza: Stanza?, _ host: Host, _ directed: DirectedPresence
+    ) {
+        let account = session.jid.bare
+        let wasAvailable = session.availability.isAvailable
+        session.availability = Session.Availability()
+        var receivers = Set(directed.removeAll(session))
+        if wasAvailable {
+            for contact in host.hooks.subscribers?(account) ?? [] {
+                receivers.remove(JID(bare: contact))
+                tell(contact, session, stanza, host)
+            }
+            for other in host.sessions.sessions(of: account)
+            where other !== session && other.availability.isAvailable {
+                deliver(gone(session, stanza, to: JID(bare: account)), to: [other], host)
+            }
+        }
+        for receiver in receivers { deliver(gone(session, stanza, to: receiver), receiver, host) }
+    }
+
+    private static func tell(
+        _ contact: BareJID, _ session: Session, _ stanza: Stanza?, _ host: Host
+    ) {
+        deliver(gone(session, stanza, to: JID(bare: contact)), JID(bare: contact), host)
+    }
+
+    private static func gone(_ session: Session, _ stanza: Stanza?, to: JID) -> OutboundStanza {
+        guard let stanza else { return unavailable(session.jid, to: to) }
+        return OutboundStanza(.presence, stanza.routedBytes(to: to))
+    }
+
+    /// Presence to one receiver, roster or not (section 4.6).
+    private static func direct(
+        _ stanza: Stanza, _ session: Session, _ host: Host, _ directed: DirectedPresence
+    ) {
+        guard let to = stanza.to, !to.bare.isDomain else { return }
+        if stanza.type == nil {
+            guard directed.insert(to, session) else {
+                return host.bounce(
+                    stanza, StanzaError(.resourceConstraint, "too many directed presences"))
+            }
+        } else {
+            directed.remove(to, session)
+        }
+        deliver(OutboundStanza(.presence, stanza.routedBytes()), to, host)
+    }
+
+    /// A client's own probe (section 4.3); servers probe by themselves.
+    private static func probe(_ stanza: Stanza, _ session: Session, _ host: Host) {
+        guard let contact = stanza.to?.bare, !contact.isDomain else { return }
+        answerProbe(of: contact, for: session, host)
+    }
+
+    /// Sends a contact's presence to one who may see it; to others, nothing.
+    private static func answerProbe(of contact: BareJID, for session: Session, _ host: Host) {
+        guard host.isLocal(contact.domain),
+            host.hooks.maySeePresence?(session.jid.bare, contact) ?? false
+        else { return }
+        for other in host.sessions.sessions(of: contact) {
+            guard let presence = other.availability.presence else { continue }
+            host.deliver(readdressed(presence, to: session.jid.bare), to: [session])
+        }
+    }
+
+    // MARK: To a receiver
+
+    private static func send(_ stanza: Stanza, to contact: BareJID, _ host: Host) {
+        host.deliver(
+            readdressed(stanza, to: contact),
+            to: host.sessions.sessions(of: contact).filter(\.availability.isAvailable))
+    }
+
+    private static func send(_ stanza: OutboundStanza, to contact: BareJID, _ host: Host) {
+        deliver(stanza, JID(bare: contact), host)
+    }
+
+    private static func deliver(_ stanza: OutboundStanza, _ to: JID, _ host: Host) {
+        guard host.isLocal(to.domain) else { return }
+        if to.isBare {
+            deliver(
+                stanza,
+                to: host.sessions.sessions(of: to.bare).filter(\.availability.isAvailable), host)
+        } else if let session = host.sessions.session(to) {
+            session.deliver(stanza)
+        }
+    }
+
+    private static func deliver(_ stanza: OutboundStanza, to sessions: [Session], _ host: Host) {
+        for session in sessions { session.deliver(stanza) }
+    }
+
+    private static func readdressed(_ stanza: Stanza, to contact: BareJID) -> Stanza {
+        Stanza(
+            stanza.fragment, .presence, from: stanza.from, to: JID(bare: contact),
+            streamLanguage: stanza.streamLanguage)
+    }
+
+    private static func unavailable(_ jid: JID, to: JID) -> OutboundStanza {
+        let presence = Element(
+            "presence", Namespaces.client,
+            [("from", jid.description), ("to", to.description), ("type", "unavailable")])
+        return OutboundStanza(
+            .presence, XMLWriter.bytes(presence, contentNamespace: Namespaces.client))
+    }
+
+    private static func unavailable(_ jid: JID, to contact: BareJID) -> OutboundStanza {
+        unavailable(jid, to: JID(bare: contact))
+    }
+}
+
+/// Whom each session has sent directed presence, so that they hear of its end (section 4.6.3).
+private final class DirectedPresence: Sendable {
+    /// Enough for every room somebody is in.
+    private static let limit = 1000
+
+    private let receivers = Mutex<[JID: Set<JID>]>([:])
+
+    func insert(_ receiver: JID, _ session: Session) -> Bool {
+        receivers.withLock { receivers in
+            guard receivers[session.jid, default: []].count < Self.limit else { return false }
+            receivers[session.jid, default: []].insert(receiver)
+            return true
+        }
+    }
+
+    func remove(_ receiver: JID, _ session: Session) {
+        receivers.withLock { receivers in
+            receivers[session.jid]?.remove(receiver)
+            if receivers[session.jid]?.isEmpty == true { receivers[session.jid] = nil }
+        }
+    }
+
+    func removeAll(_ session: Session) -> [JID] {
+        receivers.withLock { Array($0.removeValue(forKey: session.jid) ?? []) }
+    }
+}

@@ -1,0 +1,316 @@
+// RFC 6121 sections 2 and 3: the roster and presence subscriptions between local users. Every
+// change is one transaction on the rosters of both sides; what follows from it (pushes, stanzas,
+// presence) is done after the commit, in the order of the commits. Left out for now: roster
+// versioning and approval before asking.
+
+internal import Addresses
+internal import Engine
+internal import Logging
+internal import Options
+internal import Prometheus
+internal import Storage
+internal import XML
+internal import XMPP
+
+struct Roster: Feature {
+    static let specifications: [Specification] = []
+
+    private let cache = RosterCache()
+    private let limit: Setting<Int>
+
+    init(in host: HostBuilder) {
+        limit = host.options.integer(
+            "limits.roster_items", default: 2000, in: 10...100_000, reloadable: true,
+            help: "Contacts in one account's roster, requests to it included.")
+        for step in RosterStore.schema { host.schema(step) }
+        let cache = cache
+        let limit = limit
+        host.hooks.prepareSession.append { cache.retain($0, $1, $2) }
+        host.hooks.sessionEnded.append { account, _, _ in cache.release(account) }
+        host.hooks.subscribers = { account in
+            cache.items(of: account).values.filter(\.state.from).map(\.contact)
+        }
+        host.hooks.subscriptions = { account in
+            cache.items(of: account).values.filter(\.state.to).map(\.contact)
+        }
+        host.hooks.maySeePresence = { contact, account in
+            contact == account || cache.items(of: account)[contact]?.state.from == true
+        }
+        host.hooks.subscriptionRequests = { account in
+            cache.items(of: account).values.filter { $0.state.pendingIn }
+                .map { OutboundStanza(.presence, $0.request) }
+        }
+        host.hooks.removeAccount.append { try RosterStore.deleteAll($1, of: $0) }
+        host.hooks.accountRemoved.append { account, _ in cache.clear(account) }
+        host.hooks.subscription = { stanza, session, host in
+            Self.send(stanza, session, host, cache: cache, limit: limit.value)
+        }
+        host.answer("query", RosterItem.namespace, for: [.ownAccount]) {
+            request, _, session, host throws(StanzaError) in
+            guard request.isSet else {
+                session.isInterestedInRoster = true
+                return .result(Self.list(session, cache))
+            }
+            let change = try RosterChange(request.payload)
+            Self.change(change, request, session, host, cache: cache, limit: limit.value)
+            return .later
+        }
+    }
+
+    // MARK: The roster (RFC 6121 section 2)
+
+    private static func list(_ session: Session, _ cache: RosterCache) -> Element {
+        let items = cache.items(of: session.jid.bare).values
+            .filter(\.isListed).sorted { $0.contact < $1.contact }
+        return Element("query", RosterItem.namespace, [], items.map(\.element))
+    }
+
+    /// What a transaction did; carried out once it is committed.
+    private struct Outcome: Sendable {
+        var error: StanzaError?
+        /// New items by account; a roster has at most one change.
+        var changes: [(account: BareJID, item: RosterItem, wasListed: Bool)] = []
+        /// Subscription stanzas to hand to an account's clients.
+        var deliveries: [(to: BareJID, bytes: [UInt8])] = []
+        /// The first may see the second from now on.
+        var granted: [(contact: BareJID, account: BareJID)] = []
+        /// The first may no longer see the second.
+        var revoked: [(contact: BareJID, account: BareJID)] = []
+    }
+
+    private static func change(
+        _ change: RosterChange, _ request: IQRequest, _ session: Session, _ host: Host,
+        cache: RosterCache, limit: Int
+    ) {
+        let account = session.jid.bare
+        host.database.writer.submit(
+            { connection in
+                switch change {
+                case .set(let contact, let name, let groups):
+                    return try set(connection, account, contact, name, groups, limit: limit)
+                case .remove(let contact):
+                    return try remove(connection, account, contact, host: host)
+                }
+            },
+            then: { result in
+                switch result {
+                case .success(let outcome):
+                    if let error = outcome.error {
+                        if error.condition == .resourceConstraint {
+                            host.metrics.refusals[.rosterItems].add()
+                        }
+                        session.answer(request, .failure(error))
+                        return
+                    }
+                    // The push may come before or after the result (section 2.1.6).
+                    session.answer(request, .success(nil))
+                    carryOut(outcome, host, cache)
+                case .failure(let error):
+                    host.log.error("roster: \(error)")
+                    host.metrics.refusals[.storage].add()
+                    session.answer(request, .failure(notStored))
+                }
+            })
+    }
+
+    private static func set(
+        _ connection: Connection, _ account: BareJID, _ contact: BareJID, _ name: String,
+        _ groups: [String], limit: Int
+    ) throws -> Outcome {
+        guard contact != account else {
+            return Outcome(error: StanzaError(.notAllowed, "you cannot be your own contact"))
+        }
+        var outcome = Outcome()
+        guard
+            var item = try existingOrNew(connection, account, contact, limit: limit)
+        else {
+            outcome.error = StanzaError(.resourceConstraint, "the roster is full")
+            return outcome
+        }
+        let wasListed = item.isListed
+        item.name = name
+        item.groups = groups
+        item.isListed = true
+        try RosterStore.save(connection, of: account, item)
+        outcome.changes.append((account, item, wasListed))
+        return outcome
+    }
+
+    /// Nil when a new item would be one too many.
+    private static func existingOrNew(
+        _ connection: Connection, _ account: BareJID, _ contact: BareJID, limit: Int
+    ) throws -> RosterItem? {
+        if let item = try RosterStore.item(connection, of: account, contact) { return item }
+        guard try RosterStore.count(connection, of: account) < limit else { return nil }
+        return RosterItem(contact)
+    }
+
+    /// Removing a contact ends both subscriptions (RFC 6121 section 2.5.2).
+    private static func remove(
+        _ connection: Connection, _ account: BareJID, _ contact: BareJID, host: Host
+    ) throws -> Outcome {
+        var outcome = Outcome()
+        guard var item = try RosterStore.item(connection, of: account, contact), item.isListed
+        else {
+            outcome.error = StanzaError(.itemNotFound, "there is no such contact")
+            return outcome
+        }
+        if item.state.to || item.state.pendingOut {
+            try forward(.unsubscribe, nil, account, contact, connection, host, &outcome, limit: 0)
+        }
+        if item.state.from || item.state.pendingIn {
+            if item.state.from { outcome.revoked.append((contact, account)) }
+            try forward(.unsubscribed, nil, account, contact, connection, host, &outcome, limit: 0)
+        }
+        item = RosterItem(contact)
+        try RosterStore.delete(connection, of: account, contact)
+        outcome.changes.append((account, item, true))
+        return outcome
+    }
+
+    // MARK: Subscriptions (RFC 6121 section 3)
+
+    private static func send(
+        _ stanza: Stanza, _ session: Session, _ host: Host, cache: RosterCache, limit: Int
+    ) {
+        let account = session.jid.bare
+        guard let contact = stanza.to?.bare,
+            let verb = stanza.type.flatMap(SubscriptionVerb.init(rawValue:)), contact != account
+        else { return }
+        host.database.writer.submit(
+            { connection in
+                try send(verb, stanza, account, contact, connection, host, limit: limit)
+            },
+            then: { result in
+                switch result {
+                case .success(let outcome):
+                    if let error = outcome.error {
+                        host.metrics.refusals[.rosterItems].add()
+                        host.bounce(stanza, error)
+                    }
+                    carryOut(outcome, host, cache)
+                case .failure(let error):
+                    host.log.error("subscription: \(error)")
+                    host.metrics.refusals[.storage].add()
+                    host.bounce(stanza, notStored)
+                }
+            })
+    }
+
+    private static func send(
+        _ verb: SubscriptionVerb, _ stanza: Stanza, _ account: BareJID, _ contact: BareJID,
+        _ connection: Connection, _ host: Host, limit: Int
+    ) throws -> Outcome {
+        var outcome = Outcome()
+        guard var item = try existingOrNew(connection, account, contact, limit: limit) else {
+            outcome.error = StanzaError(.resourceConstraint, "the roster is full")
+            return outcome
+        }
+        let before = item
+        let forwards = item.state.send(verb)
+        if verb == .subscribe || (verb == .subscribed && forwards) { item.isListed = true }
+        if !item.state.pendingIn { item.request = [] }
+        if item != before {
+            try RosterStore.save(connection, of: account, item)
+            outcome.changes.append((account, item, before.isListed))
+        }
+        guard forwards else { return outcome }
+        if verb == .unsubscribed, before.state.from { outcome.revoked.append((contact, account)) }
+        if verb == .subscribed { outcome.granted.append((contact, account)) }
+        try forward(verb, stanza, account, contact, connection, host, &outcome, limit: limit)
+        return outcome
+    }
+
+    /// The contact's side, when it is local. One that does not exist hears nothing and says
+    /// nothing (section 8.5.1).
+    private static func forward(
+        _ verb: SubscriptionVerb, _ stanza: Stanza?, _ sender: BareJID, _ receiver: BareJID,
+        _ connection: Connection, _ host: Host, _ outcome: inout Outcome, limit: Int
+    ) throws {
+        guard host.isLocal(receiver.domain), try Accounts.exists(receiver, in: connection) else {
+            return
+        }
+        let found = try RosterStore.item(connection, of: receiver, sender)
+        if found == nil, verb == .subscribe,
+            try RosterStore.count(connection, of: receiver) >= limit
+        {
+            outcome.error = StanzaError(.resourceConstraint, "the contact's roster is full")
+            return
+        }
+        var item = found ?? RosterItem(sender)
+        let before = item
+        let reception = item.state.receive(verb)
+        let bytes = subscriptionBytes(verb, stanza, from: sender, to: receiver)
+        switch reception {
+        case .ignore: return
+        case .agree:
+            try forward(
+                .subscribed, nil, receiver, sender, connection, host, &outcome, limit: limit)
+            outcome.granted.append((sender, receiver))
+            return
+        case .deliver: break
+        }
+        item.request = item.state.pendingIn ? (verb == .subscribe ? bytes : item.request) : []
+        try RosterStore.save(connection, of: receiver, item)
+        outcome.changes.append((receiver, item, before.isListed))
+        outcome.deliveries.append((receiver, bytes))
+        if verb == .unsubscribe, before.state.from { outcome.revoked.append((sender, receiver)) }
+    }
+
+    /// From bare JID to bare JID (section 3.1.2), with what the client put inside.
+    private static func subscriptionBytes(
+        _ verb: SubscriptionVerb, _ stanza: Stanza?, from sender: BareJID, to receiver: BareJID
+    ) -> [UInt8] {
+        if let stanza {
+            return Stanza(
+                stanza.fragment, .presence, from: JID(bare: sender), to: JID(bare: receiver),
+                streamLanguage: stanza.streamLanguage
+            ).routedBytes()
+        }
+        let presence = Element(
+            "presence", Namespaces.client,
+            [
+                ("from", sender.description), ("to", receiver.description),
+                ("type", verb.rawValue),
+            ])
+        return XMLWriter.bytes(presence, contentNamespace: Namespaces.client)
+    }
+
+    // MARK: After the commit
+
+    private static func carryOut(_ outcome: Outcome, _ host: Host, _ cache: RosterCache) {
+        for (contact, account) in outcome.revoked {
+            host.hooks.presenceRevoked?(account, contact, host)
+        }
+        for (account, item, wasListed) in outcome.changes {
+            cache.apply(account, item.contact, item.isEmpty ? nil : item)
+            guard item.isListed || wasListed else { continue }
+            let element = item.isListed ? item.element : RosterItem.removal(item.contact)
+            push(element, to: account, host)
+        }
+        for (account, bytes) in outcome.deliveries {
+            for session in host.sessions.sessions(of: account)
+            where session.availability.isAvailable {
+                session.deliver(OutboundStanza(.presence, bytes))
+            }
+        }
+        for (contact, account) in outcome.granted {
+            host.hooks.presenceGranted?(account, contact, host)
+        }
+    }
+
+    /// Tells every interested client of a change (RFC 6121 section 2.1.6).
+    private static func push(_ item: Element, to account: BareJID, _ host: Host) {
+        for session in host.sessions.sessions(of: account) where session.isInterestedInRoster {
+            let push = Element(
+                "iq", Namespaces.client,
+                [
+                    ("to", session.jid.description), ("type", "set"),
+                    ("id", host.nextIdentifier()),
+                ],
+                [Element("query", RosterItem.namespace, [], [item])])
+            session.deliver(
+                OutboundStanza(.iq, XMLWriter.bytes(push, contentNamespace: Namespaces.client)))
+        }
+    }
+}

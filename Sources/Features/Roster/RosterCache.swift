@@ -1,0 +1,109 @@
+// The rosters of those who are online, so that presence needs no database. What the database
+// commits is applied here in the order of the commits, by the writer's thread.
+
+internal import Addresses
+internal import Engine
+internal import Logging
+internal import Storage
+internal import Synchronization
+
+/// Rosters of accounts that have a session. Safe on any thread.
+final class RosterCache: Sendable {
+    private enum Entry {
+        /// Being read; a commit meanwhile makes what is read stale.
+        case loading(sessions: Int, isStale: Bool, waiting: [@Sendable () -> Void])
+        case ready(sessions: Int, items: [BareJID: RosterItem])
+    }
+
+    private let entries = Mutex<[BareJID: Entry]>([:])
+
+    /// Has an account's roster ready before its session exists; `done` is called in any case.
+    func retain(_ account: BareJID, _ host: Host, _ done: @escaping @Sendable () -> Void) {
+        enum Next { case load, wait, proceed }
+        let next: Next = entries.withLock { entries in
+            switch entries[account] {
+            case nil:
+                entries[account] = .loading(sessions: 1, isStale: false, waiting: [done])
+                return .load
+            case .loading(let sessions, let isStale, let waiting):
+                entries[account] = .loading(
+                    sessions: sessions + 1, isStale: isStale, waiting: waiting + [done])
+                return .wait
+            case .ready(let sessions, let items):
+                entries[account] = .ready(sessions: sessions + 1, items: items)
+                return .proceed
+            }
+        }
+        switch next {
+        case .load: load(account, host)
+        case .wait: break
+        case .proceed: done()
+        }
+    }
+
+    private func load(_ account: BareJID, _ host: Host) {
+        host.database.read({ try RosterStore.items($0, of: account) }) { result in
+            if case .failure(let error) = result { host.log.error("roster: \(error)") }
+            let items = (try? result.get()) ?? [:]
+            let waiting: [@Sendable () -> Void]? = self.entries.withLock { entries in
+                guard case .loading(let sessions, let isStale, let waiting)? = entries[account]
+                else { return [] }
+                if isStale {
+                    entries[account] = .loading(
+                        sessions: sessions, isStale: false, waiting: waiting)
+                    return nil
+                }
+                entries[account] = sessions > 0 ? .ready(sessions: sessions, items: items) : nil
+                return waiting
+            }
+            guard let waiting else { return self.load(account, host) }
+            for done in waiting { done() }
+        }
+    }
+
+    /// A session ended, or never began.
+    func release(_ account: BareJID) {
+        entries.withLock { entries in
+            switch entries[account] {
+            case nil: break
+            case .loading(let sessions, let isStale, let waiting):
+                entries[account] = .loading(
+                    sessions: sessions - 1, isStale: isStale, waiting: waiting)
+            case .ready(let sessions, let items):
+                entries[account] = sessions > 1 ? .ready(sessions: sessions - 1, items: items) : nil
+            }
+        }
+    }
+
+    /// Applies what was committed: a changed item, or nil for one that is gone.
+    func apply(_ account: BareJID, _ contact: BareJID, _ item: RosterItem?) {
+        change(account) { $0[contact] = item }
+    }
+
+    /// The account is gone.
+    func clear(_ account: BareJID) {
+        change(account) { $0 = [:] }
+    }
+
+    private func change(_ account: BareJID, _ body: (inout [BareJID: RosterItem]) -> Void) {
+        entries.withLock { entries in
+            switch entries[account] {
+            case nil: break
+            case .loading(let sessions, _, let waiting):
+                entries[account] = .loading(sessions: sessions, isStale: true, waiting: waiting)
+            case .ready(let sessions, var items):
+                entries[account] = nil  // so that the dictionary is not copied
+                body(&items)
+                entries[account] = .ready(sessions: sessions, items: items)
+            }
+        }
+    }
+
+    /// The roster of an account that has a session, else empty.
+    func items(of account: BareJID) -> [BareJID: RosterItem] {
+        entries.withLock { entries in
+            guard case .ready(_, let items)? = entries[account] else { return [:] }
+            return items
+        }
+    }
+}

@@ -1,0 +1,34 @@
+// XEP-0092: Software Version. Tells name and version; not the operating system, which is nobody's
+// business.
+
+internal import Engine
+internal import XML
+internal import XMPP
+
+/// What this program is.
+public enum Software {
+    /// Its name.
+    public static let name = "Kinglet"
+    /// Its version.
+    public static let version = "0.1.0"
+}
+
+struct SoftwareVersion: Feature {
+    static let specifications = [Specification("XEP-0092", version: "1.1", "Software Version")]
+    static let namespace = "jabber:iq:version"
+
+    init(in host: HostBuilder) {
+        host.advertise(Self.namespace)
+        host.answer("query", Self.namespace, for: [.server]) {
+            request, _, _, _ throws(StanzaError) in
+            guard !request.isSet else { throw notChangeable }
+            return .result(
+                Element(
+                    "query", Self.namespace, [],
+                    [
+                        Element("name", Self.namespace, text: Software.name),
+                        Element("version", Self.namespace, text: Software.version),
+                    ]))
+        }
+    }
+}
