@@ -7,12 +7,14 @@ internal import XMPP
 public enum Direction: String, MetricLabel {
     case received = "in"
     case sent = "out"
+    /// The label's name.
     public static var labelName: String { "direction" }
 }
 
 /// Message, presence or IQ.
 public enum StanzaKindLabel: String, MetricLabel {
     case message, presence, iq
+    /// The label's name.
     public static var labelName: String { "kind" }
 
     init(_ kind: Stanza.Kind) {
@@ -30,6 +32,7 @@ public enum ConnectionType: String, MetricLabel {
     case starttls = "c2s"
     /// Port 5223, TLS from the first byte (XEP-0368).
     case directTLS = "c2s_direct_tls"
+    /// The label's name.
     public static var labelName: String { "type" }
 }
 
@@ -38,6 +41,7 @@ public enum TLSLabel: String, MetricLabel {
     case none
     case tls12 = "TLSv1.2"
     case tls13 = "TLSv1.3"
+    /// The label's name.
     public static var labelName: String { "tls" }
 }
 
@@ -51,6 +55,7 @@ public enum MechanismLabel: String, MetricLabel {
     case scramSHA1 = "SCRAM-SHA-1"
     case plain = "PLAIN"
     case unknown
+    /// The label's name.
     public static var labelName: String { "mechanism" }
 }
 
@@ -65,6 +70,7 @@ public enum LoginResult: String, MetricLabel {
     /// Refused unseen, because too many failed before.
     case throttled
     case serverError = "server_error"
+    /// The label's name.
     public static var labelName: String { "result" }
 }
 
@@ -91,6 +97,7 @@ public enum RefusalReason: String, MetricLabel {
     case registrationClosed = "registration_closed"
     case registrationRate = "registration_rate"
     case storage
+    /// The label's name.
     public static var labelName: String { "reason" }
 }
 

@@ -13,8 +13,11 @@ public enum SQLValue: Sendable, Equatable, ExpressibleByStringLiteral,
     case blob([UInt8])
     case null
 
+    /// Text.
     public init(stringLiteral value: String) { self = .text(value) }
+    /// An integer.
     public init(integerLiteral value: Int64) { self = .integer(value) }
+    /// NULL.
     public init(nilLiteral: ()) { self = .null }
 
     /// NULL for nil.
