@@ -1,0 +1,149 @@
+// What an administrator can ask for and what comes back, as values that go through the control
+// socket as JSON. The commands and, later, other ways in use the same.
+
+/// One thing to do.
+public struct AdministrationRequest: Codable, Sendable, Equatable {
+    /// The things that can be done.
+    public enum Operation: String, Codable, Sendable, CaseIterable {
+        case addUser, removeUser, setPassword, disableUser, enableUser, listUsers, showUser
+        case status, metrics
+    }
+
+    /// What to do.
+    public var operation: Operation
+    /// The bare JID that it is about.
+    public var jid: String?
+    /// A password, which no answer and no log repeats.
+    public var password: String?
+    /// For a new user.
+    public var isAdministrator: Bool?
+    /// For a list: only this domain.
+    public var domain: String?
+
+    /// Creates a request.
+    public init(
+        _ operation: Operation, jid: String? = nil, password: String? = nil,
+        isAdministrator: Bool? = nil, domain: String? = nil
+    ) {
+        self.operation = operation
+        self.jid = jid
+        self.password = password
+        self.isAdministrator = isAdministrator
+        self.domain = domain
+    }
+}
+
+/// What came of it.
+public struct AdministrationAnswer: Codable, Sendable, Equatable {
+    /// A sentence for a person when it failed, nil when it worked.
+    public var error: String?
+    /// Users, for a list or one user.
+    public var users: [UserDescription]?
+    /// The state of the server.
+    public var status: ServerStatus?
+    /// The metrics page.
+    public var metrics: String?
+
+    /// Creates an answer.
+    public init(
+        error: String? = nil, users: [UserDescription]? = nil, status: ServerStatus? = nil,
+        metrics: String? = nil
+    ) {
+        self.error = error
+        self.users = users
+        self.status = status
+        self.metrics = metrics
+    }
+}
+
+/// A user as `kinglet user` shows it.
+public struct UserDescription: Codable, Sendable, Equatable {
+    /// The bare JID.
+    public var jid: String
+    /// Whether logins are refused.
+    public var disabled: Bool
+    /// Whether the user may administrate.
+    public var administrator: Bool
+    /// When the account was made, as XEP-0082 writes it.
+    public var created: String
+    /// The last login, nil for none yet.
+    public var lastLogin: String?
+    /// Resources that are online now; nil when no server runs.
+    public var online: [String]?
+}
+
+/// The state of the server as `kinglet status` shows it.
+public struct ServerStatus: Codable, Sendable, Equatable {
+    /// A socket that listens.
+    public struct Listener: Codable, Sendable, Equatable {
+        /// `client`, `client_tls` or `metrics`.
+        public var name: String
+        /// The bound address.
+        public var address: String
+        /// The bound port.
+        public var port: Int
+
+        /// Creates an entry.
+        public init(name: String, address: String, port: Int) {
+            self.name = name
+            self.address = address
+            self.port = port
+        }
+    }
+
+    /// A certificate in use.
+    public struct Certificate: Codable, Sendable, Equatable {
+        /// Domains that it is valid for.
+        public var domains: [String]
+        /// The end of its validity, as XEP-0082 writes it.
+        public var notAfter: String
+        /// Whether it comes from this machine's own authority.
+        public var localAuthority: Bool
+
+        /// Creates an entry.
+        public init(domains: [String], notAfter: String, localAuthority: Bool) {
+            self.domains = domains
+            self.notAfter = notAfter
+            self.localAuthority = localAuthority
+        }
+    }
+
+    /// Whether the server runs.
+    public var running: Bool
+    /// The program's version.
+    public var version: String
+    /// The server's process.
+    public var processID: Int32?
+    /// When it was started, as XEP-0082 writes it.
+    public var started: String?
+    /// The domains that it serves.
+    public var domains: [String]
+    /// What listens; ports are the real ones.
+    public var listeners: [Listener]
+    /// Clients that are logged in.
+    public var sessions: Int?
+    /// Accounts.
+    public var users: Int
+    /// Certificates in use.
+    public var certificates: [Certificate]
+    /// What is wrong, in sentences; empty when all is well.
+    public var problems: [String]
+
+    /// Creates a status.
+    public init(
+        running: Bool, version: String, processID: Int32? = nil, started: String? = nil,
+        domains: [String], listeners: [Listener] = [], sessions: Int? = nil, users: Int = 0,
+        certificates: [Certificate] = [], problems: [String] = []
+    ) {
+        self.running = running
+        self.version = version
+        self.processID = processID
+        self.started = started
+        self.domains = domains
+        self.listeners = listeners
+        self.sessions = sessions
+        self.users = users
+        self.certificates = certificates
+        self.problems = problems
+    }
+}

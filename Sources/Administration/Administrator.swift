@@ -1,0 +1,182 @@
+// What an administrator can do, written once. Works on a running server and on data at rest
+// alike: the difference is who opened the host.
+
+internal import Addresses
+public import Engine
+internal import Storage
+internal import Synchronization
+internal import XMPP
+
+/// Carries out administration requests. Safe on any thread, though it waits for the database:
+/// never on an event loop.
+public struct Administrator: Sendable {
+    private let host: Host
+    private let isRunning: Bool
+    private let status: @Sendable () -> ServerStatus
+    private let metrics: @Sendable () -> String
+
+    /// - Parameters:
+    ///   - isRunning: whether clients can be online.
+    ///   - status: what the whole program knows of itself; users are filled in here.
+    ///   - metrics: the metrics page.
+    public init(
+        host: Host, isRunning: Bool, status: @escaping @Sendable () -> ServerStatus,
+        metrics: @escaping @Sendable () -> String
+    ) {
+        self.host = host
+        self.isRunning = isRunning
+        self.status = status
+        self.metrics = metrics
+    }
+
+    /// Does it and gives the answer.
+    public func perform(_ request: AdministrationRequest) -> AdministrationAnswer {
+        do {
+            return try answer(request)
+        } catch let error as AdministrationError {
+            return AdministrationAnswer(error: error.message)
+        } catch {
+            return AdministrationAnswer(error: "\(error)")
+        }
+    }
+
+    private func answer(_ request: AdministrationRequest) throws -> AdministrationAnswer {
+        switch request.operation {
+        case .addUser:
+            let jid = try localAccount(request)
+            let keys = try keys(request)
+            try wait(jid) { done in
+                host.accounts.create(
+                    jid, keys, isAdministrator: request.isAdministrator ?? false,
+                    now: Clock.secondsSince1970(), then: done)
+            }
+            return AdministrationAnswer()
+        case .setPassword:
+            let jid = try account(request)
+            let keys = try keys(request)
+            try wait(jid) { done in host.setPassword(jid, keys, then: done) }
+            return AdministrationAnswer()
+        case .removeUser:
+            let jid = try account(request)
+            let removed = try waitForResult { done in host.removeAccount(jid, then: done) }.get()
+            guard removed else { throw AdministrationError.noSuchUser(jid) }
+            return AdministrationAnswer()
+        case .disableUser, .enableUser:
+            let jid = try account(request)
+            let isDisabled = request.operation == .disableUser
+            try wait(jid) { done in host.accounts.setDisabled(jid, isDisabled, then: done) }
+            if isDisabled {
+                host.endSessions(of: jid, StreamError(.policyViolation, "the account is disabled"))
+            }
+            return AdministrationAnswer()
+        case .listUsers:
+            let domain = try request.domain.map { try domainName($0) }
+            return AdministrationAnswer(
+                users: try host.accounts.list(domain: domain).map(describe))
+        case .showUser:
+            let jid = try account(request)
+            guard let account = try host.accounts.account(jid) else {
+                throw AdministrationError.noSuchUser(jid)
+            }
+            return AdministrationAnswer(users: [describe(account)])
+        case .status:
+            var status = status()
+            status.users = try host.accounts.count()
+            if isRunning { status.sessions = host.sessions.all.count }
+            return AdministrationAnswer(status: status)
+        case .metrics:
+            return AdministrationAnswer(metrics: metrics())
+        }
+    }
+
+    // MARK: Reading the request
+
+    private func account(_ request: AdministrationRequest) throws -> BareJID {
+        guard let text = request.jid, !text.isEmpty else {
+            throw AdministrationError(message: "which user? Give an address like alice@domain")
+        }
+        // A bare name means the first domain.
+        let full = text.contains("@") ? text : "\(text)@\(host.domains.first ?? "")"
+        do {
+            let jid = try BareJID(full)
+            guard !jid.isDomain else {
+                throw AdministrationError(message: "\(text) is a domain, not a user")
+            }
+            return jid
+        } catch let error as JIDError {
+            throw AdministrationError(message: "\(error)")
+        }
+    }
+
+    private func localAccount(_ request: AdministrationRequest) throws -> BareJID {
+        let jid = try account(request)
+        guard host.isLocal(jid.domain) else {
+            throw AdministrationError(
+                message: "\(jid.domain) is not a domain of this server; it has: "
+                    + host.domains.joined(separator: ", "))
+        }
+        return jid
+    }
+
+    private func domainName(_ text: String) throws -> String {
+        do {
+            return try Preparation.domain(text)
+        } catch {
+            throw AdministrationError(message: "\(error)")
+        }
+    }
+
+    private func keys(_ request: AdministrationRequest) throws -> PasswordKeys {
+        guard let password = request.password, !password.isEmpty else {
+            throw AdministrationError(message: "a password is needed")
+        }
+        do {
+            return try PasswordKeys(password: password, iterations: host.accounts.iterations)
+        } catch {
+            throw AdministrationError(message: "this password cannot be used: \(error)")
+        }
+    }
+
+    private func describe(_ account: Account) -> UserDescription {
+        UserDescription(
+            jid: account.jid.description, disabled: account.isDisabled,
+            administrator: account.isAdministrator, created: Clock.timestamp(account.created),
+            lastLogin: account.lastLogin.map { Clock.timestamp($0) },
+            online: isRunning
+                ? host.sessions.sessions(of: account.jid).map(\.jid.resource) : nil)
+    }
+
+    // MARK: Waiting for the writer
+
+    private func wait(
+        _ jid: BareJID,
+        _ start: (@escaping @Sendable (Result<Void, AccountError>) -> Void) -> Void
+    ) throws {
+        switch waitForResult(start) {
+        case .success: return
+        case .failure(.alreadyExists):
+            throw AdministrationError(message: "\(jid) exists already")
+        case .failure(.doesNotExist):
+            throw AdministrationError.noSuchUser(jid)
+        case .failure(.storage(let error)):
+            throw AdministrationError(message: "\(error)")
+        }
+    }
+
+    private func waitForResult<Value: Sendable>(
+        _ start: (@escaping @Sendable (Value) -> Void) -> Void
+    ) -> Value {
+        let waiting = Waiting<Value>()
+        start { waiting.finish($0) }
+        return waiting.wait()
+    }
+}
+
+/// Why a request was refused, in a sentence.
+struct AdministrationError: Error {
+    let message: String
+
+    static func noSuchUser(_ jid: BareJID) -> AdministrationError {
+        AdministrationError(message: "there is no user \(jid)")
+    }
+}

@@ -1,0 +1,132 @@
+// The sockets that clients connect to: bind, accept, and put TLS and stream together.
+
+public import Engine
+internal import Glibc
+public import NIOCore
+internal import NIOPosix
+internal import Options
+public import TLS
+
+/// A socket that listens.
+public struct BoundListener: Sendable {
+    /// What speaks there, for a person: `client` or `client_tls`.
+    public let name: String
+    /// The address that is bound.
+    public let address: String
+    /// The port that is bound, also when any free one was asked for.
+    public let port: Int
+
+    let channel: any Channel
+}
+
+/// The client listeners of a server. Safe on any thread.
+public final class ClientListeners: Sendable {
+    /// What is bound.
+    public let bound: [BoundListener]
+
+    private init(bound: [BoundListener]) {
+        self.bound = bound
+    }
+
+    /// Binds every address on both ports, or none.
+    public static func open(
+        _ options: ListenOptions, host: Host, tls: TLSServerContext, group: any EventLoopGroup
+    ) async throws -> ClientListeners {
+        let kinds: [(String, ConnectionType, Int, String)] = [
+            ("client", .starttls, options.clientPort.value, "listen.client_port"),
+            ("client_tls", .directTLS, options.clientTLSPort.value, "listen.client_tls_port"),
+        ]
+        var bound: [BoundListener] = []
+        do {
+            for (name, type, port, key) in kinds {
+                for address in options.addresses.value {
+                    let channel = try await bind(
+                        type, address, port, key, options, host, tls, group)
+                    bound.append(
+                        BoundListener(
+                            name: name, address: address,
+                            port: channel.localAddress?.port ?? port, channel: channel))
+                }
+            }
+        } catch {
+            for listener in bound { try? await listener.channel.close() }
+            throw error
+        }
+        return ClientListeners(bound: bound)
+    }
+
+    /// Takes no more connections.
+    public func close() async {
+        for listener in bound { try? await listener.channel.close() }
+    }
+
+    private static func bind(
+        _ type: ConnectionType, _ address: String, _ port: Int, _ key: String,
+        _ options: ListenOptions, _ host: Host, _ tls: TLSServerContext,
+        _ group: any EventLoopGroup
+    ) async throws -> any Channel {
+        let plaintext = options.plaintext.value
+        let bootstrap = ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: 1024)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.socketOption(.so_keepalive), value: 1)
+            .childChannelOption(.allowRemoteHalfClosure, value: true)
+            // Adaptive buffers keep the size of the largest message for ever.
+            .childChannelOption(
+                .recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 1024))
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try accept(channel, type, plaintext, host, tls)
+                }
+            }
+        do {
+            return try await bootstrap.bind(host: address, port: port).get()
+        } catch let error where address == "::" && isWithoutIPv6(error) {
+            return try await bind(type, "0.0.0.0", port, key, options, host, tls, group)
+        } catch {
+            throw ListenError(error, subject: "\(address) port \(port)", key: key)
+        }
+    }
+
+    private static func isWithoutIPv6(_ error: any Error) -> Bool {
+        let code = (error as? IOError)?.errnoCode
+        return code == EAFNOSUPPORT || code == EADDRNOTAVAIL
+    }
+
+    private static func accept(
+        _ channel: any Channel, _ type: ConnectionType, _ plaintext: PlaintextPolicy,
+        _ host: Host, _ tls: TLSServerContext
+    ) throws {
+        let peer = PeerAddress(channel.remoteAddress)
+        guard let loop = host.loop(of: channel.eventLoop),
+            host.admission.enter(address: peer.text, isLoopback: peer.isLoopback) == nil
+        else {
+            // Before any handler: nothing is spent on it.
+            channel.close(promise: nil)
+            return
+        }
+        let connection = ConnectionDescription(
+            address: peer.text, type: type, offersTLS: type == .starttls,
+            allowsPlaintext: type == .starttls && plaintext == .loopback && peer.isLoopback)
+        let handler = type == .directTLS ? tls.makeHandler() : nil
+        let pipeline = channel.pipeline.syncOperations
+        if let handler { try pipeline.addHandler(handler) }
+        try pipeline.addHandler(
+            ClientConnection(
+                host: host, loop: loop, connection: connection, tls: tls, tlsHandler: handler))
+    }
+}
+
+/// A peer's address without its port, IPv4 written as such also when it came through IPv6.
+struct PeerAddress {
+    let text: String
+    let isLoopback: Bool
+
+    init(_ address: SocketAddress?) {
+        var text = address?.ipAddress ?? ""
+        if text.hasPrefix("::ffff:"), text.contains(".") { text = String(text.dropFirst(7)) }
+        self.text = text
+        isLoopback = text == "::1" || text.hasPrefix("127.")
+    }
+}

@@ -1,0 +1,45 @@
+// Where clients connect.
+
+public import Options
+
+/// Who may log in without TLS.
+public enum PlaintextPolicy: String, CaseIterable, Sendable {
+    /// Nobody.
+    case none
+    /// Clients on 127.0.0.0/8 and ::1: benchmarks and local bridges.
+    case loopback
+}
+
+/// The options of the client listeners.
+public struct ListenOptions: Sendable {
+    /// Addresses to bind; `::` takes IPv4 too.
+    public let addresses: Setting<[String]>
+    /// STARTTLS, 5222.
+    public let clientPort: Setting<Int>
+    /// TLS from the first byte, 5223 (XEP-0368).
+    public let clientTLSPort: Setting<Int>
+    /// Who may log in without TLS.
+    public let plaintext: Setting<PlaintextPolicy>
+    /// Event loops; 0 is one per core.
+    public let loops: Setting<Int>
+
+    /// Declares the options.
+    public init(_ options: OptionSet) {
+        options.section("listen", help: "Where clients connect.")
+        addresses = options.list(
+            "listen.addresses", default: ["::"], maximumCount: 16,
+            help: "IP addresses to listen on. \"::\" is every address, IPv4 included.")
+        clientPort = options.integer(
+            "listen.client_port", default: 5222, in: 0...65_535,
+            help: "Port for clients, STARTTLS required. 0 takes any free port.")
+        clientTLSPort = options.integer(
+            "listen.client_tls_port", default: 5223, in: 0...65_535,
+            help: "Port for clients that speak TLS at once (XEP-0368). 0 takes any free port.")
+        plaintext = options.choice(
+            "listen.plaintext", default: .none,
+            help: "loopback: clients on this very machine may log in without TLS. none: nobody.")
+        loops = options.integer(
+            "listen.event_loops", default: 0, in: 0...64,
+            help: "Threads that serve connections. 0 is one per core.")
+    }
+}
