@@ -56,6 +56,8 @@ struct ClientNegotiation {
         case choosing
         /// A SCRAM message is due.
         case exchanging(SCRAMExchange, SASLMechanism)
+        /// The one message of PLAIN is due: the client did not send it with its choice.
+        case awaitingPassword
         /// The owner is looking up the account of an exchange.
         case lookingUp(SCRAMExchange, SASLMechanism, BareJID)
         /// The owner is looking up the account for a password.
@@ -162,7 +164,9 @@ struct ClientNegotiation {
         switch state {
         case .choosing: return choose(fragment)
         case .exchanging(let exchange, let mechanism):
-            return respond(fragment, exchange, mechanism)
+            return respond(fragment, mechanism) { $0.step(exchange, mechanism, $1) }
+        case .awaitingPassword:
+            return respond(fragment, .plain) { $0.password($1, .plain) }
         case .opening, .lookingUp, .lookingUpPassword, .checkingPassword, .waiting, .done:
             return end(.policyViolation, "too early")
         }
@@ -251,8 +255,10 @@ struct ClientNegotiation {
             return fail(.incorrectEncoding, nil, mechanism)
         }
         if mechanism.usesPassword {
-            // PLAIN always comes with its first message; a client that waits gets an empty turn.
-            return password(message, mechanism)
+            guard text.isEmpty else { return password(message, mechanism) }
+            // A client that waits for its turn gets it (RFC 4422 section 3.3).
+            state = .awaitingPassword
+            return [.send(saslBytes("challenge", []))]
         }
         let exchange = SCRAMExchange(
             mechanism: mechanism, bindings: security.bindings,
@@ -265,7 +271,8 @@ struct ClientNegotiation {
     }
 
     private mutating func respond(
-        _ fragment: Fragment, _ exchange: SCRAMExchange, _ mechanism: SASLMechanism
+        _ fragment: Fragment, _ mechanism: SASLMechanism,
+        _ proceed: (inout ClientNegotiation, [UInt8]) -> [Action]
     ) -> [Action] {
         if fragment.isNamed("abort", "urn:ietf:params:xml:ns:xmpp-sasl") {
             return fail(.aborted, nil, mechanism)
@@ -277,7 +284,7 @@ struct ClientNegotiation {
         guard let message = text == "=" ? [] : Base64.decode(text) else {
             return fail(.incorrectEncoding, nil, mechanism)
         }
-        return step(exchange, mechanism, message)
+        return proceed(&self, message)
     }
 
     private mutating func step(
@@ -331,7 +338,8 @@ struct ClientNegotiation {
                 username: jid.local, domain: jid.domain, hash: .sha256)
             state = .checkingPassword(jid, account)
             return [.check(password: password, keys ?? stranger, isKnown: keys != nil)]
-        case .opening, .choosing, .exchanging, .checkingPassword, .waiting, .done:
+        case .opening, .choosing, .exchanging, .awaitingPassword, .checkingPassword, .waiting,
+            .done:
             return []
         }
     }

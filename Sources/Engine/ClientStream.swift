@@ -96,7 +96,8 @@ public final class ClientStream {
 
     /// Bytes came in.
     public func receive(_ bytes: ByteBuffer) {
-        guard !hasEnded else { return }
+        // What comes between <starttls/> and TLS was sent in clear and is not believed.
+        guard !hasEnded, !isStartingTLS else { return }
         if isPaused || backlog.readableBytes > 0 {
             backlog.writeImmutableBuffer(bytes)
             if !isPaused { readBacklog() }
@@ -105,6 +106,11 @@ public final class ClientStream {
         var bytes = bytes
         read(&bytes)
         if bytes.readableBytes > 0, !hasEnded, !isStartingTLS { backlog.writeBuffer(&bytes) }
+    }
+
+    /// The client sends no more; what it was sent reaches it before the end.
+    public func endOfInput() {
+        end(nil)
     }
 
     /// The connection is gone.
@@ -145,18 +151,20 @@ public final class ClientStream {
 
     private func read(_ bytes: inout ByteBuffer) {
         let receivedAt = NIODeadline.now()
+        var gotOn = false
         do throws(XMLError) {
             while !isPaused, !hasEnded, let event = try next(&bytes) {
-                handle(event, receivedAt)
+                gotOn = true
+                handle(event)
             }
         } catch {
             count(error)
             end(StreamError(error))
         }
         guard session != nil, !hasEnded else { return }
-        // A stanza that was begun has to be finished in time.
+        // A stanza that was begun has to be finished in time; each one has a time of its own.
         if reader.isInsideElement {
-            if deadline == nil {
+            if deadline == nil || gotOn {
                 setDeadline(receivedAt + TimeAmount(host.limits.negotiation.value))
             }
         } else if deadline != nil {
@@ -189,7 +197,7 @@ public final class ClientStream {
         host.metrics.refusals[reason].add(1, cell: loop.cell)
     }
 
-    private func handle(_ event: StreamEvent, _ receivedAt: NIODeadline) {
+    private func handle(_ event: StreamEvent) {
         switch event {
         case .header(let header):
             perform(negotiation.receive(header)[...])
@@ -216,11 +224,7 @@ public final class ClientStream {
                 to = try JID(fragment.value(address))
             } catch {
                 let stanza = Stanza(fragment, kind, from: session.jid, to: nil)
-                guard !stanza.isError else { return }
-                let error = StanzaError(.jidMalformed, error.message)
-                return deliver(
-                    OutboundStanza(
-                        kind, stanza.errorBytes(error, from: JID(bare: session.jid.bare))))
+                return host.bounce(stanza, StanzaError(.jidMalformed, error.message))
             }
         }
         host.handle(
@@ -250,7 +254,8 @@ public final class ClientStream {
         isPaused = false
         guard !hasEnded else { return }
         transport.setReading(true)
-        if backlog.readableBytes > 0 { readBacklog() }
+        // Whole elements may also wait in the reader, behind the one that made the stream pause.
+        if backlog.readableBytes > 0 || reader.isInsideElement { readBacklog() }
     }
 
     private func perform(_ actions: ArraySlice<ClientNegotiation.Action>) {
@@ -268,11 +273,13 @@ public final class ClientStream {
                 isStartingTLS = true
                 backlog = ByteBuffer()
                 reader.restart()
+                hasSentHeader = false
                 flush()
                 isPaused = true
                 transport.startTLS()
             case .restart:
                 reader = StreamReader(limits: host.limits.authenticatedReader)
+                hasSentHeader = false
             case .find(let jid):
                 find(jid)
             case .check(let password, let keys, let isKnown):
@@ -517,7 +524,7 @@ public final class ClientStream {
     private func discardPreparation() {
         guard let account = preparedAccount else { return }
         preparedAccount = nil
-        for hook in host.hooks.sessionEnded { hook(account, nil, host) }
+        for hook in host.hooks.sessionEnded.reversed() { hook(account, nil, host) }
     }
 
     // MARK: Writing
@@ -526,6 +533,11 @@ public final class ClientStream {
     func deliver(_ stanza: OutboundStanza) {
         guard !hasEnded else { return }
         if stanza.kind == .message, held != nil { return hold(stanza) }
+        queue(stanza)
+    }
+
+    private func queue(_ stanza: OutboundStanza) {
+        guard !hasEnded else { return }
         host.metrics.stanzas[StanzaKindLabel(stanza.kind), .sent].add(1, cell: loop.cell)
         if let receivedAt = stanza.receivedAt { deliveries.append(receivedAt) }
         send(stanza.bytes)
@@ -572,16 +584,17 @@ public final class ClientStream {
     }
 
     func releaseMessages(
-        after earlier: [OutboundStanza], thenWritten: @escaping @Sendable () -> Void
+        after earlier: [OutboundStanza], isLast: Bool, thenWritten: @escaping @Sendable () -> Void
     ) {
+        guard !hasEnded else { return }
+        for stanza in earlier { queue(stanza) }
+        flush()
+        if !hasEnded { thenWritten() }
+        guard isLast else { return }
         let waiting = held ?? []
         held = nil
         heldBytes = 0
-        guard !hasEnded else { return }
-        for stanza in earlier { deliver(stanza) }
-        flush()
-        if !hasEnded { thenWritten() }
-        for stanza in waiting { deliver(stanza) }
+        for stanza in waiting { queue(stanza) }
     }
 
     // MARK: The end
@@ -611,6 +624,6 @@ public final class ClientStream {
         self.session = nil
         host.sessions.remove(session)
         host.metrics.sessions.add(-1)
-        for hook in host.hooks.sessionEnded { hook(session.jid.bare, session, host) }
+        for hook in host.hooks.sessionEnded.reversed() { hook(session.jid.bare, session, host) }
     }
 }

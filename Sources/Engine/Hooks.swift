@@ -40,7 +40,8 @@ public struct Hooks: Sendable {
     /// Something to have ready before an account's session exists. Must call back, on any thread.
     public var prepareSession: [@Sendable (BareJID, Host, @escaping @Sendable () -> Void) -> Void] =
         []
-    /// What `prepareSession` made ready may go: the session ended, or never began.
+    /// What `prepareSession` made ready may go: the session ended, or never began. Called in the
+    /// reverse order, so that what was made ready first is there for all others.
     public var sessionEnded: [@Sendable (BareJID, Session?, Host) -> Void] = []
     /// Presence from a client: broadcast, subscription or directed. On the client's loop.
     public var presence: (@Sendable (Stanza, Session, Host) -> Void)?
@@ -65,6 +66,8 @@ public struct Hooks: Sendable {
     public var presenceRevoked: (@Sendable (_ account: BareJID, _ to: BareJID, Host) -> Void)?
     /// An account goes: delete what is its own, in the same transaction.
     public var removeAccount: [@Sendable (BareJID, Connection) throws -> Void] = []
-    /// An account has gone.
+    /// An account has gone, and so have its sessions.
     public var accountRemoved: [@Sendable (BareJID, Host) -> Void] = []
+    /// An account has a new password.
+    public var passwordChanged: [@Sendable (BareJID) -> Void] = []
 }

@@ -113,17 +113,49 @@ public final class Host: Sendable {
             },
             then: { result in
                 if case .success(true) = result {
-                    for hook in hooks.accountRemoved { hook(jid, self) }
                     beforeEnd()
-                    self.endSessions(of: jid, StreamError(.notAuthorized, "the account is gone"))
+                    self.endSessions(of: jid, StreamError(.notAuthorized, "the account is gone")) {
+                        for hook in hooks.accountRemoved { hook(jid, self) }
+                    }
                 }
                 then(result)
             })
     }
 
-    /// Ends all sessions of an account.
-    public func endSessions(of jid: BareJID, _ error: StreamError) {
-        for session in sessions.sessions(of: jid) { session.terminate(error) }
+    /// Replaces an account's password.
+    public func setPassword(
+        _ jid: BareJID, _ keys: PasswordKeys,
+        then: @escaping @Sendable (Result<Void, AccountError>) -> Void
+    ) {
+        let hooks = hooks
+        accounts.setPassword(jid, keys) { result in
+            if case .success = result { for hook in hooks.passwordChanged { hook(jid) } }
+            then(result)
+        }
+    }
+
+    /// Ends all sessions of an account, one after the other; `then` is called after the last.
+    public func endSessions(
+        of jid: BareJID, _ error: StreamError, then: @escaping @Sendable () -> Void = {}
+    ) {
+        Self.end(sessions.sessions(of: jid)[...], error, then)
+    }
+
+    private static func end(
+        _ sessions: ArraySlice<Session>, _ error: StreamError, _ then: @escaping @Sendable () -> Void
+    ) {
+        guard let first = sessions.first else { return then() }
+        first.terminate(error) { end(sessions.dropFirst(), error, then) }
+    }
+
+    /// Waits until every loop has done what was asked of it so far, at most a few seconds.
+    public func drain() async {
+        for loop in loops {
+            // Deliveries of one loop may wait in another's mailbox, hence twice.
+            for _ in 0..<2 {
+                try? await loop.eventLoop.submit {}.get()
+            }
+        }
     }
 
     /// Tells every client that the server stops, and ends its stream.

@@ -42,6 +42,10 @@ public final class HostBuilder {
             "storage.scram_iterations", default: 10_000, in: 4096...1_000_000,
             help: "PBKDF2 rounds for new passwords.")
         specifications = ClientStream.specifications
+        answer("bind", Namespaces.bind, for: [.server, .ownAccount]) {
+            _, _, _, _ throws(StanzaError) in
+            throw StanzaError(.notAllowed, "a stream has one resource, and this one has it")
+        }
     }
 
     /// Adds a feature.

@@ -32,16 +32,18 @@ public final class Loop: Sendable {
 
     /// Starts the tick that measures lag and ends streams whose time is up.
     func start(metrics: EngineMetrics) {
-        schedule(due: .now() + .seconds(1), metrics: metrics)
+        schedule(metrics)
     }
 
-    private func schedule(due: NIODeadline, metrics: EngineMetrics) {
-        eventLoop.scheduleTask(deadline: due) { [weak self] in
+    private func schedule(_ metrics: EngineMetrics) {
+        // Relative to the loop's own clock, which in tests is not the system's.
+        let due = NIODeadline.now() + .seconds(1)
+        eventLoop.scheduleTask(in: .seconds(1)) { [weak self] in
             guard let self else { return }
             let now = NIODeadline.now()
             metrics.loopLag.observe(max(0, (now - due).seconds), cell: self.cell)
             self.tick(now)
-            self.schedule(due: now + .seconds(1), metrics: metrics)
+            self.schedule(metrics)
         }
     }
 

@@ -73,13 +73,15 @@ public final class Session: Sendable {
     /// the offline store. On the session's loop.
     public func holdMessages() { stream.value.holdMessages() }
 
-    /// Delivers what was kept, after these, and calls back when the first of them were handed to
-    /// the socket. From any thread.
+    /// Delivers these, calls back when they were handed to the socket, and then delivers what was
+    /// kept, unless more of these follow (`isLast` is false). From any thread.
     public func releaseMessages(
-        after earlier: [OutboundStanza], thenWritten: @escaping @Sendable () -> Void
+        after earlier: [OutboundStanza], isLast: Bool = true,
+        thenWritten: @escaping @Sendable () -> Void
     ) {
         loop.eventLoop.execute {
-            self.stream.value.releaseMessages(after: earlier, thenWritten: thenWritten)
+            self.stream.value.releaseMessages(
+                after: earlier, isLast: isLast, thenWritten: thenWritten)
         }
     }
 

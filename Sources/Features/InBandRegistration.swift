@@ -174,7 +174,7 @@ struct InBandRegistration: Feature {
             throw StanzaError(.notAllowed, "only your own password can be changed")
         }
         try derive(password, host) { keys in
-            host.accounts.setPassword(jid, keys) { result in
+            host.setPassword(jid, keys) { result in
                 session.answer(request, result.map { nil }.mapError(Self.stanzaError))
             }
         }

@@ -1,7 +1,10 @@
-// XEP-0199: XMPP Ping. The server answers pings to itself and to accounts. It sends none: dead
-// connections are found by TCP keep-alive, which wakes no radio for nothing.
+// XEP-0199: XMPP Ping. The server answers pings to itself and to accounts, to others' only for
+// those who may see their presence: nobody learns who exists (RFC 6121 section 8.5.1). It sends
+// none: dead connections are found by TCP keep-alive, which wakes no radio for nothing.
 
+internal import Addresses
 internal import Engine
+internal import XMPP
 
 struct Ping: Feature {
     static let specifications = [Specification("XEP-0199", version: "2.0.1", "XMPP Ping")]
@@ -9,8 +12,13 @@ struct Ping: Feature {
 
     init(in host: HostBuilder) {
         host.advertise(Self.namespace, for: [.server, .ownAccount])
-        host.answer("ping", Self.namespace, for: [.server, .ownAccount, .account]) { _, _, _, _ in
-            .result(nil)
+        host.answer("ping", Self.namespace, for: [.server, .ownAccount, .account]) {
+            request, target, session, host throws(StanzaError) in
+            if target == .account, let account = request.stanza.to?.bare {
+                let maySee = host.hooks.maySeePresence?(session.jid.bare, account) ?? false
+                guard maySee else { throw StanzaError(.serviceUnavailable) }
+            }
+            return .result(nil)
         }
     }
 }

@@ -115,19 +115,16 @@ public final class GroupCommitWriter: Sendable {
     }
 
     private func enqueue(_ job: Job) {
-        enum Next { case refuse, start, wait }
-        let next: Next = shared.value.withLock { state in
-            guard !state.isFinished else { return .refuse }
+        let isTaken = shared.value.withLock { state in
+            guard !state.isFinished else { return false }
             state.jobs.append(job)
-            guard !state.isDraining else { return .wait }
+            guard !state.isDraining else { return true }
             state.isDraining = true
-            return .start
+            // Within the lock, so that `finish` waits for whatever was taken.
+            queue.async { self.drain() }
+            return true
         }
-        switch next {
-        case .refuse: job.report(closed)
-        case .start: queue.async { self.drain() }
-        case .wait: break
-        }
+        if !isTaken { job.report(closed) }
     }
 
     private func drain() {

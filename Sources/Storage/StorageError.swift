@@ -54,6 +54,8 @@ public struct StorageError: Error, Sendable, Equatable, CustomStringConvertible 
             case .SQLITE_BUSY, .SQLITE_LOCKED: .busy
             case .SQLITE_CORRUPT, .SQLITE_NOTADB: .corrupt
             case .SQLITE_CONSTRAINT: .constraint
+            // What GRDB says of a connection that was closed.
+            case .SQLITE_MISUSE: .closed
             default: .other
             }
         self.init(

@@ -74,7 +74,7 @@ public struct Accounts: Sendable {
     }
 
     /// Replaces the password.
-    public func setPassword(
+    func setPassword(
         _ jid: BareJID, _ password: PasswordKeys,
         then: @escaping @Sendable (Result<Void, AccountError>) -> Void
     ) {

@@ -13,7 +13,7 @@ struct StoredMessage: Sendable {
 
 enum OfflineMessageStore {
     /// More than this are not read at once; the rest follows.
-    private static let batch = 500
+    static let batch = 500
 
     static let schema = [
         SchemaStep(

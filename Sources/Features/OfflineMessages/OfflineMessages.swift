@@ -46,6 +46,7 @@ struct OfflineMessages: Feature {
             mailboxes.close(account, session)
         }
         host.hooks.removeAccount.append { try OfflineMessageStore.deleteAll($1, of: $0) }
+        host.hooks.accountRemoved.append { mailboxes.countWaiting($1) }
     }
 
     /// Whether a message is worth waiting for.
@@ -90,8 +91,9 @@ private final class Mailboxes: Sendable {
 
     func countWaiting(_ host: Host) {
         let waiting = waiting
-        host.database.read({ try OfflineMessageStore.count($0) }) { result in
-            if case .success(let count) = result { waiting.add(Double(count)) }
+        // By the writer, whose thread also counts what comes and goes.
+        host.database.writer.submit({ try OfflineMessageStore.count($0) }) { result in
+            if case .success(let count) = result { waiting.set(Double(count)) }
         }
     }
 
@@ -167,6 +169,7 @@ private final class Mailboxes: Sendable {
 
     private func deliver(to session: Session, _ host: Host) {
         let account = session.jid.bare
+        let batch = OfflineMessageStore.batch
         // Through the writer, so that whatever was stored before is seen.
         host.database.writer.submit(
             { try OfflineMessageStore.messages($0, of: account) },
@@ -179,23 +182,30 @@ private final class Mailboxes: Sendable {
                     OutboundStanza(
                         .message, OfflineMessages.stamped(message, domain: account.domain))
                 }
-                session.releaseMessages(after: stanzas) {
-                    self.delete(messages, of: session, host)
+                let isLast = messages.count < batch
+                session.releaseMessages(after: stanzas, isLast: isLast) {
+                    self.delete(messages, of: session, host, isLast: isLast)
                 }
             })
     }
 
-    private func delete(_ messages: [StoredMessage], of session: Session, _ host: Host) {
+    private func delete(
+        _ messages: [StoredMessage], of session: Session, _ host: Host, isLast: Bool
+    ) {
         let account = session.jid.bare
         guard let last = messages.last else { return close(account, session) }
         host.database.writer.submit(
             { try OfflineMessageStore.delete($0, of: account, through: last.id) },
             then: { result in
                 if case .failure(let error) = result {
+                    // They stay and come again at the next login; not now, and not in a circle.
                     host.log.error("offline messages: \(error)")
+                    if !isLast { session.releaseMessages(after: []) {} }
+                    return self.close(account, session)
                 }
                 self.delivered.add(messages.count)
                 self.waiting.add(-Double(messages.count))
+                guard isLast else { return self.deliver(to: session, host) }
                 self.close(account, session)
                 // Stored while these were on their way.
                 self.deliverRest(account, host)

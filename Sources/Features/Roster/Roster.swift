@@ -40,8 +40,16 @@ struct Roster: Feature {
             cache.items(of: account).values.filter { $0.state.pendingIn }
                 .map { OutboundStanza(.presence, $0.request) }
         }
-        host.hooks.removeAccount.append { try RosterStore.deleteAll($1, of: $0) }
-        host.hooks.accountRemoved.append { account, _ in cache.clear(account) }
+        host.hooks.removeAccount.append { account, connection in
+            try RosterStore.endSubscriptions(connection, of: account)
+            try RosterStore.deleteAll(connection, of: account)
+        }
+        host.hooks.accountRemoved.append { account, host in
+            cache.clear(account)
+            for (owner, item) in cache.endSubscriptions(with: account) where item.isListed {
+                Self.push(item.element, to: owner, host)
+            }
+        }
         host.hooks.subscription = { stanza, session, host in
             Self.send(stanza, session, host, cache: cache, limit: limit.value)
         }
@@ -68,10 +76,10 @@ struct Roster: Feature {
     /// What a transaction did; carried out once it is committed.
     private struct Outcome: Sendable {
         var error: StanzaError?
-        /// New items by account; a roster has at most one change.
+        /// New items by account, in order.
         var changes: [(account: BareJID, item: RosterItem, wasListed: Bool)] = []
         /// Subscription stanzas to hand to an account's clients.
-        var deliveries: [(to: BareJID, bytes: [UInt8])] = []
+        var deliveries: [(to: BareJID, verb: SubscriptionVerb, bytes: [UInt8])] = []
         /// The first may see the second from now on.
         var granted: [(contact: BareJID, account: BareJID)] = []
         /// The first may no longer see the second.
@@ -253,7 +261,7 @@ struct Roster: Feature {
         item.request = item.state.pendingIn ? (verb == .subscribe ? bytes : item.request) : []
         try RosterStore.save(connection, of: receiver, item)
         outcome.changes.append((receiver, item, before.isListed))
-        outcome.deliveries.append((receiver, bytes))
+        outcome.deliveries.append((receiver, verb, bytes))
         if verb == .unsubscribe, before.state.from { outcome.revoked.append((sender, receiver)) }
     }
 
@@ -282,17 +290,22 @@ struct Roster: Feature {
         for (contact, account) in outcome.revoked {
             host.hooks.presenceRevoked?(account, contact, host)
         }
-        for (account, item, wasListed) in outcome.changes {
+        for (account, item, _) in outcome.changes {
             cache.apply(account, item.contact, item.isEmpty ? nil : item)
-            guard item.isListed || wasListed else { continue }
-            let element = item.isListed ? item.element : RosterItem.removal(item.contact)
-            push(element, to: account, host)
         }
-        for (account, bytes) in outcome.deliveries {
+        // The stanza comes before the push that follows from it (sections 3.1.6, 3.2.3, 3.3.3).
+        // A request goes to who is available, the rest to who has asked for the roster.
+        for (account, verb, bytes) in outcome.deliveries {
             for session in host.sessions.sessions(of: account)
-            where session.availability.isAvailable {
+            where verb == .subscribe
+                ? session.availability.isAvailable : session.isInterestedInRoster
+            {
                 session.deliver(OutboundStanza(.presence, bytes))
             }
+        }
+        for (account, item, wasListed) in outcome.changes where item.isListed || wasListed {
+            let element = item.isListed ? item.element : RosterItem.removal(item.contact)
+            push(element, to: account, host)
         }
         for (contact, account) in outcome.granted {
             host.hooks.presenceGranted?(account, contact, host)

@@ -85,6 +85,26 @@ final class RosterCache: Sendable {
         change(account) { $0 = [:] }
     }
 
+    /// A contact's account is gone, and both subscriptions with it. Gives the changed items.
+    func endSubscriptions(with contact: BareJID) -> [(account: BareJID, item: RosterItem)] {
+        entries.withLock { entries in
+            var changed: [(account: BareJID, item: RosterItem)] = []
+            for (account, entry) in entries {
+                switch entry {
+                case .loading(let sessions, _, let waiting):
+                    entries[account] = .loading(
+                        sessions: sessions, isStale: true, waiting: waiting)
+                case .ready(let sessions, var items):
+                    guard let item = items[contact]?.withoutSubscription else { continue }
+                    items[contact] = item.isEmpty ? nil : item
+                    entries[account] = .ready(sessions: sessions, items: items)
+                    changed.append((account, item))
+                }
+            }
+            return changed
+        }
+    }
+
     private func change(_ account: BareJID, _ body: (inout [BareJID: RosterItem]) -> Void) {
         entries.withLock { entries in
             switch entries[account] {

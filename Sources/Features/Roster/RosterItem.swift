@@ -18,6 +18,14 @@ struct RosterItem: Equatable, Sendable {
 
     init(_ contact: BareJID) { self.contact = contact }
 
+    /// The same contact after the end of both subscriptions.
+    var withoutSubscription: RosterItem {
+        var item = self
+        item.state = SubscriptionState()
+        item.request = []
+        return item
+    }
+
     /// Nothing is left to remember.
     var isEmpty: Bool { !isListed && state == SubscriptionState() }
 

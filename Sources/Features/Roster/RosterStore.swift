@@ -86,6 +86,15 @@ enum RosterStore {
             .text(account.description), .text(contact.description))
     }
 
+    /// Frees the contacts of an account that goes from their subscriptions, so that whoever takes
+    /// its address later does not inherit them. They keep it as a contact.
+    static func endSubscriptions(_ connection: Connection, of account: BareJID) throws {
+        for contact in try items(connection, of: account).keys {
+            guard let item = try item(connection, of: contact, account) else { continue }
+            try save(connection, of: contact, item.withoutSubscription)
+        }
+    }
+
     static func deleteAll(_ connection: Connection, of account: BareJID) throws {
         try connection.execute(
             "DELETE FROM roster_items WHERE account = ?", .text(account.description))

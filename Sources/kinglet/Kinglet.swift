@@ -1,0 +1,16 @@
+// The program: one subcommand per file, all of them listed here.
+
+internal import ArgumentParser
+internal import Features
+
+@main
+struct Kinglet: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "kinglet",
+        abstract: "An instant-messaging server for a small machine.",
+        version: Software.version,
+        subcommands: [
+            Serve.self, Initialize.self, UserCommand.self, StatusCommand.self, ConfigCommand.self,
+            MetricsCommand.self,
+        ])
+}

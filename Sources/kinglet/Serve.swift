@@ -1,0 +1,96 @@
+// kinglet serve
+
+internal import ArgumentParser
+internal import Dispatch
+internal import Glibc
+internal import Listeners
+internal import Logging
+internal import Options
+internal import TLS
+
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Run the server.")
+
+    @OptionGroup var common: CommonArguments
+
+    @Flag(help: "Listen on loopback only, on free ports; nothing goes out.")
+    var isolated = false
+
+    @Flag(name: .customLong("init"), help: "If there is no configuration, do kinglet init first.")
+    var initializesFirst = false
+
+    func run() async throws {
+        try await reportingFailure {
+            var initialized: Initialization.Outcome?
+            if common.config == nil || access(common.config ?? "", F_OK) != 0,
+                Initialization.existingFile(common.config) == nil
+            {
+                guard initializesFirst || Terminal.isInteractive else {
+                    throw Failure(
+                        "there is no configuration (\(ProgramOptions.searchOrder.joined(separator: ", "))); "
+                            + "run kinglet init, which writes one")
+                }
+                initialized = try Initialization(file: common.config).run()
+            }
+            try await serve(initialized)
+        }
+    }
+
+    private func serve(_ initialized: Initialization.Outcome?) async throws {
+        let declared = try Program(common, isolated: isolated)
+        let program = declared.options
+        try program.requireDomain()
+        try program.files.create()
+        try program.files.becomeOwner()
+        guard let lock = try DataLock(program.files) else {
+            throw Failure(
+                "another kinglet uses \(program.dataDirectory); stop it first, or choose another "
+                    + "data_dir")
+        }
+        let format = program.logFormat.value
+        let level = program.logLevel
+        let log = Logger(label: "kinglet") { _ in StandardErrorLog(format: format, level: level) }
+        signal(SIGPIPE, SIG_IGN)
+        let signals = Signals()
+        let server = try await Server.start(program, declared.builder, log: log)
+        log.notice("ready", metadata: [
+            "domains": "\(program.domains.joined(separator: " "))",
+            "listeners": "\(server.listeners.bound.map { "\($0.name)=\($0.port)" }.joined(separator: " "))",
+            "metrics": "\(server.metricsPort)",
+        ])
+        if initializesFirst || Terminal.isInteractive {
+            Greeting(program: program, server: server, initialized: initialized, arguments: common)
+                .print()
+        }
+        let renewal = DispatchSource.makeTimerSource()
+        renewal.schedule(deadline: .now() + 86_400, repeating: 86_400)
+        renewal.setEventHandler { server.renewLocalCertificate() }
+        renewal.resume()
+        for await signal in signals.received {
+            guard signal == SIGHUP else { break }
+            server.reload()
+        }
+        log.notice("stopping")
+        renewal.cancel()
+        await server.stop()
+        _ = consume lock
+    }
+}
+
+/// The signals that mean something to the server, as a stream.
+private struct Signals {
+    let received: AsyncStream<CInt>
+    private let sources: [any DispatchSourceSignal]
+
+    init() {
+        let (stream, continuation) = AsyncStream.makeStream(of: CInt.self)
+        received = stream
+        sources = [SIGHUP, SIGINT, SIGTERM].map { number in
+            signal(number, SIG_IGN)
+            let source = DispatchSource.makeSignalSource(signal: number)
+            source.setEventHandler { continuation.yield(number) }
+            source.resume()
+            return source
+        }
+    }
+}

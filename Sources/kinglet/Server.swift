@@ -1,0 +1,307 @@
+// The running server: everything is joined here, started in order and stopped in reverse. The
+// metrics endpoint is the first thing up and the last thing down.
+
+internal import Administration
+internal import Engine
+internal import Features
+internal import Glibc
+internal import Hardware
+internal import Listeners
+internal import Logging
+internal import MetricsEndpoint
+internal import NIOCore
+internal import NIOPosix
+internal import Options
+internal import Prometheus
+internal import Storage
+internal import Synchronization
+internal import TLS
+
+/// A server that runs. Safe on any thread.
+final class Server: Sendable {
+    /// What health checks and metrics look at while the parts come and go.
+    private final class Parts: Sendable {
+        struct State {
+            var host: Host?
+            var tls: TLSServerContext?
+            var isListening = false
+        }
+        let state = Mutex(State())
+    }
+
+    /// A loop that has not turned for so long is stuck.
+    private static let stuckLoop = Duration.seconds(5)
+
+    let listeners: ClientListeners
+    let metricsPort: Int
+    private let program: ProgramOptions
+    private let host: Host
+    private let tls: TLSServerContext
+    private let parts: Parts
+    private let endpoint: MetricsServer
+    private let hardware: HardwareMonitor
+    private let control: ControlSocket
+    private let group: MultiThreadedEventLoopGroup
+    private let log: Logger
+
+    private init(
+        program: ProgramOptions, host: Host, tls: TLSServerContext, parts: Parts,
+        endpoint: MetricsServer, hardware: HardwareMonitor, control: ControlSocket,
+        listeners: ClientListeners, group: MultiThreadedEventLoopGroup, log: Logger
+    ) {
+        self.program = program
+        self.host = host
+        self.tls = tls
+        self.parts = parts
+        self.endpoint = endpoint
+        self.hardware = hardware
+        self.control = control
+        self.listeners = listeners
+        self.group = group
+        self.log = log
+        metricsPort = endpoint.port
+    }
+
+    /// What the certificates in use say, for metrics, status and the start.
+    var certificates: [CertificateSummary] { tls.certificates }
+
+    // MARK: Start
+
+    /// Starts everything, or nothing: what was started before a failure is stopped again.
+    static func start(
+        _ program: ProgramOptions, _ builder: HostBuilder, log: Logger
+    ) async throws -> Server {
+        try program.requireDomain()
+        raiseDescriptorLimit()
+        let parts = Parts()
+        registerOwnMetrics(program, parts)
+        let endpoint = try openEndpoint(program, parts)
+        let hardware = startHardware(program, log)
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: program.loopCount)
+        do {
+            return try await start(program, builder, parts, endpoint, hardware, group, log)
+        } catch {
+            endpoint.stop()
+            hardware.stop()
+            try? await group.shutdownGracefully()
+            throw error
+        }
+    }
+
+    private static func start(
+        _ program: ProgramOptions, _ builder: HostBuilder, _ parts: Parts,
+        _ endpoint: MetricsServer,
+        _ hardware: HardwareMonitor, _ group: MultiThreadedEventLoopGroup, _ log: Logger
+    ) async throws -> Server {
+        let certificates = Certificates(program: program)
+        try certificates.prepareLocal(now: Clock.secondsSince1970())
+        let tls = try TLSServerContext(try certificates.identities())
+        for warning in tls.warnings { log.warning("certificate: \(warning)") }
+        let password = InitialPassword(file: program.files.initialPassword)
+        builder.hooks.passwordChanged.append { password.passwordChanged($0) }
+        var loops: [any EventLoop] = []
+        for loop in group.makeIterator() { loops.append(loop) }
+        let host = try Host(
+            builder, domains: program.domains, databaseFile: program.files.database,
+            loginSecret: try program.files.loadLoginSecret(), eventLoops: loops, log: log)
+        var listeners: ClientListeners?
+        do {
+            let opened = try await ClientListeners.open(
+                program.listen, host: host, tls: tls, group: group)
+            listeners = opened
+            let started = Clock.secondsSince1970()
+            let metricsPort = endpoint.port
+            let registry = program.registry
+            let metricsAddress = program.metricsAddress.value
+            let administrator = Administrator(
+                host: host, isRunning: true,
+                status: {
+                    status(
+                        host, tls, opened, started: started, metricsAddress: metricsAddress,
+                        metricsPort: metricsPort)
+                },
+                metrics: { String(decoding: registry.render(.text004), as: UTF8.self) })
+            let control = try await ControlSocket.open(
+                file: program.files.controlSocket, administrator: administrator, group: group)
+            parts.state.withLock { state in
+                state.host = host
+                state.tls = tls
+                state.isListening = true
+            }
+            return Server(
+                program: program, host: host, tls: tls, parts: parts, endpoint: endpoint,
+                hardware: hardware, control: control, listeners: opened, group: group, log: log)
+        } catch {
+            await listeners?.close()
+            try? host.database.close()
+            throw error
+        }
+    }
+
+    private static func openEndpoint(
+        _ program: ProgramOptions, _ parts: Parts
+    ) throws -> MetricsServer {
+        let access = MetricsServer.Access(
+            bearerToken: program.metricsToken.value, basicUser: program.metricsUser.value,
+            basicPassword: program.metricsPassword.value,
+            allowedNetworks: try program.metricsAllow.value.map { text in
+                guard let network = CIDR(text) else {
+                    throw Failure(
+                        "metrics.allow: \"\(text)\" is no network; write 192.168.1.0/24 or "
+                            + "fd00::/8")
+                }
+                return network
+            })
+        return try MetricsServer(
+            address: program.metricsAddress.value, port: program.metricsPort.value,
+            access: access, registry: program.registry,
+            alive: {
+                let loops = parts.state.withLock { $0.host?.loops ?? [] }
+                let stuck = loops.filter { $0.timeSinceLastTurn > stuckLoop }.count
+                return stuck == 0
+                    ? Verdict(ok: true, detail: "alive")
+                    : Verdict(ok: false, detail: "\(stuck) of \(loops.count) event loops are stuck")
+            },
+            ready: {
+                let state = parts.state.withLock { ($0.host, $0.isListening) }
+                guard let host = state.0, state.1 else {
+                    return Verdict(ok: false, detail: "starting or stopping")
+                }
+                guard let failure = host.database.writer.failure else {
+                    return Verdict(ok: true, detail: "ready")
+                }
+                return Verdict(ok: false, detail: "storage: \(failure.code.rawValue)")
+            })
+    }
+
+    private static func startHardware(_ program: ProgramOptions, _ log: Logger) -> HardwareMonitor {
+        let monitor = HardwareMonitor(
+            roots: HardwareRoots(root: program.hardwareRoot.value), registry: program.registry,
+            report: { reading, failure in
+                if let failure {
+                    log.warning("hardware reading fails", metadata: [
+                        "reading": "\(reading)", "problem": "\(failure)",
+                    ])
+                } else {
+                    log.info("hardware reading works again", metadata: ["reading": "\(reading)"])
+                }
+            })
+        monitor.start()
+        return monitor
+    }
+
+    private static func registerOwnMetrics(_ program: ProgramOptions, _ parts: Parts) {
+        ProcessMetrics.register(in: program.registry)
+        program.registry.info(
+            "kinglet_build_info", help: "The version of this program.",
+            labels: [("version", Software.version)])
+        program.registry.collect([
+            FamilyDescription(
+                name: "kinglet_certificate_expiry_timestamp_seconds", kind: .gauge,
+                help: "When the certificate of a domain ends, in seconds since 1970.")
+        ]) { sink in
+            for certificate in parts.state.withLock({ $0.tls })?.certificates ?? [] {
+                for domain in certificate.domains {
+                    sink.add(
+                        "kinglet_certificate_expiry_timestamp_seconds",
+                        labels: [("domain", domain)], value: Double(certificate.notAfter))
+                }
+            }
+        }
+    }
+
+    /// Every connection takes a descriptor.
+    private static func raiseDescriptorLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+
+    private static func status(
+        _ host: Host, _ tls: TLSServerContext, _ listeners: ClientListeners, started: Int64,
+        metricsAddress: String, metricsPort: Int
+    ) -> ServerStatus {
+        ServerStatus(
+            running: true, version: Software.version, processID: getpid(),
+            started: Clock.timestamp(started), domains: host.domains,
+            listeners: listeners.bound.map {
+                ServerStatus.Listener(name: $0.name, address: $0.address, port: $0.port)
+            } + [
+                ServerStatus.Listener(
+                    name: "metrics", address: metricsAddress, port: metricsPort)
+            ],
+            certificates: tls.certificates.map {
+                ServerStatus.Certificate(
+                    domains: $0.domains, notAfter: Clock.timestamp($0.notAfter),
+                    localAuthority: $0.issuedByLocalAuthority)
+            },
+            problems: (host.database.writer.failure.map { ["\($0)"] } ?? []) + tls.warnings)
+    }
+
+    // MARK: Reload
+
+    /// Reads the configuration again (SIGHUP): what can change does, and the log says what cannot.
+    /// A broken configuration changes nothing.
+    func reload() {
+        do {
+            var document = ConfigurationDocument.empty
+            if let file = program.file { document = try ConfigurationDocument.load(file: file) }
+            for assignment in program.overrides { try document.override(assignment) }
+            let report = try program.options.reload(document)
+            if !report.applied.isEmpty {
+                log.notice("configuration: now in force", metadata: [
+                    "keys": "\(report.applied.joined(separator: " "))"
+                ])
+            }
+            if !report.needRestart.isEmpty {
+                log.warning("configuration: needs a restart", metadata: [
+                    "keys": "\(report.needRestart.joined(separator: " "))"
+                ])
+            }
+            try reloadCertificates()
+        } catch {
+            log.error("reload: nothing changed: \(error)")
+        }
+    }
+
+    private func reloadCertificates() throws {
+        let certificates = Certificates(program: program)
+        try certificates.prepareLocal(now: Clock.secondsSince1970())
+        try tls.reload(try certificates.identities())
+        for warning in tls.warnings { log.warning("certificate: \(warning)") }
+        log.notice("certificates: read again")
+    }
+
+    /// Renews the local certificate when it is due; called once a day.
+    func renewLocalCertificate() {
+        do {
+            let certificates = Certificates(program: program)
+            guard try certificates.prepareLocal(now: Clock.secondsSince1970()) else { return }
+            try tls.reload(try certificates.identities())
+            log.notice("certificate: the local one was renewed")
+        } catch {
+            log.error("certificate: cannot be renewed: \(error)")
+        }
+    }
+
+    // MARK: Stop
+
+    /// Takes no more connections, tells the clients, commits what is queued, and ends.
+    func stop() async {
+        parts.state.withLock { $0.isListening = false }
+        await listeners.close()
+        await control.close()
+        host.endAllSessions()
+        await host.drain()
+        do {
+            try host.database.close()
+        } catch {
+            log.error("\(error)")
+        }
+        try? await group.shutdownGracefully()
+        hardware.stop()
+        endpoint.stop()
+        log.notice("stopped")
+    }
+}

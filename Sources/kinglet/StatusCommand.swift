@@ -1,0 +1,44 @@
+// kinglet status
+
+internal import Administration
+internal import ArgumentParser
+internal import Foundation
+
+struct StatusCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status", abstract: "Show whether the server runs, and how.")
+    @OptionGroup var common: CommonArguments
+    @Flag(help: "One JSON document.") var json = false
+
+    func run() async throws {
+        try await reportingFailure {
+            let backend = try Backend(common)
+            guard let status = try await backend.perform(AdministrationRequest(.status)).status
+            else { throw Failure("the server gave no status") }
+            if json { return try JSONOutput.print(status) }
+            Terminal.say(status.running ? "running since \(status.started ?? "?")" : "not running")
+            Terminal.say("version   \(status.version)")
+            Terminal.say("domains   \(status.domains.joined(separator: ", "))")
+            for listener in status.listeners {
+                Terminal.say("listens   \(listener.name) on \(listener.address) port \(listener.port)")
+            }
+            Terminal.say("users     \(status.users)")
+            if let sessions = status.sessions { Terminal.say("sessions  \(sessions)") }
+            for certificate in status.certificates {
+                Terminal.say(
+                    "certificate for \(certificate.domains.joined(separator: ", ")) until "
+                        + certificate.notAfter)
+            }
+            for problem in status.problems { Terminal.say("problem   \(problem)") }
+        }
+    }
+}
+
+/// `--json` output.
+enum JSONOutput {
+    static func print(_ value: some Encodable) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        Terminal.say(String(decoding: try encoder.encode(value), as: UTF8.self))
+    }
+}
