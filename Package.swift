@@ -62,7 +62,10 @@ let package = Package(
             ]),
         target(
             "Features",
-            ["XML", "Addresses", "XMPP", "Options", "Prometheus", "Storage", "Engine", nioCore]),
+            [
+                "XML", "Addresses", "XMPP", "Options", "Prometheus", "Storage", "Engine", nioCore,
+                logging,
+            ]),
         target("Hardware", ["Prometheus"]),
         target("MetricsEndpoint", ["CMicroHTTPD", "Prometheus"]),
         target(
@@ -100,7 +103,12 @@ let package = Package(
             ]),
         tests("HardwareTests", ["Hardware", "Prometheus"]),
         tests("MetricsEndpointTests", ["MetricsEndpoint", "Prometheus"]),
-        tests("AdministrationTests", ["Administration", "Engine", "Storage", "Addresses"]),
+        tests(
+            "AdministrationTests",
+            [
+                "Administration", "Engine", "Features", "Options", "Prometheus", "Storage",
+                "Addresses", logging,
+            ]),
         tests("ArchitectureTests"),
     ],
     swiftLanguageModes: [.v6]

@@ -5,14 +5,6 @@ internal import Engine
 internal import XML
 internal import XMPP
 
-/// What this program is.
-public enum Software {
-    /// Its name.
-    public static let name = "Kinglet"
-    /// Its version.
-    public static let version = "0.1.0"
-}
-
 struct SoftwareVersion: Feature {
     static let specifications = [Specification("XEP-0092", version: "1.1", "Software Version")]
     static let namespace = "jabber:iq:version"

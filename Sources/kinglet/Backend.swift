@@ -23,7 +23,7 @@ struct Backend: ~Copyable {
     let isRunning: Bool
 
     init(_ common: CommonArguments) throws {
-        let declared = try Program(common)
+        let declared = try DeclaredProgram(common)
         let program = declared.options
         try program.requireDomain()
         guard program.files.exist else {

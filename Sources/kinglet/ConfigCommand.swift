@@ -17,11 +17,11 @@ struct ConfigCommand: AsyncParsableCommand {
     func run() async throws {
         try await reportingFailure {
             if reference {
-                let program = try Program(ConfigurationDocument.empty, file: nil)
+                let program = try DeclaredProgram(ConfigurationDocument.empty, file: nil)
                 Terminal.say(program.options.options.reference())
                 return
             }
-            let program = try Program(common).options
+            let program = try DeclaredProgram(common).options
             try program.requireDomain()
             _ = try Certificates(program: program).identities()
             Terminal.say("\(program.file ?? "no configuration file"): no mistakes found")

@@ -18,7 +18,8 @@ struct Greeting {
             let kind = listener.name == "client" ? "STARTTLS" : "TLS at once"
             rows.append(("clients", "port \(listener.port) (\(kind))"))
         }
-        rows.append(("metrics", "http://\(program.metricsAddress.value):\(server.metricsPort)/metrics"))
+        rows.append(
+            ("metrics", "http://\(program.metricsAddress.value):\(server.metricsPort)/metrics"))
         let password = InitialPassword(file: program.files.initialPassword)
         if let initialized, let administrator = initialized.administrator {
             rows.append(("administrator", "\(administrator)"))
@@ -51,7 +52,8 @@ struct Greeting {
         }
         Terminal.say("\nKinglet serves \(program.domains.joined(separator: ", ")).\n")
         for (name, text) in rows {
-            Terminal.say("  " + name + String(repeating: " ", count: max(1, 15 - name.count)) + text)
+            Terminal.say(
+                "  " + name + String(repeating: " ", count: max(1, 15 - name.count)) + text)
         }
         Terminal.say("\nCtrl-C stops it.\n")
     }

@@ -84,7 +84,7 @@ struct Initialization {
         } else {
             name = try writeConfiguration(path)
         }
-        let declared = try Program(try CommonArguments.parse(["--config", path]))
+        let declared = try DeclaredProgram(try CommonArguments.parse(["--config", path]))
         let program = declared.options
         try program.requireDomain()
         try program.files.create()
@@ -149,7 +149,8 @@ struct Initialization {
             ($0 | 0x20 >= 0x61 && $0 | 0x20 <= 0x7A) || ($0 >= 0x2D && $0 <= 0x39)
         }
         return isPlain && text.utf8.first != 0x2D
-            ? text : "\"" + text.map { $0 == "\"" || $0 == "\\" ? "\\\($0)" : "\($0)" }.joined() + "\""
+            ? text
+            : "\"" + text.map { $0 == "\"" || $0 == "\\" ? "\\\($0)" : "\($0)" }.joined() + "\""
     }
 
     /// `<hostname>.local`.
@@ -163,7 +164,7 @@ struct Initialization {
 
     /// Adds the first account; nil when there is one.
     private func addAdministrator(
-        _ name: String, _ declared: Program
+        _ name: String, _ declared: DeclaredProgram
     ) throws -> (BareJID?, String?) {
         let program = declared.options
         let host = try Host(

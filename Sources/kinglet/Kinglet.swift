@@ -2,8 +2,17 @@
 
 internal import ArgumentParser
 internal import Features
+internal import Glibc
 
 @main
+enum Program {
+    static func main() async {
+        // Whatever is written is its owner's, unless a mode says otherwise.
+        umask(0o077)
+        await Kinglet.main()
+    }
+}
+
 struct Kinglet: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "kinglet",

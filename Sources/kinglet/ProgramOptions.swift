@@ -41,7 +41,7 @@ enum LogLevel: String, CaseIterable, Sendable {
 }
 
 /// What a start needs: the options, and the parts that were declared with them.
-struct Program {
+struct DeclaredProgram {
     let options: ProgramOptions
     /// Used up by opening a host.
     let builder: HostBuilder
@@ -140,7 +140,8 @@ struct ProgramOptions: Sendable {
             ], reloadable: true, help: "Further certificates for some of the domains.")
         listen = ListenOptions(options)
         loopCount =
-            listen.loops.value > 0 ? listen.loops.value : max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+            listen.loops.value > 0
+            ? listen.loops.value : max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         registry = Registry(cells: loopCount + 1)
         let builder = HostBuilder(options: options, registry: registry)
         for feature in AllFeatures.list { builder.add(feature) }
@@ -231,7 +232,8 @@ struct ProgramOptions: Sendable {
             guard let file else {
                 throw Failure("there is no configuration; run kinglet init, which writes one")
             }
-            throw Failure("\(file): domain: no domain is given; add a line such as domain: example.org")
+            throw Failure(
+                "\(file): domain: no domain is given; add a line such as domain: example.org")
         }
     }
 }

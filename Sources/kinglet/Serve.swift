@@ -37,7 +37,7 @@ struct Serve: AsyncParsableCommand {
     }
 
     private func serve(_ initialized: Initialization.Outcome?) async throws {
-        let declared = try Program(common, isolated: isolated)
+        let declared = try DeclaredProgram(common, isolated: isolated)
         let program = declared.options
         try program.requireDomain()
         try program.files.create()
@@ -53,11 +53,14 @@ struct Serve: AsyncParsableCommand {
         signal(SIGPIPE, SIG_IGN)
         let signals = Signals()
         let server = try await Server.start(program, declared.builder, log: log)
-        log.notice("ready", metadata: [
-            "domains": "\(program.domains.joined(separator: " "))",
-            "listeners": "\(server.listeners.bound.map { "\($0.name)=\($0.port)" }.joined(separator: " "))",
-            "metrics": "\(server.metricsPort)",
-        ])
+        log.notice(
+            "ready",
+            metadata: [
+                "domains": "\(program.domains.joined(separator: " "))",
+                "listeners":
+                    "\(server.listeners.bound.map { "\($0.name)=\($0.port)" }.joined(separator: " "))",
+                "metrics": "\(server.metricsPort)",
+            ])
         if initializesFirst || Terminal.isInteractive {
             Greeting(program: program, server: server, initialized: initialized, arguments: common)
                 .print()

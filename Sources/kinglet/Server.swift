@@ -179,9 +179,11 @@ final class Server: Sendable {
             roots: HardwareRoots(root: program.hardwareRoot.value), registry: program.registry,
             report: { reading, failure in
                 if let failure {
-                    log.warning("hardware reading fails", metadata: [
-                        "reading": "\(reading)", "problem": "\(failure)",
-                    ])
+                    log.warning(
+                        "hardware reading fails",
+                        metadata: [
+                            "reading": "\(reading)", "problem": "\(failure)",
+                        ])
                 } else {
                     log.info("hardware reading works again", metadata: ["reading": "\(reading)"])
                 }
@@ -250,14 +252,18 @@ final class Server: Sendable {
             for assignment in program.overrides { try document.override(assignment) }
             let report = try program.options.reload(document)
             if !report.applied.isEmpty {
-                log.notice("configuration: now in force", metadata: [
-                    "keys": "\(report.applied.joined(separator: " "))"
-                ])
+                log.notice(
+                    "configuration: now in force",
+                    metadata: [
+                        "keys": "\(report.applied.joined(separator: " "))"
+                    ])
             }
             if !report.needRestart.isEmpty {
-                log.warning("configuration: needs a restart", metadata: [
-                    "keys": "\(report.needRestart.joined(separator: " "))"
-                ])
+                log.warning(
+                    "configuration: needs a restart",
+                    metadata: [
+                        "keys": "\(report.needRestart.joined(separator: " "))"
+                    ])
             }
             try reloadCertificates()
         } catch {

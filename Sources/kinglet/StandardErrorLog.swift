@@ -41,9 +41,11 @@ struct StandardErrorLog: LogHandler {
         switch format {
         case .logfmt:
             fields.map { key, value in
-                let isPlain = !value.isEmpty && value.utf8.allSatisfy {
-                    $0 > 0x20 && $0 != 0x22 && $0 != 0x3D && $0 < 0x7F
-                }
+                let isPlain =
+                    !value.isEmpty
+                    && value.utf8.allSatisfy {
+                        $0 > 0x20 && $0 != 0x22 && $0 != 0x3D && $0 < 0x7F
+                    }
                 return isPlain ? "\(key)=\(value)" : "\(key)=\(quoted(value))"
             }.joined(separator: " ")
         case .json:

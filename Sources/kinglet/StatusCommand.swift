@@ -20,7 +20,8 @@ struct StatusCommand: AsyncParsableCommand {
             Terminal.say("version   \(status.version)")
             Terminal.say("domains   \(status.domains.joined(separator: ", "))")
             for listener in status.listeners {
-                Terminal.say("listens   \(listener.name) on \(listener.address) port \(listener.port)")
+                Terminal.say(
+                    "listens   \(listener.name) on \(listener.address) port \(listener.port)")
             }
             Terminal.say("users     \(status.users)")
             if let sessions = status.sessions { Terminal.say("sessions  \(sessions)") }

@@ -20,7 +20,8 @@ enum Terminal {
         print("\(question) [\(suggestion)]: ", terminator: "")
         fflush(nil)
         guard let line = readLine() else { throw Failure("no answer") }
-        let answer = String(line.drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
+        let answer = String(
+            line.drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
         return answer.isEmpty ? suggestion : answer
     }
 

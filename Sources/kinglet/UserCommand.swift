@@ -41,7 +41,8 @@ struct UserCommand: AsyncParsableCommand {
         @Argument(help: "The address.") var jid: String
 
         func run() async throws {
-            try await UserCommand.change(common, AdministrationRequest(.removeUser, jid: jid), "removed \(jid)")
+            try await UserCommand.change(
+                common, AdministrationRequest(.removeUser, jid: jid), "removed \(jid)")
         }
     }
 
@@ -81,7 +82,8 @@ struct UserCommand: AsyncParsableCommand {
         @Argument(help: "The address.") var jid: String
 
         func run() async throws {
-            try await UserCommand.change(common, AdministrationRequest(.enableUser, jid: jid), "enabled \(jid)")
+            try await UserCommand.change(
+                common, AdministrationRequest(.enableUser, jid: jid), "enabled \(jid)")
         }
     }
 

@@ -1,0 +1,81 @@
+# What to type: make run, make test. Everything else serves these two.
+
+SHELL := /bin/bash
+PYTHON ?= /usr/bin/python3
+BUILD_PACKAGES := libssl-dev libsqlite3-dev libmicrohttpd-dev libunistring-dev libidn2-dev
+TEST_PACKAGES := python3 python3-venv openssl prometheus profanity go-sendxmpp tmux
+VENV := .build/venv
+SOURCES := Sources Tests Package.swift
+
+.DEFAULT_GOAL := help
+.PHONY: help deps deps-test build run test test-swift test-clients lint format clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Installs the packages named in PACKAGES that are missing: as root, with sudo, or not at all, and
+# then it says what to type.
+define install_packages
+	@missing=""; \
+	for package in $(1); do \
+	    dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q '^install ok installed' \
+	        || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+	    command="apt-get install -y --no-install-recommends$$missing"; \
+	    echo "Installing Debian packages:$$missing"; \
+	    if [ "$$(id -u)" = 0 ]; then \
+	        { apt-get -q update && DEBIAN_FRONTEND=noninteractive $$command; } >.deps.log 2>&1; \
+	    elif command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then \
+	        { sudo apt-get -q update && sudo DEBIAN_FRONTEND=noninteractive $$command; } \
+	            >.deps.log 2>&1; \
+	    else \
+	        echo "This needs root. Type: sudo apt-get update && sudo $$command" >&2; exit 1; \
+	    fi || { tail -n 20 .deps.log >&2; \
+	        echo "apt-get failed (above); the whole log is in .deps.log" >&2; exit 1; }; \
+	    rm -f .deps.log; \
+	fi
+	@command -v swift >/dev/null || { \
+	    echo "There is no Swift toolchain (6.2 or newer): see https://www.swift.org/install" >&2; \
+	    exit 1; }
+endef
+
+deps: ## Install the Debian packages that the build needs
+	$(call install_packages,$(BUILD_PACKAGES))
+
+deps-test: deps
+	$(call install_packages,$(TEST_PACKAGES))
+	@if ! cmp -s Tests/Clients/requirements.txt $(VENV)/requirements.txt; then \
+	    echo "Installing Python packages into $(VENV)"; \
+	    rm -rf $(VENV) && $(PYTHON) -m venv $(VENV) \
+	        && $(VENV)/bin/pip install -q --disable-pip-version-check \
+	            -r Tests/Clients/requirements.txt \
+	        && cp Tests/Clients/requirements.txt $(VENV)/requirements.txt; \
+	fi
+
+build: deps ## Build the release binary
+	@echo "Building (the first time takes some minutes)"
+	@swift build -c release --product kinglet
+
+run: build ## Build and start a server; asks for a domain on a terminal
+	@exec .build/release/kinglet serve --init
+
+test: test-swift test-clients ## Run every test
+
+test-swift: deps
+	@echo "Building the tests (the first time takes some minutes)"
+	@swift build --build-tests
+	@swift test --skip-build --parallel
+
+test-clients: deps-test
+	@swift build --product kinglet
+	@$(VENV)/bin/python -m pytest -q Tests/Clients
+
+lint: ## Check the format of the sources
+	@swift format lint --strict --parallel -r $(SOURCES)
+
+format: ## Format the sources
+	@swift format -i --parallel -r $(SOURCES)
+
+clean: ## Remove what was built
+	@rm -rf .build

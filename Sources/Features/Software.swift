@@ -1,0 +1,9 @@
+// The name and version that clients and administrators are told.
+
+/// What this program is.
+public enum Software {
+    /// Its name.
+    public static let name = "Kinglet"
+    /// Its version.
+    public static let version = "0.1.0"
+}
