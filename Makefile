@@ -55,7 +55,7 @@ deps-test: deps
 
 build: deps ## Build the release binary
 	@echo "Building (the first time takes some minutes)"
-	@swift build -c release --product kinglet
+	@swift build --no-color-diagnostics -c release --product kinglet
 
 run: build ## Build and start a server; asks for a domain on a terminal
 	@exec .build/release/kinglet serve --init
@@ -64,11 +64,11 @@ test: test-swift test-clients ## Run every test
 
 test-swift: deps
 	@echo "Building the tests (the first time takes some minutes)"
-	@swift build --build-tests
-	@swift test --skip-build --parallel
+	@swift build --no-color-diagnostics --build-tests
+	@swift test --no-color-diagnostics --skip-build --parallel
 
 test-clients: deps-test
-	@swift build --product kinglet
+	@swift build --no-color-diagnostics --product kinglet
 	@$(VENV)/bin/python -m pytest -q Tests/Clients
 
 lint: ## Check the format of the sources

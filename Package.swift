@@ -99,7 +99,7 @@ let package = Package(
             "EngineTests",
             [
                 "Engine", "Features", "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS",
-                "SASL", "Storage", nioCore, nioEmbedded,
+                "SASL", "Storage", nioCore, nioEmbedded, logging,
             ]),
         tests("HardwareTests", ["Hardware", "Prometheus"]),
         tests("MetricsEndpointTests", ["MetricsEndpoint", "Prometheus"]),

@@ -26,6 +26,13 @@ public struct RegistrationRequest: Sendable {
     public let address: String
 }
 
+/// Has something ready before an account's session exists, and calls back, on any thread: false
+/// if it could not, and then keeps nothing.
+public typealias SessionPreparation =
+    @Sendable (
+        BareJID, Host, @escaping @Sendable (Bool) -> Void
+    ) -> Void
+
 /// All hooks. Filled by the features, unchanged afterwards.
 public struct Hooks: Sendable {
     /// The database is open, nothing listens yet.
@@ -37,17 +44,18 @@ public struct Hooks: Sendable {
         [@Sendable (
             RegistrationRequest, Host, @escaping @Sendable (Result<Element?, StanzaError>) -> Void
         ) -> Bool] = []
-    /// Something to have ready before an account's session exists. Must call back, on any thread.
-    public var prepareSession: [@Sendable (BareJID, Host, @escaping @Sendable () -> Void) -> Void] =
-        []
+    /// Something to have ready before an account's session exists.
+    public var prepareSession: [SessionPreparation] = []
     /// What `prepareSession` made ready may go: the session ended, or never began. Called in the
     /// reverse order, so that what was made ready first is there for all others.
     public var sessionEnded: [@Sendable (BareJID, Session?, Host) -> Void] = []
     /// Presence from a client: broadcast, subscription or directed. On the client's loop.
     public var presence: (@Sendable (Stanza, Session, Host) -> Void)?
-    /// A session announced itself for the first time with a priority of 0 or more. On its loop,
-    /// before anybody can see it.
-    public var willBecomeAvailable: [@Sendable (Session, Host) -> Void] = []
+    /// A session is announcing itself with a priority of 0 or more and was not available so
+    /// before. On its loop, before the router can see it.
+    public var willTakeMessages: [@Sendable (Session, Host) -> Void] = []
+    /// The same, once the router sees it.
+    public var takesMessages: [@Sendable (Session, Host) -> Void] = []
     /// A message that no session of a local account can take.
     public var undeliverable: (@Sendable (Stanza, BareJID, Host) -> Void)?
     /// Presence of type subscribe, subscribed, unsubscribe or unsubscribed from a client.

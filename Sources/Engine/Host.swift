@@ -142,7 +142,8 @@ public final class Host: Sendable {
     }
 
     private static func end(
-        _ sessions: ArraySlice<Session>, _ error: StreamError, _ then: @escaping @Sendable () -> Void
+        _ sessions: ArraySlice<Session>, _ error: StreamError,
+        _ then: @escaping @Sendable () -> Void
     ) {
         guard let first = sessions.first else { return then() }
         first.terminate(error) { end(sessions.dropFirst(), error, then) }

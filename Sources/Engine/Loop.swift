@@ -36,20 +36,20 @@ public final class Loop: Sendable {
     }
 
     private func schedule(_ metrics: EngineMetrics) {
-        // Relative to the loop's own clock, which in tests is not the system's.
-        let due = NIODeadline.now() + .seconds(1)
-        eventLoop.scheduleTask(in: .seconds(1)) { [weak self] in
+        // By the loop's own clock, which in tests is not the system's.
+        let due = eventLoop.now + .seconds(1)
+        eventLoop.scheduleTask(deadline: due) { [weak self] in
             guard let self else { return }
-            let now = NIODeadline.now()
+            let now = self.eventLoop.now
             metrics.loopLag.observe(max(0, (now - due).seconds), cell: self.cell)
             self.tick(now)
             self.schedule(metrics)
         }
     }
 
-    /// Ends what is overdue. Called once a second, and by tests with a time of their own.
-    func tick(_ now: NIODeadline) {
-        lastTurn.store(now.uptimeNanoseconds, ordering: .relaxed)
+    /// Ends what is overdue. Called once a second.
+    private func tick(_ now: NIODeadline) {
+        lastTurn.store(NIODeadline.now().uptimeNanoseconds, ordering: .relaxed)
         for stream in Array(timed.value.values) { stream.checkDeadline(now) }
     }
 

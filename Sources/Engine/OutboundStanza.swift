@@ -11,11 +11,18 @@ public struct OutboundStanza: Sendable {
     public let bytes: [UInt8]
     /// When it came in, for the delivery time; nil for what the server itself says.
     public let receivedAt: NIODeadline?
+    /// The message itself, if nobody else gets it: should the session end before it is written,
+    /// it finds another way.
+    let source: Stanza?
 
     /// Creates a stanza to deliver.
-    public init(_ kind: Stanza.Kind, _ bytes: [UInt8], receivedAt: NIODeadline? = nil) {
+    public init(
+        _ kind: Stanza.Kind, _ bytes: [UInt8], receivedAt: NIODeadline? = nil,
+        source: Stanza? = nil
+    ) {
         self.kind = kind
         self.bytes = bytes
         self.receivedAt = receivedAt
+        self.source = source
     }
 }

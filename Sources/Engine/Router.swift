@@ -91,8 +91,17 @@ extension Host {
         guard !receivers.isEmpty else { return }
         let outbound = OutboundStanza(
             stanza.kind, stanza.routedBytes(),
-            receivedAt: stanza.kind == .message ? .now() : nil)
+            receivedAt: stanza.kind == .message && stanza.receivedAt > 0
+                ? .uptimeNanoseconds(stanza.receivedAt) : nil,
+            source: stanza.kind == .message && receivers.count == 1 ? stanza : nil)
         for session in receivers { session.deliver(outbound) }
+    }
+
+    /// A message whose session ended before it was written goes where it would have gone without
+    /// that session. Any thread.
+    func redeliver(_ stanza: OutboundStanza) {
+        guard let message = stanza.source, let to = message.to else { return }
+        deliverMessage(message, to: to)
     }
 
     /// Answers a stanza with an error, unless it must not be answered: errors and results never

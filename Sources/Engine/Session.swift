@@ -73,16 +73,19 @@ public final class Session: Sendable {
     /// the offline store. On the session's loop.
     public func holdMessages() { stream.value.holdMessages() }
 
-    /// Delivers these, calls back when they were handed to the socket, and then delivers what was
-    /// kept, unless more of these follow (`isLast` is false). From any thread.
-    public func releaseMessages(
-        after earlier: [OutboundStanza], isLast: Bool = true,
-        thenWritten: @escaping @Sendable () -> Void
+    /// Delivers messages ahead of those that are held, from any thread, and calls back on the
+    /// loop when they were handed to the socket; not at all if the session has ended.
+    public func deliverAheadOfHeld(
+        _ stanzas: [OutboundStanza], thenWritten: @escaping @Sendable () -> Void
     ) {
         loop.eventLoop.execute {
-            self.stream.value.releaseMessages(
-                after: earlier, isLast: isLast, thenWritten: thenWritten)
+            self.stream.value.deliverAheadOfHeld(stanzas, thenWritten: thenWritten)
         }
+    }
+
+    /// Delivers what was held, from any thread.
+    public func releaseMessages() {
+        loop.eventLoop.execute { self.stream.value.releaseMessages() }
     }
 
     /// Ends the stream with an error, from any thread; `then` is called on the session's loop

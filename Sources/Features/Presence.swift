@@ -77,11 +77,10 @@ struct Presence: Feature {
                 stanza, StanzaError(.badRequest, "a priority is between -128 and 127"))
         }
         let before = session.availability
-        let takesMessages = priority >= 0
-        if takesMessages, !(before.isAvailable && before.priority >= 0) {
-            for hook in host.hooks.willBecomeAvailable { hook(session, host) }
-        }
+        let beginsToTake = priority >= 0 && !(before.isAvailable && before.priority >= 0)
+        if beginsToTake { for hook in host.hooks.willTakeMessages { hook(session, host) } }
         session.availability = Session.Availability(presence: stanza, priority: priority)
+        if beginsToTake { for hook in host.hooks.takesMessages { hook(session, host) } }
         let account = session.jid.bare
         for contact in host.hooks.subscribers?(account) ?? [] {
             send(stanza, to: contact, host)

@@ -79,14 +79,24 @@ final class ClientConnection: ChannelInboundHandler, StreamTransport {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        let wasAuthenticated = stream?.isAuthenticated ?? false
-        stream?.didClose()
-        host.admission.leave(address: connection.address, wasAuthenticated: wasAuthenticated)
-        // The two refer to each other.
-        stream = nil
-        self.context = nil
-        tlsHandler = nil
+        forget()
         context.fireChannelInactive()
+    }
+
+    /// The last event of all, also for a channel that never became active.
+    func handlerRemoved(context: ChannelHandlerContext) {
+        forget()
+        self.context = nil
+    }
+
+    private func forget() {
+        guard let stream else { return }
+        // The two refer to each other.
+        self.stream = nil
+        tlsHandler = nil
+        stream.didClose()
+        host.admission.leave(
+            address: connection.address, wasAuthenticated: stream.isAuthenticated)
     }
 
     // MARK: StreamTransport

@@ -74,7 +74,8 @@ public final class ClientListeners: Sendable {
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             // Adaptive buffers keep the size of the largest message for ever.
             .childChannelOption(
-                .recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 1024))
+                .recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 1024)
+            )
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try accept(channel, type, plaintext, host, tls)

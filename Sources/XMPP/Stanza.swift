@@ -21,16 +21,20 @@ public struct Stanza: Sendable {
     /// The language that applies where the stanza declares none of its own (RFC 6120 section
     /// 8.1.5), or nil.
     public let streamLanguage: String?
+    /// When it came in, in nanoseconds since the machine's start; 0 if nobody asked.
+    public let receivedAt: UInt64
 
     /// Creates a stanza.
     public init(
-        _ fragment: Fragment, _ kind: Kind, from: JID, to: JID?, streamLanguage: String? = nil
+        _ fragment: Fragment, _ kind: Kind, from: JID, to: JID?, streamLanguage: String? = nil,
+        receivedAt: UInt64 = 0
     ) {
         self.fragment = fragment
         self.kind = kind
         self.from = from
         self.to = to
         self.streamLanguage = streamLanguage
+        self.receivedAt = receivedAt
     }
 
     /// The kind of a first-level element, nil if it is no stanza.

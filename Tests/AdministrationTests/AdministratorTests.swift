@@ -10,7 +10,7 @@ import Testing
 
 /// A server's data at rest, in a directory of its own.
 private final class Fixture {
-    let host: Host
+    let host: Engine.Host
     let administrator: Administrator
     private let directory: URL
 
@@ -23,7 +23,7 @@ private final class Fixture {
         let builder = HostBuilder(options: options, registry: Registry())
         for feature in AllFeatures.list { builder.add(feature) }
         try options.finish()
-        host = try Host(
+        host = try Engine.Host(
             builder, domains: ["example.org", "example.net"],
             databaseFile: directory.appendingPathComponent("kinglet.db").path,
             loginSecret: Array(repeating: 1, count: 32), eventLoops: [],

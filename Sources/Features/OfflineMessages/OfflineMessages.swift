@@ -39,9 +39,8 @@ struct OfflineMessages: Feature {
         host.hooks.undeliverable = { stanza, account, host in
             mailboxes.store(stanza, for: account, host, limit: limit.value)
         }
-        host.hooks.willBecomeAvailable.append { session, host in
-            mailboxes.open(for: session, host)
-        }
+        host.hooks.willTakeMessages.append { session, _ in mailboxes.hold(for: session) }
+        host.hooks.takesMessages.append { session, host in mailboxes.open(for: session, host) }
         host.hooks.sessionEnded.append { account, session, host in
             mailboxes.close(account, session)
         }
@@ -143,12 +142,16 @@ private final class Mailboxes: Sendable {
         deliver(to: session, host)
     }
 
-    /// A session is about to be visible. What reaches it from now on waits until it has what was
+    /// A session is about to be visible. What reaches it from then on waits until it has what was
     /// stored, so that the order of arrival is the order of delivery. On the session's loop.
+    func hold(for session: Session) {
+        if claim(session.jid.bare, session) { session.holdMessages() }
+    }
+
+    /// The session is visible, so that nothing more is stored but what is on its way already.
     func open(for session: Session, _ host: Host) {
-        guard claim(session.jid.bare, session) else { return }
-        session.holdMessages()
-        deliver(to: session, host)
+        let isReceiver = receivers.withLock { $0[session.jid.bare] === session }
+        if isReceiver { deliver(to: session, host) }
     }
 
     private func claim(_ account: BareJID, _ session: Session) -> Bool {
@@ -167,9 +170,10 @@ private final class Mailboxes: Sendable {
         }
     }
 
+    /// Reads some of what is stored, hands it to the session, deletes it, and goes on until there
+    /// is nothing left; then the session gets what was held back.
     private func deliver(to session: Session, _ host: Host) {
         let account = session.jid.bare
-        let batch = OfflineMessageStore.batch
         // Through the writer, so that whatever was stored before is seen.
         host.database.writer.submit(
             { try OfflineMessageStore.messages($0, of: account) },
@@ -178,44 +182,37 @@ private final class Mailboxes: Sendable {
                 if case .failure(let error) = result {
                     host.log.error("offline messages: \(error)")
                 }
+                guard let last = messages.last else {
+                    // First, for a message that is being stored now must find nobody served.
+                    self.close(account, session)
+                    return session.releaseMessages()
+                }
                 let stanzas = messages.map { message in
                     OutboundStanza(
                         .message, OfflineMessages.stamped(message, domain: account.domain))
                 }
-                let isLast = messages.count < batch
-                session.releaseMessages(after: stanzas, isLast: isLast) {
-                    self.delete(messages, of: session, host, isLast: isLast)
+                session.deliverAheadOfHeld(stanzas) {
+                    self.delete(messages.count, through: last.id, of: session, host)
                 }
             })
     }
 
-    private func delete(
-        _ messages: [StoredMessage], of session: Session, _ host: Host, isLast: Bool
-    ) {
+    private func delete(_ count: Int, through id: Int64, of session: Session, _ host: Host) {
         let account = session.jid.bare
-        guard let last = messages.last else { return close(account, session) }
         host.database.writer.submit(
-            { try OfflineMessageStore.delete($0, of: account, through: last.id) },
+            { try OfflineMessageStore.delete($0, of: account, through: id) },
             then: { result in
-                if case .failure(let error) = result {
-                    // They stay and come again at the next login; not now, and not in a circle.
+                switch result {
+                case .success:
+                    self.delivered.add(count)
+                    self.waiting.add(-Double(count))
+                    self.deliver(to: session, host)
+                case .failure(let error):
+                    // They stay, and come again with the next login: twice rather than never.
                     host.log.error("offline messages: \(error)")
-                    if !isLast { session.releaseMessages(after: []) {} }
-                    return self.close(account, session)
+                    self.close(account, session)
+                    session.releaseMessages()
                 }
-                self.delivered.add(messages.count)
-                self.waiting.add(-Double(messages.count))
-                guard isLast else { return self.deliver(to: session, host) }
-                self.close(account, session)
-                // Stored while these were on their way.
-                self.deliverRest(account, host)
             })
-    }
-
-    private func deliverRest(_ account: BareJID, _ host: Host) {
-        host.database.read({ try OfflineMessageStore.count($0, of: account) }) { result in
-            guard let count = try? result.get(), count > 0 else { return }
-            self.deliverIfBack(account, host)
-        }
     }
 }

@@ -11,14 +11,14 @@ internal import Synchronization
 final class RosterCache: Sendable {
     private enum Entry {
         /// Being read; a commit meanwhile makes what is read stale.
-        case loading(sessions: Int, isStale: Bool, waiting: [@Sendable () -> Void])
+        case loading(sessions: Int, isStale: Bool, waiting: [@Sendable (Bool) -> Void])
         case ready(sessions: Int, items: [BareJID: RosterItem])
     }
 
     private let entries = Mutex<[BareJID: Entry]>([:])
 
-    /// Has an account's roster ready before its session exists; `done` is called in any case.
-    func retain(_ account: BareJID, _ host: Host, _ done: @escaping @Sendable () -> Void) {
+    /// Has an account's roster ready before its session exists; `done` says whether it is.
+    func retain(_ account: BareJID, _ host: Host, _ done: @escaping @Sendable (Bool) -> Void) {
         enum Next { case load, wait, proceed }
         let next: Next = entries.withLock { entries in
             switch entries[account] {
@@ -37,27 +37,28 @@ final class RosterCache: Sendable {
         switch next {
         case .load: load(account, host)
         case .wait: break
-        case .proceed: done()
+        case .proceed: done(true)
         }
     }
 
     private func load(_ account: BareJID, _ host: Host) {
         host.database.read({ try RosterStore.items($0, of: account) }) { result in
             if case .failure(let error) = result { host.log.error("roster: \(error)") }
-            let items = (try? result.get()) ?? [:]
-            let waiting: [@Sendable () -> Void]? = self.entries.withLock { entries in
+            let items = try? result.get()
+            let waiting: [@Sendable (Bool) -> Void]? = self.entries.withLock { entries in
                 guard case .loading(let sessions, let isStale, let waiting)? = entries[account]
                 else { return [] }
-                if isStale {
+                if isStale, items != nil {
                     entries[account] = .loading(
                         sessions: sessions, isStale: false, waiting: waiting)
                     return nil
                 }
-                entries[account] = sessions > 0 ? .ready(sessions: sessions, items: items) : nil
+                entries[account] =
+                    sessions > 0 ? items.map { .ready(sessions: sessions, items: $0) } : nil
                 return waiting
             }
             guard let waiting else { return self.load(account, host) }
-            for done in waiting { done() }
+            for done in waiting { done(items != nil) }
         }
     }
 

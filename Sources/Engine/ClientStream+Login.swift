@@ -1,0 +1,206 @@
+// A client's stream until it has logged in: carries out what `ClientNegotiation` wants done.
+
+internal import Addresses
+internal import Logging
+internal import NIOCore
+internal import Options
+internal import Prometheus
+internal import SASL
+internal import XML
+internal import XMPP
+
+extension ClientStream {
+    func perform(_ actions: ArraySlice<ClientNegotiation.Action>) {
+        var actions = actions
+        while let action = actions.popFirst(), !hasEnded {
+            switch action {
+            case .send(let bytes):
+                hasSentHeader = true
+                send(bytes)
+            case .sendFeatures(let context):
+                send(featuresBytes(context))
+            case .startTLS:
+                // What stands behind <starttls/> was sent in clear and is not believed
+                // (RFC 6120 section 5.4.3.3).
+                isStartingTLS = true
+                backlog = ByteBuffer()
+                reader.restart()
+                hasSentHeader = false
+                flush()
+                isPaused = true
+                transport.startTLS()
+            case .restart:
+                reader = StreamReader(limits: host.limits.authenticatedReader)
+                hasSentHeader = false
+            case .find(let jid):
+                find(jid)
+            case .check(let password, let keys, let isKnown):
+                check(password, keys, isKnown: isKnown)
+            case .loginSucceeded(let jid, let mechanism):
+                loginSucceeded(jid, mechanism)
+            case .loginFailed(let bytes, let jid, let mechanism, let result):
+                // What follows waits as long as the answer does.
+                loginFailed(bytes, jid, mechanism, result, then: actions)
+                return
+            case .bind(let resource, let request):
+                prepare(resource, request)
+            case .requestBeforeLogin(let request, let domain):
+                requestBeforeLogin(request, domain)
+            case .end(let error):
+                if let error, error.condition == .notAuthorized, !isAuthenticated {
+                    host.metrics.refusals[.beforeAuthentication].add(1, cell: loop.cell)
+                }
+                end(error)
+            }
+        }
+    }
+
+    private func featuresBytes(_ context: StreamFeatureContext) -> [UInt8] {
+        var writer = XMLWriter(contentNamespace: Namespaces.client)
+        writer.raw("<stream:features>")
+        let security = negotiation.security
+        if context.account == nil {
+            if !security.isSecure, security.offersTLS {
+                let isRequired = !security.mayAuthenticate
+                writer.write(
+                    Element(
+                        "starttls", Namespaces.tls, [],
+                        isRequired ? [Element("required", Namespaces.tls)] : []))
+            }
+            if security.mayAuthenticate {
+                writer.write(
+                    Element(
+                        "mechanisms", Namespaces.sasl, [],
+                        negotiation.mechanisms.map {
+                            Element("mechanism", Namespaces.sasl, text: $0.rawValue)
+                        }))
+                if !security.bindings.isEmpty {
+                    writer.write(
+                        Element(
+                            "sasl-channel-binding", Namespaces.channelBinding, [],
+                            security.bindings.types.map {
+                                Element(
+                                    "channel-binding", Namespaces.channelBinding, [("type", $0)])
+                            }))
+                }
+            }
+        } else {
+            writer.write(Element("bind", Namespaces.bind))
+        }
+        if context.account != nil || security.mayAuthenticate {
+            for hook in host.hooks.streamFeatures {
+                if let element = hook(context, host) { writer.write(element) }
+            }
+        }
+        writer.raw("</stream:features>")
+        return writer.bytes
+    }
+
+    private func find(_ jid: BareJID) {
+        if host.loginThrottle.isBlocked(address: description.address, now: loop.eventLoop.now) {
+            host.metrics.refusals[.loginThrottled].add(1, cell: loop.cell)
+            return perform(negotiation.lookupFailed(.throttled)[...])
+        }
+        pause()
+        let loop = loop
+        let stream = NIOLoopBound(self, eventLoop: loop.eventLoop)
+        host.accounts.find(jid) { result in
+            loop.eventLoop.execute {
+                let stream = stream.value
+                switch result {
+                case .success(let found):
+                    stream.lastLogin = found?.0.lastLogin
+                    let account = found.map {
+                        LoginAccount(keys: $1, isDisabled: $0.isDisabled)
+                    }
+                    stream.perform(stream.negotiation.supply(account: account)[...])
+                case .failure(let error):
+                    stream.host.log.error("login: \(error)")
+                    stream.perform(stream.negotiation.lookupFailed()[...])
+                }
+                if !stream.isWaiting { stream.goOn() }
+            }
+        }
+    }
+
+    private func check(_ password: [UInt8], _ keys: SCRAMCredentials, isKnown: Bool) {
+        pause()
+        isWaiting = true
+        let loop = loop
+        let stream = NIOLoopBound(self, eventLoop: loop.eventLoop)
+        let isQueued = host.keyStretcher.run {
+            let isRight = keys.verifies(password: password) && isKnown
+            loop.eventLoop.execute {
+                let stream = stream.value
+                stream.isWaiting = false
+                stream.perform(stream.negotiation.passwordChecked(isRight)[...])
+                if !stream.isWaiting { stream.goOn() }
+            }
+        }
+        guard !isQueued else { return }
+        isWaiting = false
+        perform(negotiation.lookupFailed()[...])
+    }
+
+    private func loginSucceeded(_ jid: BareJID, _ mechanism: SASLMechanism) {
+        isAuthenticated = true
+        host.admission.authenticated()
+        host.loginThrottle.succeeded(address: description.address, account: jid)
+        let label = MechanismLabel(rawValue: mechanism.rawValue) ?? .unknown
+        host.metrics.logins[label, .success].add(1, cell: loop.cell)
+        host.log.debug("login", metadata: ["mechanism": "\(mechanism.rawValue)"])
+        setDeadline(loop.eventLoop.now + TimeAmount(host.limits.negotiation.value))
+    }
+
+    private func loginFailed(
+        _ bytes: [UInt8], _ jid: BareJID?, _ mechanism: MechanismLabel, _ result: LoginResult,
+        then rest: ArraySlice<ClientNegotiation.Action>
+    ) {
+        host.metrics.logins[mechanism, result].add(1, cell: loop.cell)
+        if !rest.isEmpty { host.metrics.refusals[.loginAttempts].add(1, cell: loop.cell) }
+        let delay = host.loginThrottle.failed(
+            address: description.address, account: jid, now: loop.eventLoop.now)
+        host.log.info(
+            "login failed",
+            metadata: ["address": "\(description.address)", "result": "\(result.rawValue)"])
+        pause()
+        isWaiting = true
+        // The answer comes even if it is later than the client's time to log in.
+        setDeadline(loop.eventLoop.now + delay + TimeAmount(host.limits.negotiation.value))
+        loop.eventLoop.assumeIsolated().scheduleTask(in: delay) {
+            guard !self.hasEnded else { return }
+            self.isWaiting = false
+            self.send(bytes)
+            self.perform(rest)
+            self.goOn()
+        }
+    }
+
+    private func requestBeforeLogin(_ request: IQRequest, _ domain: String) {
+        let loop = loop
+        let stream = NIOLoopBound(self, eventLoop: loop.eventLoop)
+        let registration = RegistrationRequest(
+            request: request, domain: domain, address: description.address)
+        pause()
+        isWaiting = true
+        for hook in host.hooks.requestBeforeLogin {
+            let isTaken = hook(registration, host) { result in
+                loop.eventLoop.execute {
+                    let stream = stream.value
+                    stream.isWaiting = false
+                    stream.negotiation.goOn()
+                    switch result {
+                    case .success(let payload): stream.send(request.resultBytes(payload))
+                    case .failure(let error): stream.send(request.stanza.errorBytes(error))
+                    }
+                    stream.goOn()
+                }
+            }
+            if isTaken { return }
+        }
+        isWaiting = false
+        host.metrics.refusals[.beforeAuthentication].add(1, cell: loop.cell)
+        end(StreamError(.notAuthorized, "log in first"))
+        goOn()
+    }
+}

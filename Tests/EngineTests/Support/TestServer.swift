@@ -1,0 +1,221 @@
+// The whole engine with all features, without sockets: on event loops that tests drive, over a
+// database of its own. Completions of the database come on threads of their own, so tests wait
+// for what they expect as an event, never for a time.
+
+import Addresses
+import Dispatch
+import Engine
+import Features
+import Logging
+import NIOCore
+import NIOEmbedded
+import Options
+import Prometheus
+import Storage
+import Synchronization
+import TLS
+import Testing
+
+/// A running server. Safe on any thread.
+final class TestServer: Sendable {
+    static let domain = "capulet.example"
+    static let password = "r0m30 myr0m30"
+    static let iterations = 4096
+
+    /// Derived once, for it takes some ten milliseconds.
+    private static let keys = Result {
+        try PasswordKeys(password: password, iterations: iterations)
+    }
+
+    let host: Host
+    let loops: [NIOAsyncTestingEventLoop]
+    let registry: Registry
+    private let directory: TemporaryDirectory
+    private let clients = Mutex<[TestClient]>([])
+
+    /// - Parameter settings: as on the command line, `limits.resources=2`.
+    convenience init(
+        _ settings: [String], domains: [String] = [domain], loops count: Int = 1
+    ) throws {
+        try self.init(settings, domains: domains, loops: count, in: TemporaryDirectory())
+    }
+
+    /// A second server over the same database.
+    convenience init(over other: TestServer) throws {
+        try self.init([], domains: other.host.domains, loops: 1, in: other.directory)
+    }
+
+    private init(
+        _ settings: [String], domains: [String], loops count: Int, in directory: TemporaryDirectory
+    ) throws {
+        self.directory = directory
+        var document = ConfigurationDocument.empty
+        let defaults = [
+            "storage.scram_iterations=\(Self.iterations)", "storage.durability=relaxed",
+            // Failures are answered at once; the tests of the delay set it.
+            "limits.login_delay=0s",
+        ]
+        for setting in defaults + settings { try document.override(setting) }
+        let options = OptionSet(document)
+        registry = Registry(cells: count + 1)
+        let builder = HostBuilder(options: options, registry: registry)
+        for feature in AllFeatures.list { builder.add(feature) }
+        try options.finish()
+        loops = (0..<count).map { _ in NIOAsyncTestingEventLoop() }
+        host = try Host(
+            builder, domains: domains, databaseFile: directory.database,
+            loginSecret: SecureRandom.bytes(32), eventLoops: loops,
+            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+    }
+
+    /// Ends all connections and closes the database, which must not throw.
+    func stop(sourceLocation: SourceLocation = #_sourceLocation) async {
+        let clients = clients.withLock { clients in
+            defer { clients = [] }
+            return clients
+        }
+        for client in clients { await client.drop() }
+        await settle()
+        #expect(throws: Never.self, "a clean close", sourceLocation: sourceLocation) {
+            try host.database.close()
+        }
+    }
+
+    // MARK: Accounts
+
+    /// Adds an account with the password of all test accounts.
+    func addAccount(_ local: String, domain: String = domain) async throws {
+        let jid = BareJID(preparedLocal: local, preparedDomain: domain)
+        let keys = try Self.keys.get()
+        try await withCheckedThrowingContinuation { continuation in
+            host.accounts.create(jid, keys, now: 0) { continuation.resume(with: $0) }
+        }
+    }
+
+    /// Switches an account off.
+    func disable(_ jid: String) async throws {
+        let jid = try BareJID(jid)
+        try await withCheckedThrowingContinuation { continuation in
+            host.accounts.setDisabled(jid, true) { continuation.resume(with: $0) }
+        }
+    }
+
+    // MARK: Clients
+
+    /// A connection on which nothing was said yet.
+    func connect(
+        from address: String = "127.0.0.1", loop: Int = 0, offersTLS: Bool = false,
+        allowsPlaintext: Bool = true
+    ) async throws -> TestClient {
+        let isLoopback = address == "127.0.0.1"
+        #expect(host.admission.enter(address: address, isLoopback: isLoopback) == nil)
+        let description = ConnectionDescription(
+            address: address, type: .starttls, offersTLS: offersTLS,
+            allowsPlaintext: allowsPlaintext)
+        let client = try await TestClient(self, loops[loop], description)
+        clients.withLock { $0.append(client) }
+        return client
+    }
+
+    /// A client that has bound a resource and said nothing else; its account is made if need be.
+    func login(_ address: String, loop: Int = 0) async throws -> TestClient {
+        let jid = try JID(address)
+        if try host.accounts.account(jid.bare) == nil {
+            try await addAccount(jid.local, domain: jid.domain)
+        }
+        let client = try await connect(loop: loop)
+        try await client.login(jid)
+        return client
+    }
+
+    /// A client that has its roster and has announced itself.
+    func online(
+        _ address: String, loop: Int = 0, priority: Int = 0
+    ) async throws -> TestClient {
+        let client = try await login(address, loop: loop)
+        try await client.getRoster()
+        try await client.announce(priority: priority)
+        return client
+    }
+
+    // MARK: Quiet
+
+    /// Waits until everything has happened that is on its way: deliveries between loops and
+    /// what the writer's commits set off.
+    func settle() async {
+        for _ in 0..<3 {
+            await withCheckedContinuation { continuation in
+                host.database.writer.submit({ _ in }, then: { _ in continuation.resume() })
+            }
+            for loop in loops { await loop.call {} }
+        }
+    }
+
+    /// Has the database refuse such statements on a table, as if the disk were full.
+    func refuse(_ verb: String, on table: String) throws {
+        try host.database.writeNow { connection in
+            try connection.execute(
+                "CREATE TRIGGER refuse_\(verb) BEFORE \(verb) ON \(table)"
+                    + " BEGIN SELECT RAISE(ABORT, 'refused by the test'); END")
+        }
+    }
+
+    /// Waits for what no client can see.
+    func wait(
+        sourceLocation: SourceLocation = #_sourceLocation, until isTrue: () -> Bool
+    ) async throws {
+        let limit = ContinuousClock.now + .seconds(20)
+        while !isTrue() {
+            try #require(ContinuousClock.now < limit, sourceLocation: sourceLocation)
+            await Task.yield()
+        }
+    }
+
+    /// Keeps the writer busy until the gate is signalled; returns when it is busy.
+    func holdWriter() async -> DispatchSemaphore {
+        let gate = DispatchSemaphore(value: 0)
+        await withCheckedContinuation { continuation in
+            host.database.writer.submit(
+                { _ in
+                    continuation.resume()
+                    gate.wait()
+                }, then: { _ in })
+        }
+        return gate
+    }
+
+    /// How often something was refused.
+    func refusals(_ reason: RefusalReason) -> Int { host.metrics.refusals[reason].value }
+
+    /// The value of a line of the metrics page, nil when there is no such line.
+    func metric(_ series: String) -> Double? {
+        String(decoding: registry.render(.text004), as: UTF8.self).split(separator: "\n")
+            .first { $0.hasPrefix(series + " ") }
+            .flatMap { Double($0.dropFirst(series.count + 1)) }
+    }
+}
+
+/// Runs a test against a server of its own and stops it cleanly.
+func withServer(
+    _ settings: String..., domains: [String] = [TestServer.domain], loops: Int = 1,
+    sourceLocation: SourceLocation = #_sourceLocation,
+    _ body: (TestServer) async throws -> Void
+) async throws {
+    let server = try TestServer(settings, domains: domains, loops: loops)
+    do {
+        try await body(server)
+    } catch {
+        await server.stop(sourceLocation: sourceLocation)
+        throw error
+    }
+    await server.stop(sourceLocation: sourceLocation)
+}
+
+extension NIOAsyncTestingEventLoop {
+    /// Runs a body on the loop, and after it whatever it left to be run.
+    func call<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
+        await withCheckedContinuation { continuation in
+            execute { continuation.resume(returning: body()) }
+        }
+    }
+}
