@@ -144,10 +144,10 @@ final class ClientConnection: ChannelInboundHandler, StreamTransport {
     }
 
     var channelBindings: ChannelBindings {
-        var offered: [String: [UInt8]] = [:]
+        var accepted: [String: [[UInt8]]] = [:]
         for type in ChannelBindingType.allCases {
-            if let data = tlsHandler?.channelBinding(type) { offered[type.rawValue] = data }
+            accepted[type.rawValue] = tlsHandler?.channelBindings(type)
         }
-        return ChannelBindings(offered: offered)
+        return ChannelBindings(accepted: accepted)
     }
 }

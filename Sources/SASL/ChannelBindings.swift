@@ -10,11 +10,16 @@ public struct ChannelBindings: Sendable {
     /// The hash of the server's certificate (RFC 5929 section 4.1).
     public static let tlsServerEndPoint = "tls-server-end-point"
 
-    private let offered: [String: [UInt8]]
+    private let offered: [String: [[UInt8]]]
 
     /// The binding data by type; a type without data counts as not offered.
     public init(offered: [String: [UInt8]]) {
-        self.offered = offered.filter { !$0.value.isEmpty }
+        self.init(accepted: offered.mapValues { [$0] })
+    }
+
+    /// The same, where peers compute a type's data in more than one way.
+    public init(accepted: [String: [[UInt8]]]) {
+        offered = accepted.mapValues { $0.filter { !$0.isEmpty } }.filter { !$0.value.isEmpty }
     }
 
     /// The types to announce in `<sasl-channel-binding/>` (XEP-0440), the strongest first.
@@ -27,6 +32,6 @@ public struct ChannelBindings: Sendable {
     /// Whether nothing can be bound, so that no -PLUS mechanism may be offered.
     public var isEmpty: Bool { offered.isEmpty }
 
-    /// The data of `type`, nil when this connection has none.
-    func data(of type: String) -> [UInt8]? { offered[type] }
+    /// The forms of the data of `type`, nil when this connection has none.
+    func data(of type: String) -> [[UInt8]]? { offered[type] }
 }

@@ -42,7 +42,7 @@ public struct SCRAMExchange: Sendable {
         let credentials: SCRAMCredentials
         let userExists: Bool
         /// gs2-header and channel binding data.
-        let expectedChannelBinding: [UInt8]
+        let expectedChannelBindings: [[UInt8]]
         /// The client's nonce followed by ours.
         let nonce: [UInt8]
         /// client-first-message-bare "," server-first-message ","
@@ -135,7 +135,7 @@ public struct SCRAMExchange: Sendable {
     /// The rules of RFC 5802 section 6 for the client's flag; the data to compare with.
     private func channelBindingData(
         _ flag: SCRAMClientFirst.ChannelBindingFlag
-    ) throws(SASLFailure) -> [UInt8] {
+    ) throws(SASLFailure) -> [[UInt8]] {
         switch flag {
         case .notSupported, .notOffered:
             guard !mechanism.isPlus else {
@@ -146,7 +146,7 @@ public struct SCRAMExchange: Sendable {
                 throw SASLFailure(
                     .notAuthorized, "Channel binding was offered and the client did not see it")
             }
-            return []
+            return [[]]
         case .required(let type):
             guard mechanism.isPlus else {
                 throw SASLFailure(
@@ -177,7 +177,9 @@ public struct SCRAMExchange: Sendable {
         state = .awaitingFinal(
             Challenge(
                 credentials: chosen, userExists: real != nil,
-                expectedChannelBinding: first.gs2Header + (try channelBindingData(first.flag)),
+                expectedChannelBindings: try channelBindingData(first.flag).map {
+                    first.gs2Header + $0
+                },
                 nonce: nonce, signedPrefix: first.bare + comma + serverFirst + comma))
         return .challenge(serverFirst)
     }
@@ -193,7 +195,11 @@ public struct SCRAMExchange: Sendable {
         guard constantTimeEqual(final.nonce, challenge.nonce) else {
             throw SASLFailure(.notAuthorized, "The nonce is not the one of the challenge")
         }
-        guard constantTimeEqual(final.channelBinding, challenge.expectedChannelBinding) else {
+        guard
+            challenge.expectedChannelBindings.contains(where: {
+                constantTimeEqual(final.channelBinding, $0)
+            })
+        else {
             throw SASLFailure(.notAuthorized, "The channel binding does not match")
         }
         // RFC 5802 section 3: ClientKey is the proof without the signature, and its hash is known.

@@ -187,7 +187,7 @@ final class TLSClientEngine {
     /// The data that ties an authentication to this connection, as the client computes it.
     func channelBinding(_ type: ChannelBindingType) -> [UInt8]? {
         switch type {
-        case .tlsExporter: connection.exporterBinding
+        case .tlsExporter: connection.exporterBindings.first
         case .tlsServerEndPoint: serverCertificate?.serverEndPoint
         }
     }

@@ -208,19 +208,30 @@ final class TLSConnection {
 
     var isResumed: Bool { handshakeIsComplete && SSL_session_reused(ssl) == 1 }
 
-    /// `tls-exporter` (RFC 9266): 32 bytes, no context. Under TLS 1.2 only with the extended
-    /// master secret (RFC 7627), without which an attacker can make two connections share it.
-    var exporterBinding: [UInt8]? {
-        guard handshakeIsComplete, !hasFailed else { return nil }
+    /// `tls-exporter` (RFC 9266): 32 bytes. Under TLS 1.2 only with the extended master secret
+    /// (RFC 7627), without which an attacker can make two connections share it.
+    ///
+    /// The context is an empty string. TLS 1.2 tells that from no context at all (RFC 5705
+    /// section 4), and peers are found that take the one or the other; both bind to this
+    /// connection and no other. The RFC's own comes first.
+    var exporterBindings: [[UInt8]] {
+        guard handshakeIsComplete, !hasFailed else { return [] }
         // The macro SSL_get_extms_support.
         let hasExtendedMasterSecret = SSL_ctrl(ssl, SSL_CTRL_GET_EXTMS_SUPPORT, 0, nil) == 1
-        guard version == .tls13 || hasExtendedMasterSecret else { return nil }
+        guard version == .tls13 || hasExtendedMasterSecret else { return [] }
+        let contexts = version == .tls13 ? [true] : [true, false]
+        return contexts.compactMap { exported(withEmptyContext: $0) }
+    }
+
+    private func exported(withEmptyContext hasContext: Bool) -> [UInt8]? {
         let label = Array("EXPORTER-Channel-Binding".utf8CString)
+        let context: [UInt8] = [0]  // an address for no bytes
         var binding = [UInt8](repeating: 0, count: 32)
         ERR_clear_error()
         guard
             SSL_export_keying_material(
-                ssl, &binding, binding.count, label, label.count - 1, nil, 0, 0) == 1
+                ssl, &binding, binding.count, label, label.count - 1, context, 0,
+                hasContext ? 1 : 0) == 1
         else {
             ERR_clear_error()
             return nil

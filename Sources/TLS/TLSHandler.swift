@@ -68,9 +68,15 @@ public final class TLSHandler: ChannelDuplexHandler {
     /// The data that ties an authentication to this connection; nil before the handshake is done,
     /// and where the type is not safe or not defined on this connection.
     public func channelBinding(_ type: ChannelBindingType) -> [UInt8]? {
-        switch type {
-        case .tlsExporter: connection?.exporterBinding
-        case .tlsServerEndPoint: connection?.serverEndPointBinding
+        channelBindings(type).first
+    }
+
+    /// Every form of that data which peers are known to use, the specification's first.
+    public func channelBindings(_ type: ChannelBindingType) -> [[UInt8]] {
+        guard let connection else { return [] }
+        return switch type {
+        case .tlsExporter: connection.exporterBindings
+        case .tlsServerEndPoint: connection.serverEndPointBinding.map { [$0] } ?? []
         }
     }
 
