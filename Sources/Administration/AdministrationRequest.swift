@@ -37,6 +37,8 @@ public struct AdministrationRequest: Codable, Sendable, Equatable {
 public struct AdministrationAnswer: Codable, Sendable, Equatable {
     /// A sentence for a person when it failed, nil when it worked.
     public var error: String?
+    /// The full address that a change was about.
+    public var jid: String?
     /// Users, for a list or one user.
     public var users: [UserDescription]?
     /// The state of the server.
@@ -46,10 +48,12 @@ public struct AdministrationAnswer: Codable, Sendable, Equatable {
 
     /// Creates an answer.
     public init(
-        error: String? = nil, users: [UserDescription]? = nil, status: ServerStatus? = nil,
+        error: String? = nil, jid: String? = nil, users: [UserDescription]? = nil,
+        status: ServerStatus? = nil,
         metrics: String? = nil
     ) {
         self.error = error
+        self.jid = jid
         self.users = users
         self.status = status
         self.metrics = metrics

@@ -50,17 +50,17 @@ public struct Administrator: Sendable {
                     jid, keys, isAdministrator: request.isAdministrator ?? false,
                     now: Clock.secondsSince1970(), then: done)
             }
-            return AdministrationAnswer()
+            return AdministrationAnswer(jid: jid.description)
         case .setPassword:
             let jid = try account(request)
             let keys = try keys(request)
             try wait(jid) { done in host.setPassword(jid, keys, then: done) }
-            return AdministrationAnswer()
+            return AdministrationAnswer(jid: jid.description)
         case .removeUser:
             let jid = try account(request)
             let removed = try waitForResult { done in host.removeAccount(jid, then: done) }.get()
             guard removed else { throw AdministrationError.noSuchUser(jid) }
-            return AdministrationAnswer()
+            return AdministrationAnswer(jid: jid.description)
         case .disableUser, .enableUser:
             let jid = try account(request)
             let isDisabled = request.operation == .disableUser
@@ -68,7 +68,7 @@ public struct Administrator: Sendable {
             if isDisabled {
                 host.endSessions(of: jid, StreamError(.policyViolation, "the account is disabled"))
             }
-            return AdministrationAnswer()
+            return AdministrationAnswer(jid: jid.description)
         case .listUsers:
             let domain = try request.domain.map { try domainName($0) }
             return AdministrationAnswer(
@@ -95,6 +95,9 @@ public struct Administrator: Sendable {
         guard let text = request.jid, !text.isEmpty else {
             throw AdministrationError(message: "which user? Give an address like alice@domain")
         }
+        guard text.contains("@") || !isDomain(text) else {
+            throw AdministrationError(message: "\(text) is a domain, not a user")
+        }
         // A bare name means the first domain.
         let full = text.contains("@") ? text : "\(text)@\(host.domains.first ?? "")"
         do {
@@ -106,6 +109,10 @@ public struct Administrator: Sendable {
         } catch let error as JIDError {
             throw AdministrationError(message: "\(error)")
         }
+    }
+
+    private func isDomain(_ text: String) -> Bool {
+        (try? Preparation.domain(text)).map { host.isLocal($0) } ?? false
     }
 
     private func localAccount(_ request: AdministrationRequest) throws -> BareJID {

@@ -23,6 +23,8 @@ final class ClientConnection: ChannelInboundHandler, StreamTransport {
     private var context: ChannelHandlerContext?
     private var stream: ClientStream?
     private var isClosing = false
+    /// Closes for good, should the peer not do it.
+    private var linger: Scheduled<Void>?
     private var thrownAway = 0
 
     /// - Parameters:
@@ -94,6 +96,8 @@ final class ClientConnection: ChannelInboundHandler, StreamTransport {
         // The two refer to each other.
         self.stream = nil
         tlsHandler = nil
+        linger?.cancel()
+        linger = nil
         stream.didClose()
         host.admission.leave(
             address: connection.address, wasAuthenticated: stream.isAuthenticated)
@@ -108,6 +112,10 @@ final class ClientConnection: ChannelInboundHandler, StreamTransport {
     func close() {
         guard let context, !isClosing else { return }
         isClosing = true
+        // Nothing can be said before TLS is there.
+        if let tlsHandler, !tlsHandler.handshakeIsComplete {
+            return context.close(promise: nil)
+        }
         // Closing at once would throw away what the kernel has not sent, the error that says why
         // among it: so only our direction is closed, after what was written, and the peer closes
         // the other.
@@ -117,7 +125,7 @@ final class ClientConnection: ChannelInboundHandler, StreamTransport {
             bound.value.close(mode: .output, promise: nil)
         }
         context.writeAndFlush(Self.wrapOutboundOut(ByteBuffer()), promise: written)
-        context.eventLoop.scheduleTask(in: Self.lingerTime) {
+        linger = context.eventLoop.scheduleTask(in: Self.lingerTime) {
             bound.value.close(promise: nil)
         }
         setReading(true)

@@ -3,6 +3,9 @@
 import NIOCore
 
 /// Writes that wait for a flush. Empty, it owns no memory.
+///
+/// Taking them out and completing their promises are two steps: a promise may bring its owner back
+/// into the handler, which must not find the writes in the middle of a change.
 struct PendingWrites {
     /// The most plaintext in one record (RFC 8446 section 5.1).
     static let recordLimit = 16 * 1024
@@ -17,9 +20,15 @@ struct PendingWrites {
         writes.append((bytes, promise))
     }
 
-    mutating func fail(_ error: any Error) {
-        let failed = take()
-        for write in failed { write.promise?.fail(error) }
+    /// The writes, which are the caller's to complete from here on.
+    mutating func take() -> PendingWrites {
+        defer { writes = [] }
+        return self
+    }
+
+    /// Fails the promises of writes that were taken out.
+    consuming func fail(_ error: any Error) {
+        for write in writes { write.promise?.fail(error) }
     }
 
     /// Encrypts everything into the connection's output, small writes joined into full records.
@@ -28,10 +37,9 @@ struct PendingWrites {
     /// large buffer is encrypted where it lies, without another copy.
     ///
     /// - Returns: the promise to give with the one channel write; all others follow it.
-    mutating func encrypt(
+    consuming func encrypt(
         in connection: TLSConnection
     ) throws(TLSError) -> EventLoopPromise<Void>? {
-        let writes = take()
         let promise = Self.joinPromises(writes)
         do throws(TLSError) {
             try Self.encrypt(writes, in: connection)
@@ -40,11 +48,6 @@ struct PendingWrites {
             throw error
         }
         return promise
-    }
-
-    private mutating func take() -> [(bytes: ByteBuffer, promise: EventLoopPromise<Void>?)] {
-        defer { writes = [] }
-        return writes
     }
 
     private static func encrypt(

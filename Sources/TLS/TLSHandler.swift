@@ -169,7 +169,7 @@ public final class TLSHandler: ChannelDuplexHandler {
     private func release() {
         state = .closed
         connection = nil
-        pending.fail(ChannelError.ioOnClosedChannel)
+        pending.take().fail(ChannelError.ioOnClosedChannel)
     }
 
     // MARK: Writing
@@ -201,12 +201,13 @@ public final class TLSHandler: ChannelDuplexHandler {
     ) {
         if mode != .input {
             if state == .open { sayGoodbye(context) }
-            pending.fail(ChannelError.ioOnClosedChannel)
+            let unsent = pending.take()
             switch (state, mode) {
             case (.closed, _): break
             case (.open, .output), (.outputClosed, .output): state = .outputClosed
             default: state = .closed
             }
+            unsent.fail(ChannelError.ioOnClosedChannel)
         }
         context.close(mode: mode, promise: promise)
     }
@@ -223,7 +224,7 @@ public final class TLSHandler: ChannelDuplexHandler {
     private func sendPending(_ context: ChannelHandlerContext) {
         guard !pending.isEmpty, let connection else { return }
         do throws(TLSError) {
-            let promise = try pending.encrypt(in: connection)
+            let promise = try pending.take().encrypt(in: connection)
             // Without output there were only empty writes, whose promises still want an answer.
             let output = connection.takeOutput() ?? ByteBuffer()
             context.write(Self.wrapOutboundOut(output), promise: promise)
@@ -242,7 +243,7 @@ public final class TLSHandler: ChannelDuplexHandler {
         guard state != .closed else { return }
         if let connection { sendOutput(of: connection, context) }
         state = .closed
-        pending.fail(error)
+        pending.take().fail(error)
         context.fireErrorCaught(error)
         context.close(promise: nil)
     }

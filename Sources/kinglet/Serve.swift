@@ -22,12 +22,14 @@ struct Serve: AsyncParsableCommand {
     func run() async throws {
         try await reportingFailure {
             var initialized: Initialization.Outcome?
-            if common.config == nil || access(common.config ?? "", F_OK) != 0,
-                Initialization.existingFile(common.config) == nil
-            {
+            if Initialization.existingFile(common.config) == nil {
                 guard initializesFirst || Terminal.isInteractive else {
                     throw Failure(
-                        "there is no configuration (\(ProgramOptions.searchOrder.joined(separator: ", "))); "
+                        common.config.map {
+                            "\($0): there is no such file; kinglet init --config \($0) writes one"
+                        }
+                            ?? "there is no configuration "
+                            + "(\(ProgramOptions.searchOrder.joined(separator: ", "))); "
                             + "run kinglet init, which writes one")
                 }
                 initialized = try Initialization(file: common.config).run()

@@ -27,21 +27,22 @@ enum Terminal {
 
     /// Asks for a password without showing it.
     static func askPassword(_ question: String) throws -> String {
-        print("\(question): ", terminator: "")
-        fflush(nil)
         var settings = termios()
         let isTerminal = tcgetattr(STDIN_FILENO, &settings) == 0
         if isTerminal {
+            // Before the question, so that nothing that answers it is shown.
             var hidden = settings
             hidden.c_lflag &= ~tcflag_t(ECHO)
-            tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden)
+            tcsetattr(STDIN_FILENO, TCSANOW, &hidden)
         }
         defer {
             if isTerminal {
-                tcsetattr(STDIN_FILENO, TCSAFLUSH, &settings)
+                tcsetattr(STDIN_FILENO, TCSANOW, &settings)
                 print("")
             }
         }
+        print("\(question): ", terminator: "")
+        fflush(nil)
         guard let line = readLine() else { throw Failure("no password was given") }
         return line
     }

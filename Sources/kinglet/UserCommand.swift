@@ -21,15 +21,16 @@ struct UserCommand: AsyncParsableCommand {
         @Flag(help: "Read the password from the first line of standard input.")
         var passwordStdin = false
         @Flag(help: "Make the user an administrator.") var admin = false
+        @Flag(help: "One JSON document.") var json = false
 
         func run() async throws {
             try await reportingFailure {
                 let backend = try Backend(common)
                 let password = try PasswordInput.read(fromStandardInput: passwordStdin)
-                try await backend.perform(
+                let answer = try await backend.perform(
                     AdministrationRequest(
                         .addUser, jid: jid, password: password, isAdministrator: admin))
-                Terminal.say("added \(jid)")
+                try UserCommand.say("added", answer.jid ?? jid, json: json)
             }
         }
     }
@@ -40,9 +41,10 @@ struct UserCommand: AsyncParsableCommand {
         @OptionGroup var common: CommonArguments
         @Argument(help: "The address.") var jid: String
 
+        @Flag(help: "One JSON document.") var json = false
+
         func run() async throws {
-            try await UserCommand.change(
-                common, AdministrationRequest(.removeUser, jid: jid), "removed \(jid)")
+            try await UserCommand.change(common, .removeUser, jid, "removed", json: json)
         }
     }
 
@@ -52,14 +54,15 @@ struct UserCommand: AsyncParsableCommand {
         @Argument(help: "The address.") var jid: String
         @Flag(help: "Read the password from the first line of standard input.")
         var passwordStdin = false
+        @Flag(help: "One JSON document.") var json = false
 
         func run() async throws {
             try await reportingFailure {
                 let backend = try Backend(common)
                 let password = try PasswordInput.read(fromStandardInput: passwordStdin)
-                try await backend.perform(
+                let answer = try await backend.perform(
                     AdministrationRequest(.setPassword, jid: jid, password: password))
-                Terminal.say("changed the password of \(jid)")
+                try UserCommand.say("changed the password of", answer.jid ?? jid, json: json)
             }
         }
     }
@@ -70,9 +73,10 @@ struct UserCommand: AsyncParsableCommand {
         @OptionGroup var common: CommonArguments
         @Argument(help: "The address.") var jid: String
 
+        @Flag(help: "One JSON document.") var json = false
+
         func run() async throws {
-            try await UserCommand.change(
-                common, AdministrationRequest(.disableUser, jid: jid), "disabled \(jid)")
+            try await UserCommand.change(common, .disableUser, jid, "disabled", json: json)
         }
     }
 
@@ -81,9 +85,10 @@ struct UserCommand: AsyncParsableCommand {
         @OptionGroup var common: CommonArguments
         @Argument(help: "The address.") var jid: String
 
+        @Flag(help: "One JSON document.") var json = false
+
         func run() async throws {
-            try await UserCommand.change(
-                common, AdministrationRequest(.enableUser, jid: jid), "enabled \(jid)")
+            try await UserCommand.change(common, .enableUser, jid, "enabled", json: json)
         }
     }
 
@@ -161,13 +166,19 @@ struct UserCommand: AsyncParsableCommand {
     }
 
     fileprivate static func change(
-        _ common: CommonArguments, _ request: AdministrationRequest, _ done: String
+        _ common: CommonArguments, _ operation: AdministrationRequest.Operation, _ jid: String,
+        _ done: String, json: Bool
     ) async throws {
         try await reportingFailure {
             let backend = try Backend(common)
-            try await backend.perform(request)
-            Terminal.say(done)
+            let answer = try await backend.perform(AdministrationRequest(operation, jid: jid))
+            try say(done, answer.jid ?? jid, json: json)
         }
+    }
+
+    fileprivate static func say(_ done: String, _ jid: String, json: Bool) throws {
+        if json { return try JSONOutput.print(ChangeResult(jid: jid, result: done)) }
+        Terminal.say("\(done) \(jid)")
     }
 
     fileprivate static func show(_ users: [UserDescription], json: Bool) throws {
@@ -186,6 +197,11 @@ struct UserCommand: AsyncParsableCommand {
             Terminal.say("\(user.jid)  \(notes.joined(separator: ", "))")
         }
     }
+}
+
+private struct ChangeResult: Codable {
+    var jid: String
+    var result: String
 }
 
 private struct ImportResult: Codable {
@@ -219,10 +235,11 @@ enum ImportFile {
             throw Failure("\(file): not UTF-8")
         }
         var lines: [Line] = []
-        for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false)
-            .enumerated()
-        {
-            let line = line.hasSuffix("\r") ? line.dropLast() : line
+        // By any line end: to Swift, carriage return and line feed are one character.
+        for (index, line) in text.split(
+            omittingEmptySubsequences: false, whereSeparator: \.isNewline
+        )
+        .enumerated() {
             let start = line.drop { $0 == " " || $0 == "\t" }
             guard !start.isEmpty, !start.hasPrefix("#") else { continue }
             let name = start.prefix { $0 != " " && $0 != "\t" }

@@ -1,0 +1,86 @@
+"""What the server answers: discovery, ping, version, and what it does not know."""
+
+import re
+
+import pytest
+from slixmpp.exceptions import IqError
+
+from kinglet import run
+from waiting import arrives
+
+
+async def test_the_server_lists_what_it_does(connect, server, person):
+    """XEP-0030 section 3: identity and features of the server."""
+    client = await connect(person())
+    info = await arrives(
+        client.plugin["xep_0030"].get_info(jid=server.domain), "the server's information")
+    identities = {identity[:2] for identity in info["disco_info"]["identities"]}
+    assert ("server", "im") in identities
+    assert {
+        "http://jabber.org/protocol/disco#info", "http://jabber.org/protocol/disco#items",
+        "jabber:iq:version", "jabber:iq:register", "urn:xmpp:ping",
+        "msgoffline",
+    } <= set(info["disco_info"]["features"])
+    items = await arrives(
+        client.plugin["xep_0030"].get_items(jid=server.domain), "the server's items")
+    assert not items["disco_items"]["items"]
+
+
+async def test_an_account_describes_itself(connect, person):
+    """XEP-0030 section 3.1: account/registered."""
+    client = await connect(person())
+    info = await arrives(
+        client.plugin["xep_0030"].get_info(jid=client.boundjid.bare), "the account's information")
+    assert ("account", "registered") in {
+        identity[:2] for identity in info["disco_info"]["identities"]}
+
+
+async def test_a_stranger_learns_nothing(connect, server, person):
+    """XEP-0030 section 8: an account that exists and one that does not look the same."""
+    client, juliet = await connect(person()), person()
+    conditions = set()
+    for jid in (juliet.jid, f"nobody@{server.domain}"):
+        with pytest.raises(IqError) as error:
+            await arrives(client.plugin["xep_0030"].get_info(jid=jid), f"the answer of {jid}")
+        conditions.add(error.value.condition)
+    assert conditions == {"service-unavailable"}
+
+
+async def test_clients_answer_each_other(connect, person):
+    """RFC 6121 section 8.5.3.1: an IQ to a full JID is for that client."""
+    romeo, juliet = await connect(person()), await connect(person())
+    answer = await arrives(
+        romeo.plugin["xep_0199"].ping(juliet.boundjid), "the answer of the other client")
+    assert answer >= 0
+    gone = juliet.boundjid.bare + "/nowhere"
+    with pytest.raises(IqError) as error:
+        await arrives(romeo.plugin["xep_0199"].send_ping(gone), "the answer of nobody")
+    assert error.value.condition == "service-unavailable"
+
+
+async def test_the_server_answers_a_ping(connect, server, person):
+    """XEP-0199 section 4.2: for itself and for one's own account."""
+    client = await connect(person())
+    for jid in (server.domain, client.boundjid.bare):
+        answer = await arrives(client.plugin["xep_0199"].send_ping(jid), f"the pong of {jid}")
+        assert answer["type"] == "result"
+
+
+async def test_the_server_tells_its_version(connect, server, person):
+    """XEP-0092 section 3: the version that the program prints."""
+    client = await connect(person())
+    answer = await arrives(
+        client.plugin["xep_0092"].get_version(server.domain), "the server's version")
+    assert answer["software_version"]["name"] == "Kinglet"
+    printed = run("--version").stdout.strip()
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*", printed)
+    assert answer["software_version"]["version"] == printed
+
+
+async def test_an_unknown_request_is_refused(connect, server, person):
+    """RFC 6120 section 8.4: service-unavailable."""
+    client = await connect(person())
+    iq = client.make_iq_get(queryxmlns="urn:example:unknown", ito=server.domain)
+    with pytest.raises(IqError) as error:
+        await arrives(iq.send(), "an answer")
+    assert error.value.condition == "service-unavailable"
