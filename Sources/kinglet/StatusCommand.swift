@@ -17,6 +17,7 @@ struct StatusCommand: AsyncParsableCommand {
             else { throw Failure("the server gave no status") }
             if json { return try JSONOutput.print(status) }
             Terminal.say(status.running ? "running since \(status.started ?? "?")" : "not running")
+            if let process = status.processID { Terminal.say("process   \(process)") }
             Terminal.say("version   \(status.version)")
             Terminal.say("domains   \(status.domains.joined(separator: ", "))")
             for listener in status.listeners {
