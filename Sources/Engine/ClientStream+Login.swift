@@ -30,7 +30,8 @@ extension ClientStream {
                 isPaused = true
                 transport.startTLS()
             case .restart:
-                reader = StreamReader(limits: host.limits.authenticatedReader)
+                reader.limits = host.limits.authenticatedReader
+                reader.restart(keepingBytes: true)
                 hasSentHeader = false
             case .find(let jid):
                 find(jid)

@@ -41,21 +41,22 @@ func isXMLCharacter(_ scalar: UInt32) -> Bool {
     }
 }
 
-/// Production NameStartChar without the colon, which namespaces reserve.
+/// What a name may begin with, without the colon, which namespaces reserve.
 func isNameStart(_ scalar: UInt32) -> Bool {
     switch scalar {
-    case 0x41...0x5A, 0x61...0x7A, 0x5F, 0xC0...0xD6, 0xD8...0xF6, 0xF8...0x2FF, 0x370...0x37D,
-        0x37F...0x1FFF, 0x200C...0x200D, 0x2070...0x218F, 0x2C00...0x2FEF, 0x3001...0xD7FF,
-        0xF900...0xFDCF, 0xFDF0...0xFFFD, 0x10000...0xEFFFF:
-        true
+    case 0x41...0x5A, 0x61...0x7A, 0x5F: true
+    case 0x80...: NameCharacters.contains(NameCharacters.start, scalar)
     default: false
     }
 }
 
-/// Production NameChar without the colon.
+/// What a name may go on with, without the colon.
 func isNameCharacter(_ scalar: UInt32) -> Bool {
     switch scalar {
-    case 0x2D, 0x2E, 0x30...0x39, 0xB7, 0x300...0x36F, 0x203F...0x2040: true
+    case 0x2D, 0x2E, 0x30...0x39: true
+    case 0x80...:
+        NameCharacters.contains(NameCharacters.start, scalar)
+            || NameCharacters.contains(NameCharacters.further, scalar)
     default: isNameStart(scalar)
     }
 }

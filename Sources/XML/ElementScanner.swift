@@ -13,6 +13,10 @@ struct ElementScanner {
     private struct Binding {
         var prefix: ByteRange
         var namespace: ByteRange
+        var needsDecoding: Bool
+        /// Equal for prefixes that are bound to one namespace; told by comparing once, here, and
+        /// not at every attribute. Not used for the default namespace.
+        var identity: Int
     }
 
     private struct OpenElement {
@@ -263,7 +267,7 @@ struct ElementScanner {
         elements += 1
         guard elements <= limits.elements else { throw .limit("too many elements") }
         let outside = bindings.count
-        try declare(bytes, start: start)
+        try declare(bytes, start: start, outer: outer)
         let namespace = try resolve(bytes, tag.name, start: start, outer: outer)
         try checkAttributes(bytes, start: start, outer: outer)
         let local = relative(tag.name.local, start)
@@ -331,7 +335,9 @@ struct ElementScanner {
 
     // MARK: Namespaces (Namespaces in XML 1.0)
 
-    private mutating func declare(_ bytes: Span<UInt8>, start: Int) throws(XMLError) {
+    private mutating func declare(
+        _ bytes: Span<UInt8>, start: Int, outer: [OuterBinding]
+    ) throws(XMLError) {
         for attribute in tag.attributes {
             let name = attribute.name
             let prefix: Range<Int>
@@ -347,8 +353,39 @@ struct ElementScanner {
             guard bindings.count < 256 else { throw .limit("too many namespace declarations") }
             bindings.append(
                 Binding(
-                    prefix: relative(prefix, start), namespace: relative(attribute.value, start)))
+                    prefix: relative(prefix, start), namespace: relative(attribute.value, start),
+                    needsDecoding: attribute.needsDecoding,
+                    identity: prefix.isEmpty
+                        ? 0 : identity(bytes, attribute, start: start, outer: outer)))
         }
+    }
+
+    /// What prefixes bound to this namespace have in common.
+    private func identity(
+        _ bytes: Span<UInt8>, _ attribute: TagAttribute, start: Int, outer: [OuterBinding]
+    ) -> Int {
+        let decoded = attribute.needsDecoding ? decodedAttribute(bytes, attribute.value) : nil
+        for binding in bindings where binding.prefix.count > 0 {
+            let range = binding.namespace.moved(by: start).indices
+            let isSame =
+                if decoded == nil, !binding.needsDecoding {
+                    equal(bytes, range, attribute.value)
+                } else {
+                    decodedAttribute(bytes, range)
+                        == decoded ?? decodedAttribute(bytes, attribute.value)
+                }
+            if isSame { return binding.identity }
+        }
+        for (index, binding) in outer.enumerated() {
+            let namespace = decoded ?? decodedAttribute(bytes, attribute.value)
+            if binding.namespace == namespace { return Self.outerIdentity(index, outer) }
+        }
+        return bindings.count + 1
+    }
+
+    /// Below zero, and the same for two outer prefixes of one namespace.
+    private static func outerIdentity(_ index: Int, _ outer: [OuterBinding]) -> Int {
+        -1 - (outer.firstIndex { $0.namespace == outer[index].namespace } ?? index)
     }
 
     private func resolve(
@@ -382,24 +419,24 @@ struct ElementScanner {
         {
             needsRewriting = true
         }
-        var seen: [(namespace: String, local: Range<Int>)] = []
+        var seen: [(identity: Int, local: Range<Int>)] = []
         for attribute in tag.attributes where attribute.name.prefixLength > 0 {
             if matches(bytes, attribute.name.prefix, "xmlns") { continue }
-            let text: String
+            let identity: Int
             switch try resolve(bytes, attribute.name, start: start, outer: outer) {
             case .xml: continue  // its name is unique, and no other prefix may have its namespace
             case .none, .content: continue  // impossible: a prefix cannot be unbound
             case .declared(let range):
-                text = decodedAttribute(bytes, range.moved(by: start).indices)
+                identity = bindings.last { $0.namespace == range }?.identity ?? 0
             case .outer(let index):
                 needsRewriting = true
-                text = outer[index].namespace
+                identity = Self.outerIdentity(index, outer)
             }
             for other in seen
-            where other.namespace == text && equal(bytes, other.local, attribute.name.local) {
+            where other.identity == identity && equal(bytes, other.local, attribute.name.local) {
                 throw .notWellFormed("an attribute given twice")
             }
-            seen.append((text, attribute.name.local))
+            seen.append((identity, attribute.name.local))
         }
     }
 }
@@ -410,11 +447,16 @@ func checkDeclaration(
 ) throws(XMLError) {
     let isXML: Bool
     let isXMLNS: Bool
+    guard attribute.value.count <= ReaderLimits.namespaceBytes else {
+        throw .limit("a namespace name too long")
+    }
     if attribute.needsDecoding {
         let namespace = decodedAttribute(bytes, attribute.value)
+        for byte in namespace.utf8 { try checkNamespaceByte(byte) }
         isXML = namespace == "http://www.w3.org/XML/1998/namespace"
         isXMLNS = namespace == "http://www.w3.org/2000/xmlns/"
     } else {
+        for index in attribute.value { try checkNamespaceByte(bytes[index]) }
         isXML = matches(bytes, attribute.value, "http://www.w3.org/XML/1998/namespace")
         isXMLNS = matches(bytes, attribute.value, "http://www.w3.org/2000/xmlns/")
     }
@@ -428,5 +470,15 @@ func checkDeclaration(
     }
     guard prefix.isEmpty || !attribute.value.isEmpty else {
         throw .notWellFormed("a prefix bound to no namespace")
+    }
+}
+
+/// A namespace name is a URI (RFC 3986) or an IRI. Some parsers put one of the characters that
+/// neither can hold between namespace and name, and break off when they meet it.
+private func checkNamespaceByte(_ byte: UInt8) throws(XMLError) {
+    switch byte {
+    case 0x00...0x20, 0x22, 0x3C, 0x3E, 0x5C, 0x5E, 0x60, 0x7B, 0x7C, 0x7D, 0x7F:
+        throw .notWellFormed("a namespace that is no URI")
+    default: break
     }
 }

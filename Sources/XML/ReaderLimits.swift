@@ -15,6 +15,8 @@ public struct ReaderLimits: Sendable, Equatable {
     public var nameBytes: Int
     /// Most elements in one first-level element.
     public var elements: Int
+    /// Longest namespace name, in bytes as written.
+    public static let namespaceBytes = 1024
 
     /// Creates limits; the defaults fit an authenticated client.
     public init(

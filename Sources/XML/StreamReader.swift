@@ -53,10 +53,12 @@ public struct StreamReader {
         self.limits = limits
     }
 
-    /// A new stream on the same connection: after STARTTLS and after authentication
-    /// (RFC 6120 section 4.3.3). Bytes not yet consumed are forgotten.
-    public mutating func restart() {
+    /// A new stream on the same connection: after STARTTLS, when bytes not yet consumed are not
+    /// believed, and after authentication, when they belong to it (RFC 6120 section 4.3.3).
+    public mutating func restart(keepingBytes: Bool = false) {
+        let kept = keepingBytes ? pending : []
         self = StreamReader(limits: limits)
+        pending = kept
     }
 
     /// Whether part of something has come and the rest has not.
@@ -153,8 +155,11 @@ public struct StreamReader {
     private func standalone(_ bytes: [UInt8]) throws(XMLError) -> Fragment {
         let element = try Element(
             parsing: bytes, contentNamespace: contentNamespace, outer: outer)
-        var writer = XMLWriter(contentNamespace: contentNamespace)
+        var writer = XMLWriter(contentNamespace: contentNamespace, limit: limits.elementBytes)
         writer.write(element)
+        guard writer.bytes.count <= limits.elementBytes else {
+            throw .limit("an element too large")
+        }
         var scanner = ElementScanner(limits: limits)
         guard try scanner.scan(writer.bytes.span, from: 0, outer: []) else {
             throw .notWellFormed("an element that cannot be rewritten")

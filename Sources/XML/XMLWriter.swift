@@ -6,10 +6,14 @@ public struct XMLWriter {
     /// What was written so far.
     public private(set) var bytes: [UInt8] = []
     private let contentNamespace: String
+    private let limit: Int
 
-    /// - Parameter contentNamespace: the default namespace in force where the output will stand.
-    public init(contentNamespace: String) {
+    /// - Parameters:
+    ///   - contentNamespace: the default namespace in force where the output will stand.
+    ///   - limit: once more bytes than this are written, further elements are left out.
+    public init(contentNamespace: String, limit: Int = .max) {
         self.contentNamespace = contentNamespace
+        self.limit = limit
     }
 
     /// Appends an element; its namespaces are declared where they change.
@@ -50,6 +54,7 @@ public struct XMLWriter {
     }
 
     private mutating func write(_ element: Element, default inherited: String) {
+        guard bytes.count <= limit else { return }
         bytes.append(ASCII.less)
         bytes.append(contentsOf: element.name.utf8)
         if element.namespace != inherited { attribute("xmlns", element.namespace) }

@@ -67,6 +67,79 @@ struct FragmentTests {
     }
 }
 
+@Suite("What a small input may cost")
+struct AmplificationTests {
+    @Test("A namespace in the stream's header is not written a thousand times")
+    func rewriting() {
+        let uri = String(repeating: "u", count: 1000)
+        let opening = header.replacingOccurrence(of: "to=", with: "xmlns:o='\(uri)' to=")
+        let text = "<m>" + String(repeating: "<o:a/><b/>", count: 4000) + "</m>"
+        #expect(events(opening + text).last == "error: policy-violation")
+    }
+
+    @Test("A namespace name has a length", arguments: [1024, 1025])
+    func namespaceLength(count: Int) {
+        let uri = String(repeating: "u", count: count)
+        let last = events(header + "<m xmlns:a='\(uri)'/>").last
+        #expect((last == "error: policy-violation") == (count > 1024))
+    }
+
+    @Test("Prefixed attributes are compared by their namespaces, not by its text each time")
+    func prefixedAttributes() {
+        let uri = String(repeating: "u", count: 1024)
+        let attributes = (0..<60).map { " a:b\($0)=''" }.joined()
+        let tags = String(repeating: "<x\(attributes)/>", count: 500)
+        #expect(events(header + "<m xmlns:a='\(uri)'>\(tags)</m>").count == 2)
+    }
+}
+
+@Suite("What widespread parsers refuse is not passed on to them")
+struct StrictParserTests {
+    @Test(
+        "Names are those of XML 1.0's fourth edition",
+        arguments: [("\u{10000}", false), ("\u{221}", false), ("é", true), ("名前", true)])
+    func names(name: String, isAccepted: Bool) {
+        let last = events(header + "<m><\(name) xmlns='x'/></m>").last
+        #expect((last != "error: not-well-formed") == isAccepted)
+    }
+
+    @Test("A namespace is a URI", arguments: ["a}b", "a b", "a|b", "a&#x7D;b", "a&lt;b", "a\tb"])
+    func namespaces(name: String) {
+        #expect(events(header + "<m><x xmlns='\(name)'/></m>").last == "error: not-well-formed")
+    }
+
+    @Test(
+        "Two prefixes of one namespace are one, wherever they are bound",
+        arguments: [
+            "<m xmlns:a='u' xmlns:b='&#x75;' a:c='' b:c=''/>",
+            "<m xmlns:a='u'><x xmlns:b='u' a:c='' b:c=''/></m>",
+            "<m xmlns:a='http://etherx.jabber.org/streams' a:c='' stream:c=''/>",
+        ])
+    func duplicates(text: String) {
+        #expect(events(header + text).last == "error: not-well-formed")
+    }
+
+    @Test("Bytes behind the last element of a stream belong to the next, RFC 6120 section 4.3.3")
+    func restartKeepsBytes() throws {
+        var reader = StreamReader(limits: .unauthenticated)
+        var offset = 0
+        let first = Array((header + "<auth").utf8)
+        _ = try reader.next(in: first.span, at: &offset)
+        _ = try reader.next(in: first.span, at: &offset)
+        let second = Array(("/>" + header).utf8)
+        offset = 0
+        guard case .element? = try reader.next(in: second.span, at: &offset) else {
+            Issue.record("no element")
+            return
+        }
+        reader.restart(keepingBytes: true)
+        guard case .header? = try reader.next(in: second.span, at: &offset) else {
+            Issue.record("no header")
+            return
+        }
+    }
+}
+
 extension String {
     func replacingOccurrence(of text: String, with other: String) -> String {
         guard let range = firstRange(of: text) else { return self }
