@@ -40,7 +40,7 @@ struct ClientNegotiation {
         /// Answer with `passwordChecked`. The keys are a stranger's when the user is unknown.
         case check(password: [UInt8], SCRAMCredentials, isKnown: Bool)
         case loginSucceeded(BareJID, SASLMechanism)
-        /// Send after a delay that grows with failures.
+        /// Send, and slow down the next ones.
         case loginFailed([UInt8], BareJID?, MechanismLabel, LoginResult)
         /// Bind this resource, or one of the server's choice.
         case bind(String?, IQRequest)
@@ -76,6 +76,8 @@ struct ClientNegotiation {
     private(set) var language: String?
     private var state = State.opening
     private var failures = 0
+    /// The stream ends because of too many failures.
+    private(set) var hasExhaustedAttempts = false
     private let domains: [String]
     private let isLocal: (String) -> Bool
     private let maximumFailures: Int
@@ -407,6 +409,7 @@ struct ClientNegotiation {
         pending = nil
         pendingIsDisabled = false
         failures += 1
+        hasExhaustedAttempts = failures >= maximumFailures
         state = .choosing
         var writer = XMLWriter(contentNamespace: Namespaces.client)
         writer.write(
@@ -422,7 +425,7 @@ struct ClientNegotiation {
                 .broken
             }
         var actions = [Action.loginFailed(writer.bytes, jid, label, result ?? meaning)]
-        if failures >= maximumFailures {
+        if hasExhaustedAttempts {
             state = .done
             actions.append(.end(StreamError(.policyViolation, "too many failed logins")))
         }

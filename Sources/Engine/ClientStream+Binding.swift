@@ -65,6 +65,9 @@ extension ClientStream {
             send(request.resultBytes(payload))
             setDeadline(nil)
             isWaiting = false
+            guard !host.revocations.contains(account, since: loggedInAt) else {
+                return end(StreamError(.notAuthorized, "the account was closed meanwhile"))
+            }
             goOn()
         case .conflict(let other):
             // The newest connection of a resource is the one that works (section 7.7.2.2); the

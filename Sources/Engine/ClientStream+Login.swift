@@ -6,6 +6,7 @@ internal import NIOCore
 internal import Options
 internal import Prometheus
 internal import SASL
+internal import Storage
 internal import XML
 internal import XMPP
 
@@ -40,9 +41,7 @@ extension ClientStream {
             case .loginSucceeded(let jid, let mechanism):
                 loginSucceeded(jid, mechanism)
             case .loginFailed(let bytes, let jid, let mechanism, let result):
-                // What follows waits as long as the answer does.
-                loginFailed(bytes, jid, mechanism, result, then: actions)
-                return
+                loginFailed(bytes, jid, mechanism, result)
             case .bind(let resource, let request):
                 prepare(resource, request)
             case .requestBeforeLogin(let request, let domain):
@@ -50,6 +49,9 @@ extension ClientStream {
             case .end(let error):
                 if let error, error.condition == .notAuthorized, !isAuthenticated {
                     host.metrics.refusals[.beforeAuthentication].add(1, cell: loop.cell)
+                }
+                if negotiation.hasExhaustedAttempts {
+                    host.metrics.refusals[.loginAttempts].add(1, cell: loop.cell)
                 }
                 end(error)
             }
@@ -98,11 +100,27 @@ extension ClientStream {
     }
 
     private func find(_ jid: BareJID) {
-        if host.loginThrottle.isBlocked(address: description.address, now: loop.eventLoop.now) {
+        let now = loop.eventLoop.now
+        switch host.loginThrottle.turn(network: description.network, account: jid, now: now) {
+        case .refused:
             host.metrics.refusals[.loginThrottled].add(1, cell: loop.cell)
-            return perform(negotiation.lookupFailed(.throttled)[...])
+            perform(negotiation.lookupFailed(.throttled)[...])
+        case .after(let delay):
+            pause()
+            guard delay > .zero else { return lookUp(jid) }
+            isWaiting = true
+            // The client's time to log in does not run while it waits for its turn.
+            setDeadline(now + delay + TimeAmount(host.limits.negotiation.value))
+            loginTurn = loop.eventLoop.assumeIsolated().scheduleTask(in: delay) {
+                self.loginTurn = nil
+                self.isWaiting = false
+                self.lookUp(jid)
+            }
         }
-        pause()
+    }
+
+    private func lookUp(_ jid: BareJID) {
+        guard !hasEnded else { return }
         let loop = loop
         let stream = NIOLoopBound(self, eventLoop: loop.eventLoop)
         host.accounts.find(jid) { result in
@@ -116,7 +134,7 @@ extension ClientStream {
                     }
                     stream.perform(stream.negotiation.supply(account: account)[...])
                 case .failure(let error):
-                    stream.host.log.error("login: \(error)")
+                    if error.code != .closed { stream.host.log.error("login: \(error)") }
                     stream.perform(stream.negotiation.lookupFailed()[...])
                 }
                 if !stream.isWaiting { stream.goOn() }
@@ -146,7 +164,8 @@ extension ClientStream {
     private func loginSucceeded(_ jid: BareJID, _ mechanism: SASLMechanism) {
         isAuthenticated = true
         host.admission.authenticated()
-        host.loginThrottle.succeeded(address: description.address, account: jid)
+        host.loginThrottle.succeeded(network: description.network, account: jid)
+        loggedInAt = .now()
         let label = MechanismLabel(rawValue: mechanism.rawValue) ?? .unknown
         host.metrics.logins[label, .success].add(1, cell: loop.cell)
         host.log.debug("login", metadata: ["mechanism": "\(mechanism.rawValue)"])
@@ -154,34 +173,25 @@ extension ClientStream {
     }
 
     private func loginFailed(
-        _ bytes: [UInt8], _ jid: BareJID?, _ mechanism: MechanismLabel, _ result: LoginResult,
-        then rest: ArraySlice<ClientNegotiation.Action>
+        _ bytes: [UInt8], _ jid: BareJID?, _ mechanism: MechanismLabel, _ result: LoginResult
     ) {
         host.metrics.logins[mechanism, result].add(1, cell: loop.cell)
-        if !rest.isEmpty { host.metrics.refusals[.loginAttempts].add(1, cell: loop.cell) }
-        let delay = host.loginThrottle.failed(
-            address: description.address, account: jid, now: loop.eventLoop.now)
+        // What was no guess at a password slows nobody down.
+        if let jid, result == .notAuthorized {
+            host.loginThrottle.failed(
+                network: description.network, account: jid, now: loop.eventLoop.now)
+        }
         host.log.info(
             "login failed",
             metadata: ["address": "\(description.address)", "result": "\(result.rawValue)"])
-        pause()
-        isWaiting = true
-        // The answer comes even if it is later than the client's time to log in.
-        setDeadline(loop.eventLoop.now + delay + TimeAmount(host.limits.negotiation.value))
-        loop.eventLoop.assumeIsolated().scheduleTask(in: delay) {
-            guard !self.hasEnded else { return }
-            self.isWaiting = false
-            self.send(bytes)
-            self.perform(rest)
-            self.goOn()
-        }
+        send(bytes)
     }
 
     private func requestBeforeLogin(_ request: IQRequest, _ domain: String) {
         let loop = loop
         let stream = NIOLoopBound(self, eventLoop: loop.eventLoop)
         let registration = RegistrationRequest(
-            request: request, domain: domain, address: description.address)
+            request: request, domain: domain, address: description.network)
         pause()
         isWaiting = true
         for hook in host.hooks.requestBeforeLogin {

@@ -31,6 +31,10 @@ public final class ClientStream {
     var reader: StreamReader
     var negotiation: ClientNegotiation
     var session: Session?
+    /// A login that waits for its turn.
+    var loginTurn: Scheduled<Void>?
+    /// When the client proved who it is.
+    var loggedInAt = NIODeadline.distantPast
     /// The account's last login before this one, seconds since 1970.
     var lastLogin: Int64?
     /// The account of a stream whose `prepareSession` hooks were run.
@@ -291,7 +295,7 @@ public final class ClientStream {
     func flush() {
         output.isFlushScheduled = false
         guard let bytes = output.takeBytes() else { return }
-        transport.write(bytes)
+        transport.write(bytes, then: nil)
         output.takeArrivals { now, receivedAt in
             host.metrics.deliveryTime.observe((now - receivedAt).seconds, cell: loop.cell)
         }
@@ -303,13 +307,20 @@ public final class ClientStream {
 
     func holdMessages() { output.startHolding() }
 
+    /// Not a slow reader's fault: what waited is as much as others sent, and more of it comes only
+    /// when the socket has taken this.
     func deliverAheadOfHeld(
         _ stanzas: [OutboundStanza], thenWritten: @escaping @Sendable () -> Void
     ) {
         guard !hasEnded else { return }
-        for stanza in stanzas { queue(stanza) }
         flush()
-        if !hasEnded { thenWritten() }
+        guard !hasEnded else { return }
+        for stanza in stanzas {
+            host.metrics.stanzas[StanzaKindLabel(stanza.kind), .sent].add(1, cell: loop.cell)
+            output.append(stanza)
+        }
+        guard let bytes = output.takeBytes() else { return thenWritten() }
+        transport.write(bytes, then: thenWritten)
     }
 
     func releaseMessages() {
@@ -336,6 +347,8 @@ public final class ClientStream {
     private func leave() {
         hasEnded = true
         setDeadline(nil)
+        loginTurn?.cancel()
+        loginTurn = nil
         backlog = ByteBuffer()
         discardPreparation()
         guard let session else { return }

@@ -39,6 +39,7 @@ public final class Host: Sendable {
 
     let iqHandlers: [String: IQHandler]
     let loginThrottle: LoginThrottle
+    let revocations = Revocations()
     let fakeCredentials: FakeCredentials
     let keyStretcher = KeyStretcher(threads: 2, longestQueue: 256)
     private let domainSet: Set<String>
@@ -60,7 +61,7 @@ public final class Host: Sendable {
         self.log = log
         database = try Database(
             file: databaseFile, steps: builder.steps, durability: builder.durability.value,
-            registry: builder.registry)
+            longestQueue: builder.storageQueue.value, registry: builder.registry)
         accounts = Accounts(database, iterations: builder.iterations.value)
         limits = builder.limits
         metrics = builder.metrics
@@ -71,7 +72,8 @@ public final class Host: Sendable {
         loops = eventLoops.enumerated().map { Loop($1, cell: $0 + 1) }
         loginThrottle = LoginThrottle(longestDelay: builder.limits.loginDelay)
         fakeCredentials = FakeCredentials(
-            secret: loginSecret, iterations: builder.iterations.value)
+            secret: loginSecret,
+            iterations: try accounts.commonIterations() ?? builder.iterations.value)
         admission = Admission(limits: builder.limits, metrics: builder.metrics)
         for loop in loops { loop.start(metrics: metrics) }
         for hook in hooks.started { hook(self) }
@@ -138,6 +140,8 @@ public final class Host: Sendable {
     public func endSessions(
         of jid: BareJID, _ error: StreamError, then: @escaping @Sendable () -> Void = {}
     ) {
+        // First, so that a login that is not bound yet finds it or is found.
+        revocations.note(jid, now: .now())
         Self.end(sessions.sessions(of: jid)[...], error, then)
     }
 
@@ -159,10 +163,12 @@ public final class Host: Sendable {
         }
     }
 
-    /// Tells every client that the server stops, and ends its stream.
-    public func endAllSessions() {
+    /// Tells every client that the server stops, and ends its stream, logged in or not.
+    public func endAllStreams() {
+        keyStretcher.finish()
         for session in sessions.all {
             session.terminate(StreamError(.systemShutdown))
         }
+        for loop in loops { loop.endTimedStreams(StreamError(.systemShutdown)) }
     }
 }

@@ -22,6 +22,7 @@ public final class HostBuilder {
     let metrics: EngineMetrics
     let iterations: Setting<Int>
     let durability: Setting<Durability>
+    let storageQueue: Setting<Int>
     private(set) var steps = Accounts.schema
     private(set) var iqHandlers: [String: IQHandler] = [:]
     private(set) var serverNamespaces: Set<String> = []
@@ -38,6 +39,10 @@ public final class HostBuilder {
             "storage.durability", default: .full,
             help: "full: what was acknowledged survives a power cut. relaxed: the last seconds "
                 + "may be lost with the power, in return for fewer writes.")
+        storageQueue = options.size(
+            "storage.queue", default: 33_554_432, in: 1_048_576...1_073_741_824,
+            help: "Bytes of messages and changes that may wait for the disk; further ones are "
+                + "refused with an error.")
         iterations = options.integer(
             "storage.scram_iterations", default: 10_000, in: 4096...1_000_000,
             help: "PBKDF2 rounds for new passwords.")

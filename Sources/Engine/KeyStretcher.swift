@@ -7,6 +7,7 @@ internal import Synchronization
 final class KeyStretcher: Sendable {
     private final class State: Sendable {
         let waiting = Atomic<Int>(0)
+        let isFinished = Atomic<Bool>(false)
     }
 
     private let queues: [DispatchQueue]
@@ -20,15 +21,22 @@ final class KeyStretcher: Sendable {
 
     /// Runs the work soon on another thread; false when too much waits already.
     func run(_ work: @escaping @Sendable () -> Void) -> Bool {
+        guard !state.isFinished.load(ordering: .acquiring) else { return false }
         let (_, ahead) = state.waiting.add(1, ordering: .relaxed)
         guard ahead <= longestQueue else {
             state.waiting.subtract(1, ordering: .relaxed)
             return false
         }
         queues[ahead % queues.count].async { [state] in
-            work()
+            if !state.isFinished.load(ordering: .acquiring) { work() }
             state.waiting.subtract(1, ordering: .relaxed)
         }
         return true
+    }
+
+    /// Takes no more work and waits for what runs; what is queued is dropped.
+    func finish() {
+        state.isFinished.store(true, ordering: .releasing)
+        for queue in queues { queue.sync {} }
     }
 }

@@ -1,6 +1,7 @@
-// Failed logins slow down the next ones of the same address and of the same account. Answers to
-// failures are given one after the other per address, so that many connections at once gain
-// nothing.
+// Failed logins slow down the next ones: of the same account from the same network most, of the
+// network less, of the account from anywhere a little. A login waits for its turn before its
+// password is looked at, so that hanging up early gains nothing; and turns are given one after
+// the other, so that many connections at once gain nothing either.
 
 internal import Addresses
 internal import NIOCore
@@ -10,20 +11,27 @@ internal import Synchronization
 /// Remembers failed logins for a while. Safe on any thread.
 public final class LoginThrottle: Sendable {
     private enum Key: Hashable {
-        case address(String)
+        case pair(String, BareJID)
+        case network(String)
         case account(BareJID)
     }
 
     private struct Record {
         var failures = 0
-        /// When the next failure may be answered.
-        var nextAnswer: NIODeadline
+        /// When the next login may be looked at.
+        var nextTurn: NIODeadline
     }
 
-    /// So many addresses and accounts are remembered; the oldest go first.
+    enum Turn: Equatable {
+        /// Look at it after this time.
+        case after(TimeAmount)
+        /// So many wait already that this one is refused unseen; it leaves no trace.
+        case refused
+    }
+
+    /// So many records are kept; the oldest go first.
     private static let capacity = 10_000
-    /// An account's owner must not be locked out by others, so accounts wait less.
-    private static let longestAccountDelay = Duration.seconds(5)
+    private static let forgiven = TimeAmount.minutes(10)
 
     private let longestDelay: Setting<Duration>
     private let records = Mutex<[Key: Record]>([:])
@@ -32,52 +40,76 @@ public final class LoginThrottle: Sendable {
         self.longestDelay = longestDelay
     }
 
-    /// Whether so many failures wait for their answer that a further login is refused unseen.
-    func isBlocked(address: String, now: NIODeadline) -> Bool {
+    /// The turn of a login that is about to be looked at.
+    func turn(network: String, account: BareJID, now: NIODeadline) -> Turn {
         let longest = TimeAmount(longestDelay.value)
         return records.withLock { records in
-            guard let record = records[.address(address)] else { return false }
-            return record.nextAnswer > now + longest
+            let keys = Self.keys(network, account)
+            var turn = now
+            for (key, _, _) in keys {
+                guard let record = records[key] else { continue }
+                if record.nextTurn + Self.forgiven < now { records[key] = nil }
+                turn = max(turn, record.nextTurn)
+            }
+            guard turn - now <= longest else { return .refused }
+            for (key, free, share) in keys {
+                guard let failures = records[key]?.failures else { continue }
+                records[key]?.nextTurn =
+                    turn + Self.interval(failures - free, longest: longest, share: share)
+            }
+            return .after(turn - now)
         }
     }
 
-    /// Notes a failure and says how long its answer has to wait: 0.1 s, then twice as long each
-    /// time.
-    func failed(address: String, account: BareJID?, now: NIODeadline) -> TimeAmount {
-        let longest = longestDelay.value
-        return records.withLock { records in
-            if records.count >= Self.capacity {
-                records = records.filter { $0.value.nextAnswer + .seconds(60) > now }
-                if records.count >= Self.capacity { records.removeAll() }
-            }
-            var answer = Self.note(&records, .address(address), longest: longest, now: now)
-            if let account {
-                let shorter = min(longest, Self.longestAccountDelay)
-                answer = max(
-                    answer, Self.note(&records, .account(account), longest: shorter, now: now))
-            }
-            return answer - now
-        }
-    }
-
-    private static func note(
-        _ records: inout [Key: Record], _ key: Key, longest: Duration, now: NIODeadline
-    ) -> NIODeadline {
-        var record = records[key] ?? Record(nextAnswer: now)
-        // Forgiven after ten quiet minutes.
-        if record.nextAnswer + .minutes(10) < now { record.failures = 0 }
-        let delay = min(Duration.milliseconds(100 << min(record.failures, 16)), longest)
-        record.failures += 1
-        record.nextAnswer = max(record.nextAnswer, now) + TimeAmount(delay)
-        records[key] = record
-        return record.nextAnswer
-    }
-
-    /// A success forgives the account, and the address too.
-    func succeeded(address: String, account: BareJID) {
+    /// Notes a failure.
+    func failed(network: String, account: BareJID, now: NIODeadline) {
+        let longest = TimeAmount(longestDelay.value)
         records.withLock { records in
-            records[.address(address)] = nil
-            records[.account(account)] = nil
+            Self.makeRoom(&records, now: now)
+            for (key, free, share) in Self.keys(network, account) {
+                var record = records[key] ?? Record(nextTurn: now)
+                if record.nextTurn + Self.forgiven < now { record.failures = 0 }
+                record.failures += 1
+                let interval = Self.interval(record.failures - free, longest: longest, share: share)
+                record.nextTurn = max(record.nextTurn, now + interval)
+                records[key] = record
+            }
+        }
+    }
+
+    /// A success forgives this account on this network, and nobody else: else one's own account
+    /// would open the way to guess at others'.
+    func succeeded(network: String, account: BareJID) {
+        records.withLock { $0[.pair(network, account)] = nil }
+    }
+
+    /// What a login counts for: the failures that are free, and the share of the longest delay.
+    private static func keys(_ network: String, _ account: BareJID) -> [(Key, Int, Int64)] {
+        [
+            (.pair(network, account), 0, 1), (.network(network), 2, 10),
+            // Its owner must not be locked out by others.
+            (.account(account), 5, 4),
+        ]
+    }
+
+    /// 0.1 s, then twice as long each time.
+    private static func interval(
+        _ failures: Int, longest: TimeAmount, share: Int64
+    ) -> TimeAmount {
+        guard failures > 0 else { return .zero }
+        return min(
+            .milliseconds(100 << Int64(min(failures - 1, 16))),
+            .nanoseconds(longest.nanoseconds / share))
+    }
+
+    private static func makeRoom(_ records: inout [Key: Record], now: NIODeadline) {
+        guard records.count + 3 > capacity else { return }
+        records = records.filter { $0.value.nextTurn + forgiven > now }
+        guard records.count + 3 > capacity else { return }
+        for (key, _) in records.sorted(by: { $0.value.nextTurn < $1.value.nextTurn })
+            .prefix(capacity / 10)
+        {
+            records[key] = nil
         }
     }
 }

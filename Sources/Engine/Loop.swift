@@ -4,6 +4,7 @@
 public import NIOCore
 internal import Prometheus
 internal import Synchronization
+internal import XMPP
 
 /// What the engine keeps per event loop. The mailbox may be filled from any thread; everything
 /// else belongs to the loop.
@@ -103,6 +104,13 @@ public final class Loop: Sendable {
 
     /// Looks at the stream's deadline every second. On the loop.
     func watch(_ stream: ClientStream) { timed.value[ObjectIdentifier(stream)] = stream }
+
+    /// Ends the streams that have a deadline, as all have that are not logged in. Any thread.
+    func endTimedStreams(_ error: StreamError) {
+        eventLoop.execute {
+            for stream in Array(self.timed.value.values) { stream.end(error) }
+        }
+    }
 
     /// Stops looking. On the loop.
     func unwatch(_ stream: ClientStream) { timed.value[ObjectIdentifier(stream)] = nil }

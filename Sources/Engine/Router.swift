@@ -79,6 +79,11 @@ extension Host {
     }
 
     private func deliverIQ(_ stanza: Stanza, to: JID) {
+        do throws(StanzaError) {
+            try IQRequest.check(stanza)
+        } catch {
+            return bounce(stanza, error)
+        }
         if let session = sessions.session(to) {
             deliver(stanza, to: [session])
         } else {

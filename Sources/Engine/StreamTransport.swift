@@ -5,8 +5,8 @@ public import SASL
 
 /// A connection, used only on its event loop.
 public protocol StreamTransport: AnyObject {
-    /// Writes and flushes.
-    func write(_ bytes: ByteBuffer)
+    /// Writes and flushes; calls back on the loop once the socket has taken the bytes.
+    func write(_ bytes: ByteBuffer, then: (() -> Void)?)
     /// Closes once everything written is on its way.
     func close()
     /// Puts TLS under the stream, after what was written before.
@@ -23,6 +23,9 @@ public protocol StreamTransport: AnyObject {
 public struct ConnectionDescription: Sendable {
     /// The peer's address without its port.
     public var address: String
+    /// What limits and delays count as one: the address itself, or the /64 of an IPv6 address,
+    /// which one household or one attacker has whole.
+    public var network: String
     /// Port 5222 or 5223.
     public var type: ConnectionType
     /// STARTTLS can be had.
@@ -31,8 +34,12 @@ public struct ConnectionDescription: Sendable {
     public var allowsPlaintext: Bool
 
     /// Creates a description.
-    public init(address: String, type: ConnectionType, offersTLS: Bool, allowsPlaintext: Bool) {
+    public init(
+        address: String, network: String? = nil, type: ConnectionType, offersTLS: Bool,
+        allowsPlaintext: Bool
+    ) {
         self.address = address
+        self.network = network ?? address
         self.type = type
         self.offersTLS = offersTLS
         self.allowsPlaintext = allowsPlaintext

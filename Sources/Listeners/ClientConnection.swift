@@ -100,13 +100,19 @@ final class ClientConnection: ChannelInboundHandler, StreamTransport {
         linger = nil
         stream.didClose()
         host.admission.leave(
-            address: connection.address, wasAuthenticated: stream.isAuthenticated)
+            address: connection.network, wasAuthenticated: stream.isAuthenticated)
     }
 
     // MARK: StreamTransport
 
-    func write(_ bytes: ByteBuffer) {
-        context?.writeAndFlush(Self.wrapOutboundOut(bytes), promise: nil)
+    func write(_ bytes: ByteBuffer, then: (() -> Void)?) {
+        guard let context else { return }
+        guard let then else {
+            return context.writeAndFlush(Self.wrapOutboundOut(bytes), promise: nil)
+        }
+        let written = context.eventLoop.makePromise(of: Void.self)
+        written.futureResult.assumeIsolated().whenSuccess(then)
+        context.writeAndFlush(Self.wrapOutboundOut(bytes), promise: written)
     }
 
     func close() {

@@ -101,27 +101,35 @@ public final class ClientListeners: Sendable {
     ) throws {
         let peer = PeerAddress(channel.remoteAddress)
         guard let loop = host.loop(of: channel.eventLoop),
-            host.admission.enter(address: peer.text, isLoopback: peer.isLoopback) == nil
+            host.admission.enter(address: peer.network, isLoopback: peer.isLoopback) == nil
         else {
             // Before any handler: nothing is spent on it.
             channel.close(promise: nil)
             return
         }
         let connection = ConnectionDescription(
-            address: peer.text, type: type, offersTLS: type == .starttls,
+            address: peer.text, network: peer.network, type: type, offersTLS: type == .starttls,
             allowsPlaintext: type == .starttls && plaintext == .loopback && peer.isLoopback)
         let handler = type == .directTLS ? tls.makeHandler() : nil
         let pipeline = channel.pipeline.syncOperations
-        if let handler { try pipeline.addHandler(handler) }
-        try pipeline.addHandler(
-            ClientConnection(
-                host: host, loop: loop, connection: connection, tls: tls, tlsHandler: handler))
+        do {
+            if let handler { try pipeline.addHandler(handler) }
+            try pipeline.addHandler(
+                ClientConnection(
+                    host: host, loop: loop, connection: connection, tls: tls,
+                    tlsHandler: handler))
+        } catch {
+            host.admission.leave(address: peer.network, wasAuthenticated: false)
+            throw error
+        }
     }
 }
 
 /// A peer's address without its port, IPv4 written as such also when it came through IPv6.
 struct PeerAddress {
     let text: String
+    /// The address, or the /64 that an IPv6 address is in.
+    let network: String
     let isLoopback: Bool
 
     init(_ address: SocketAddress?) {
@@ -129,5 +137,11 @@ struct PeerAddress {
         if text.hasPrefix("::ffff:"), text.contains(".") { text = String(text.dropFirst(7)) }
         self.text = text
         isLoopback = text == "::1" || text.hasPrefix("127.")
+        var bytes = [UInt8](repeating: 0, count: 16)
+        if !isLoopback, inet_pton(AF_INET6, text, &bytes) == 1 {
+            network = bytes.prefix(8).map { String($0, radix: 16) }.joined(separator: ".") + "/64"
+        } else {
+            network = text
+        }
     }
 }

@@ -23,8 +23,11 @@ public final class Database: Sendable {
     private let pool: DatabasePool
 
     /// Opens the file, creates it if need be, and brings its schema up to date.
+    ///
+    /// - Parameter longestQueue: bytes of work that may wait for the disk.
     public init(
-        file: String, steps: [SchemaStep], durability: Durability, registry: Registry
+        file: String, steps: [SchemaStep], durability: Durability,
+        longestQueue: Int = 33_554_432, registry: Registry
     ) throws(StorageError) {
         self.file = file
         do {
@@ -47,7 +50,8 @@ public final class Database: Sendable {
         } catch {
             throw StorageError(error, operation: "opening the database", subject: file)
         }
-        writer = GroupCommitWriter(pool: pool, file: file, registry: registry)
+        writer = GroupCommitWriter(
+            pool: pool, file: file, longestQueue: longestQueue, registry: registry)
     }
 
     private static func migrate(

@@ -10,6 +10,8 @@ internal import Synchronization
 /// Queues jobs for the database and commits them in order, many at a time.
 public final class GroupCommitWriter: Sendable {
     private struct Job: Sendable {
+        /// What it keeps in memory while it waits, in bytes.
+        let size: Int
         /// Runs the job; may be called twice when a batch has to be repeated one by one.
         let run: @Sendable (Connection) throws -> Void
         /// Called once, on the writer's thread, after the commit or the failure.
@@ -18,6 +20,8 @@ public final class GroupCommitWriter: Sendable {
 
     private struct State {
         var jobs: [Job] = []
+        /// Sizes of the jobs that wait or run.
+        var bytes = 0
         var isDraining = false
         var isFinished = false
         /// Why the last commit failed; nil when it worked.
@@ -29,15 +33,17 @@ public final class GroupCommitWriter: Sendable {
 
     private let pool: DatabasePool
     private let file: String
+    private let longestQueue: Int
     private let shared = Shared(State())
     private let queue = DispatchQueue(label: "kinglet.writer", qos: .userInitiated)
     private let commitDuration: Histogram
     private let batchSize: Histogram
     private let failures: Counter
 
-    init(pool: DatabasePool, file: String, registry: Registry) {
+    init(pool: DatabasePool, file: String, longestQueue: Int, registry: Registry) {
         self.pool = pool
         self.file = file
+        self.longestQueue = longestQueue
         commitDuration = registry.histogram(
             "kinglet_commit_duration_seconds",
             help: "Time from the start of a transaction to its commit on the disk.",
@@ -63,17 +69,20 @@ public final class GroupCommitWriter: Sendable {
     /// How many jobs wait.
     public var queuedJobs: Int { shared.value.withLock { $0.jobs.count } }
 
-    /// Queues a job. Jobs are committed in the order of submission.
+    /// Queues a job. Jobs are committed in the order of submission. When too much waits for the
+    /// disk, the job is refused at once, on the caller's thread.
     ///
     /// - Parameters:
+    ///   - size: what the job keeps in memory, in bytes; 0 for one that must not be refused.
     ///   - work: reads and writes; must be free of other effects, for it may run twice.
     ///   - then: gets the result on the writer's thread once it is durable. Must not block.
     public func submit<Value: Sendable>(
-        _ work: @escaping @Sendable (Connection) throws -> Value,
+        size: Int = 1024, _ work: @escaping @Sendable (Connection) throws -> Value,
         then: @escaping @Sendable (Result<Value, StorageError>) -> Void
     ) {
         let box = Shared<Value?>(nil)
         let job = Job(
+            size: size,
             run: { connection in
                 let value = try work(connection)
                 box.value.withLock { $0 = value }
@@ -114,17 +123,28 @@ public final class GroupCommitWriter: Sendable {
             code: .closed, operation: "writing", subject: file, message: "the server is stopping")
     }
 
+    private var overloaded: StorageError {
+        StorageError(
+            code: .overloaded, operation: "writing", subject: file,
+            message: "too much waits for the disk")
+    }
+
     private func enqueue(_ job: Job) {
-        let isTaken = shared.value.withLock { state in
-            guard !state.isFinished else { return false }
+        let refusal: StorageError? = shared.value.withLock { state in
+            guard !state.isFinished else { return closed }
+            guard job.size == 0 || state.bytes + job.size <= longestQueue else { return overloaded }
+            state.bytes += job.size
             state.jobs.append(job)
-            guard !state.isDraining else { return true }
+            guard !state.isDraining else { return nil }
             state.isDraining = true
             // Within the lock, so that `finish` waits for whatever was taken.
             queue.async { self.drain() }
-            return true
+            return nil
         }
-        if !isTaken { job.report(closed) }
+        if let refusal {
+            failures.add()
+            job.report(refusal)
+        }
     }
 
     private func drain() {
@@ -137,6 +157,8 @@ public final class GroupCommitWriter: Sendable {
             }
             guard !batch.isEmpty else { return }
             commit(batch)
+            let size = batch.reduce(0) { $0 + $1.size }
+            shared.value.withLock { $0.bytes -= size }
         }
     }
 
@@ -148,6 +170,13 @@ public final class GroupCommitWriter: Sendable {
                 for job in batch { try job.run(connection) }
             }
             shared.value.withLock { $0.failure = nil }
+        } catch let error
+            where StorageError(error, operation: "writing", subject: file).code == .busy
+        {
+            // Each would wait as long again.
+            let failure = StorageError(error, operation: "writing", subject: file)
+            errors = Array(repeating: failure, count: batch.count)
+            failures.add(batch.count)
         } catch {
             // One of them failed, and all were rolled back: give each a transaction of its own,
             // so that only the one that fails is refused.
@@ -191,7 +220,7 @@ extension StorageError {
     fileprivate var concernsTheDisk: Bool {
         switch code {
         case .diskFull, .readOnly, .inputOutput, .corrupt, .cannotOpen: true
-        case .busy, .constraint, .newerSchema, .closed, .other: false
+        case .busy, .overloaded, .constraint, .newerSchema, .closed, .other: false
         }
     }
 }

@@ -11,6 +11,7 @@ public struct StorageError: Error, Sendable, Equatable, CustomStringConvertible 
         case readOnly = "read_only"
         case inputOutput = "io_error"
         case busy
+        case overloaded
         case corrupt
         case constraint
         case newerSchema = "newer_schema"
@@ -70,6 +71,7 @@ public struct StorageError: Error, Sendable, Equatable, CustomStringConvertible 
         case .diskFull: "free some space on that disk; kinglet goes on by itself then"
         case .readOnly: "check that the file system is not mounted read-only"
         case .inputOutput: "check the disk (kernel log); an SD card may be dying: back up now"
+        case .overloaded: "the disk is slow; see firmware-notes/server.md"
         case .busy: "close the other program that has the database open"
         case .corrupt: "restore the last backup: kinglet backup restore"
         case .newerSchema: "install the newer kinglet again; data cannot go back"

@@ -22,22 +22,33 @@ public struct IQRequest: Sendable {
     /// - Throws: `bad-request` for an unknown type, a missing id, or anything but one child
     ///   (RFC 6120 section 8.2.3).
     public init?(_ stanza: Stanza) throws(StanzaError) {
-        guard let type = stanza.type.flatMap(IQType.init(rawValue:)) else {
-            throw StanzaError(.badRequest, "an IQ is of type get, set, result or error")
-        }
+        let type = try Self.check(stanza)
         switch type {
         case .result, .error: return nil
         case .get, .set: break
         }
-        guard stanza.fragment.id != nil else {
-            throw StanzaError(.badRequest, "an IQ has an id")
-        }
-        guard stanza.fragment.children.count == 1, let child = stanza.fragment.children.first else {
-            throw StanzaError(.badRequest, "a request has exactly one child element")
-        }
         self.stanza = stanza
         isSet = type == .set
-        payload = stanza.fragment.element(child)
+        payload = stanza.fragment.element(stanza.fragment.children[0])
+    }
+
+    /// Whether an IQ is what it must be, without a tree; a router asks that, too.
+    @discardableResult
+    public static func check(_ stanza: Stanza) throws(StanzaError) -> IQType {
+        guard let type = stanza.type.flatMap(IQType.init(rawValue:)) else {
+            throw StanzaError(.badRequest, "an IQ is of type get, set, result or error")
+        }
+        switch type {
+        case .result, .error: break
+        case .get, .set:
+            guard stanza.fragment.id != nil else {
+                throw StanzaError(.badRequest, "an IQ has an id")
+            }
+            guard stanza.fragment.children.count == 1 else {
+                throw StanzaError(.badRequest, "a request has exactly one child element")
+            }
+        }
+        return type
     }
 
     /// The answer to this request.

@@ -298,7 +298,7 @@ final class Server: Sendable {
         parts.state.withLock { $0.isListening = false }
         await listeners.close()
         await control.close()
-        host.endAllSessions()
+        host.endAllStreams()
         await host.drain()
         do {
             try host.database.close()

@@ -80,9 +80,9 @@ async def test_an_unknown_user_looks_like_a_wrong_password(connect, server, mech
 
 
 async def test_failed_logins_slow_down(connect, make_server):
-    """RFC 6120 section 6.4.5: each guess waits longer for its answer, 0.1 s, 0.2 s, 0.4 s."""
+    """RFC 6120 section 6.4.5: each guess waits longer for its turn: not at all, 0.1 s, 0.2 s, 0.4 s."""
     kinglet = make_server(users=USERS).start()
-    for delay in (0.1, 0.2, 0.4):
+    for delay in (0, 0.1, 0.2, 0.4):
         began = time.monotonic()
         with pytest.raises(LoginRefused):
             await connect(

@@ -92,3 +92,16 @@ async def test_a_full_store_returns_the_message(connect, make_server):
     assert kinglet.refusals("offline_messages") == 1
     juliet = await connect(JULIET, on=kinglet)
     assert [(await juliet.next_message())["body"] for _ in range(2)] == ["line 0", "line 1"]
+
+
+async def test_much_that_waited_does_not_shut_its_receiver_out(connect, person):
+    """More than limits.outgoing_queue waits: it comes in pieces, each when the socket has taken
+    the one before, and is not held against who could not read it before."""
+    romeo, juliet = await connect(person()), person()
+    body = "x" * 200_000
+    for number in range(30):
+        romeo.send_message(mto=juliet.jid, mbody=f"{number} {body}")
+    await romeo.settled()
+    balcony = await connect(juliet)
+    for number in range(30):
+        assert (await balcony.next_message())["body"].split(" ")[0] == str(number)

@@ -7,99 +7,111 @@ import Testing
 
 @testable import Engine
 
-@Suite struct LoginThrottleTests {
+@Suite("Failed logins slow down the next ones") struct LoginThrottleTests {
     private let start = NIODeadline.uptimeNanoseconds(1_000_000_000_000)
     private let juliet = BareJID(preparedLocal: "juliet", preparedDomain: "capulet.example")
+    private let romeo = BareJID(preparedLocal: "romeo", preparedDomain: "capulet.example")
 
     private func throttle(_ longest: Duration = .seconds(20)) -> LoginThrottle {
         LoginThrottle(longestDelay: Setting(longest))
     }
 
-    @Test("The delay begins at a tenth of a second and doubles up to its limit")
+    /// The wait in milliseconds, nil for a refusal.
+    private func wait(
+        _ throttle: LoginThrottle, _ network: String, _ account: BareJID, _ now: NIODeadline
+    ) -> Int64? {
+        guard case .after(let delay) = throttle.turn(network: network, account: account, now: now)
+        else { return nil }
+        return delay.nanoseconds / 1_000_000
+    }
+
+    @Test("The wait begins at a tenth of a second and doubles up to its limit")
     func doubles() {
         let throttle = throttle(.seconds(1))
         var now = start
-        var delays: [Int64] = []
-        for _ in 0..<6 {
-            let delay = throttle.failed(address: "192.0.2.1", account: nil, now: now)
-            delays.append(delay.nanoseconds / 1_000_000)
-            now = now + delay
+        var waits: [Int64] = []
+        for _ in 0..<7 {
+            let wait = wait(throttle, "192.0.2.1", juliet, now) ?? -1
+            waits.append(wait)
+            now = now + .milliseconds(wait)
+            throttle.failed(network: "192.0.2.1", account: juliet, now: now)
         }
-        #expect(delays == [100, 200, 400, 800, 1000, 1000])
+        #expect(waits == [0, 100, 200, 400, 800, 1000, 1000])
     }
 
-    @Test("Answers to one address are given one after the other, so connections gain nothing")
-    func queues() {
+    @Test("A right password waits as long as a wrong one, so hanging up early gains nothing")
+    func waitsBeforeTheCheck() {
         let throttle = throttle()
-        let first = throttle.failed(address: "192.0.2.1", account: nil, now: start)
-        let second = throttle.failed(address: "192.0.2.1", account: nil, now: start)
-        #expect(first == .milliseconds(100))
-        #expect(second == .milliseconds(300))
-        let other = throttle.failed(address: "192.0.2.2", account: nil, now: start)
-        #expect(other == .milliseconds(100))
+        for _ in 0..<5 { throttle.failed(network: "192.0.2.1", account: juliet, now: start) }
+        #expect(wait(throttle, "192.0.2.1", juliet, start) == 1600)
     }
 
-    @Test("An account is slowed from whatever address, but never for long")
+    @Test("Turns come one after the other, and too many are refused without a trace")
+    func queues() {
+        let throttle = throttle(.seconds(4))
+        for _ in 0..<10 { throttle.failed(network: "192.0.2.1", account: juliet, now: start) }
+        #expect(wait(throttle, "192.0.2.1", juliet, start) == 4000)
+        for _ in 0..<100 { #expect(wait(throttle, "192.0.2.1", juliet, start) == nil) }
+        #expect(wait(throttle, "192.0.2.1", juliet, start + .seconds(4)) == 4000)
+    }
+
+    @Test("Somebody else behind the same address waits a tenth of that")
+    func sharesAddress() {
+        let throttle = throttle()
+        for _ in 0..<30 { throttle.failed(network: "192.0.2.1", account: juliet, now: start) }
+        #expect(wait(throttle, "192.0.2.1", romeo, start) == 2000)
+        #expect(wait(throttle, "192.0.2.1", romeo, start + .seconds(2)) == 2000)
+        #expect(wait(throttle, "192.0.2.9", romeo, start) == 0)
+    }
+
+    @Test("Guesses at many accounts from one address slow down, too")
+    func slowsAddress() {
+        let throttle = throttle()
+        for number in 0..<8 {
+            let account = BareJID(preparedLocal: "user\(number)", preparedDomain: "capulet.example")
+            throttle.failed(network: "192.0.2.1", account: account, now: start)
+        }
+        #expect(wait(throttle, "192.0.2.1", juliet, start) == 2000)
+    }
+
+    @Test("Guesses at one account from many addresses slow down, but its owner not for long")
     func slowsAccount() {
         let throttle = throttle()
-        var delay = TimeAmount.zero
-        for number in 0..<20 {
-            // Each from another address, and long after the answer to the one before.
-            delay = throttle.failed(
-                address: "192.0.2.\(number)", account: juliet, now: start + .minutes(Int64(number)))
+        for number in 0..<40 {
+            throttle.failed(network: "192.0.2.\(number)", account: juliet, now: start)
         }
-        #expect(delay == .seconds(5))
+        #expect(wait(throttle, "198.51.100.1", juliet, start) == 5000)
     }
 
-    @Test("An address with too many failures under way is refused unseen")
-    func blocks() {
-        let throttle = throttle(.seconds(2))
-        #expect(!throttle.isBlocked(address: "192.0.2.1", now: start))
-        for _ in 0..<6 { _ = throttle.failed(address: "192.0.2.1", account: nil, now: start) }
-        #expect(throttle.isBlocked(address: "192.0.2.1", now: start))
-        #expect(!throttle.isBlocked(address: "192.0.2.2", now: start))
-        #expect(!throttle.isBlocked(address: "192.0.2.1", now: start + .seconds(10)))
-    }
-
-    @Test("A success forgives the address and the account")
+    @Test("A success forgives this account here, and opens no way to guess at others'")
     func forgivesAfterSuccess() {
-        let throttle = throttle()
-        for _ in 0..<5 { _ = throttle.failed(address: "192.0.2.1", account: juliet, now: start) }
-        throttle.succeeded(address: "192.0.2.1", account: juliet)
-        let delay = throttle.failed(address: "192.0.2.1", account: juliet, now: start)
-        #expect(delay == .milliseconds(100))
+        for (account, expected) in [(romeo, 1600), (juliet, 400)] as [(BareJID, Int64)] {
+            let throttle = throttle()
+            for _ in 0..<5 { throttle.failed(network: "192.0.2.1", account: juliet, now: start) }
+            throttle.succeeded(network: "192.0.2.1", account: account)
+            // What remains is the address's share.
+            #expect(wait(throttle, "192.0.2.1", juliet, start) == expected)
+        }
     }
 
     @Test("Ten quiet minutes forgive, too")
     func forgivesAfterQuiet() {
         let throttle = throttle()
-        for _ in 0..<5 { _ = throttle.failed(address: "192.0.2.1", account: nil, now: start) }
+        for _ in 0..<9 { throttle.failed(network: "192.0.2.1", account: juliet, now: start) }
         let later = start + .minutes(11)
-        let delay = throttle.failed(address: "192.0.2.1", account: nil, now: later)
-        #expect(delay == .milliseconds(100))
+        #expect(wait(throttle, "192.0.2.1", juliet, later) == 0)
+        throttle.failed(network: "192.0.2.1", account: juliet, now: later)
+        #expect(wait(throttle, "192.0.2.1", juliet, later) == 100)
     }
 
-    @Test("What is remembered stays bounded")
+    @Test("However many accounts are tried, only so many are remembered")
     func bounded() {
         let throttle = throttle()
-        for number in 0..<10_000 {
-            _ = throttle.failed(address: "\(number)", account: nil, now: start)
+        for number in 0..<12_000 {
+            let account = BareJID(preparedLocal: "user\(number)", preparedDomain: "capulet.example")
+            throttle.failed(network: "192.0.2.1", account: account, now: start)
         }
-        // The table is full: those that are done are dropped, and the newcomer is noted.
-        let later = start + .minutes(2)
-        _ = throttle.failed(address: "new", account: nil, now: later)
-        let second = throttle.failed(address: "new", account: nil, now: later)
-        #expect(second == .milliseconds(300))
-        let forgotten = throttle.failed(address: "0", account: nil, now: later)
-        #expect(forgotten == .milliseconds(100))
-    }
-
-    @Test("No delay at all can be configured")
-    func noDelay() {
-        let throttle = throttle(.zero)
-        for _ in 0..<3 {
-            #expect(throttle.failed(address: "192.0.2.1", account: juliet, now: start) == .zero)
-        }
-        #expect(!throttle.isBlocked(address: "192.0.2.1", now: start))
+        // The address is still known: it was the last to be noted.
+        #expect(wait(throttle, "192.0.2.1", juliet, start) == 2000)
     }
 }

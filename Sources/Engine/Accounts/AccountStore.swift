@@ -139,6 +139,12 @@ enum AccountStore {
         return accounts
     }
 
+    static func commonIterations(_ connection: Connection) throws -> Int? {
+        try connection.first(
+            "SELECT iterations FROM scram_keys GROUP BY iterations ORDER BY count(*) DESC LIMIT 1"
+        ) { Int($0.integer(0)) }
+    }
+
     static func count(_ connection: Connection) throws -> Int {
         try connection.first("SELECT count(*) FROM accounts") { Int($0.integer(0)) } ?? 0
     }

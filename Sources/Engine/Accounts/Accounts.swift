@@ -143,6 +143,12 @@ public struct Accounts: Sendable {
         try database.readNow { try AccountStore.count($0) }
     }
 
+    /// The rounds that most accounts have, so that a stranger's look like theirs; nil without
+    /// accounts.
+    func commonIterations() throws(StorageError) -> Int? {
+        try database.readNow { try AccountStore.commonIterations($0) }
+    }
+
     /// Whether an account exists, within a transaction of a feature.
     public static func exists(_ jid: BareJID, in connection: Connection) throws -> Bool {
         try AccountStore.exists(connection, jid)

@@ -12,8 +12,9 @@ struct StoredMessage: Sendable {
 }
 
 enum OfflineMessageStore {
-    /// More than this are not read at once; the rest follows.
-    static let batch = 500
+    /// So many bytes are read at once, and one message at least; the rest follows.
+    private static let batchBytes = 262_144
+    private static let batch = 200
 
     static let schema = [
         SchemaStep(
@@ -47,6 +48,7 @@ enum OfflineMessageStore {
         _ connection: Connection, of account: BareJID
     ) throws -> [StoredMessage] {
         var messages: [StoredMessage] = []
+        var bytes = 0
         try connection.rows(
             """
             SELECT id, received, stanza FROM offline_messages
@@ -54,9 +56,12 @@ enum OfflineMessageStore {
             """,
             .text(account.description)
         ) { row in
+            // Once full, nothing more, or a later one would come before an earlier one.
+            guard bytes < batchBytes else { return }
+            let stanza = row.blob(2)
+            bytes += stanza.count
             messages.append(
-                StoredMessage(
-                    id: row.integer(0), receivedAt: row.integer(1), stanza: row.blob(2)))
+                StoredMessage(id: row.integer(0), receivedAt: row.integer(1), stanza: stanza))
         }
         return messages
     }

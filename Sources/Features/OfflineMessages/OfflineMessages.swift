@@ -79,8 +79,14 @@ private final class Mailboxes: Sendable {
     private let stored: Counter
     private let delivered: Counter
     private let waiting: Gauge
-    /// The session that each account's messages are on their way to.
-    private let receivers = Mutex<[BareJID: Session]>([:])
+    private struct Receiver {
+        let session: Session
+        /// The session is visible and its messages are on their way.
+        var isServed = false
+    }
+
+    /// Who gets each account's messages.
+    private let receivers = Mutex<[BareJID: Receiver]>([:])
 
     init(stored: Counter, delivered: Counter, waiting: Gauge) {
         self.stored = stored
@@ -101,6 +107,7 @@ private final class Mailboxes: Sendable {
         let bytes = stanza.routedBytes(declaresNamespace: true)
         let now = Clock.secondsSince1970()
         host.database.writer.submit(
+            size: bytes.count + 1024,
             { connection -> OfflineMessageStore.Insertion in
                 guard try Accounts.exists(account, in: connection) else { return .noAccount }
                 return try OfflineMessageStore.insert(
@@ -138,7 +145,11 @@ private final class Mailboxes: Sendable {
             let availability = session.availability
             return availability.isAvailable && availability.priority >= 0
         }
-        guard let session, claim(account, session) else { return }
+        guard let session, claim(account, session), startServing(session) else { return }
+        // It may have ended since it was looked up.
+        guard host.sessions.session(session.jid) === session else {
+            return close(account, session)
+        }
         deliver(to: session, host)
     }
 
@@ -150,14 +161,25 @@ private final class Mailboxes: Sendable {
 
     /// The session is visible, so that nothing more is stored but what is on its way already.
     func open(for session: Session, _ host: Host) {
-        let isReceiver = receivers.withLock { $0[session.jid.bare] === session }
-        if isReceiver { deliver(to: session, host) }
+        if startServing(session) { deliver(to: session, host) }
     }
 
     private func claim(_ account: BareJID, _ session: Session) -> Bool {
         receivers.withLock { receivers in
             guard receivers[account] == nil else { return false }
-            receivers[account] = session
+            receivers[account] = Receiver(session: session)
+            return true
+        }
+    }
+
+    /// True once per claim, so that nothing is delivered twice side by side.
+    private func startServing(_ session: Session) -> Bool {
+        receivers.withLock { receivers in
+            let account = session.jid.bare
+            guard let receiver = receivers[account], receiver.session === session,
+                !receiver.isServed
+            else { return false }
+            receivers[account]?.isServed = true
             return true
         }
     }
@@ -165,7 +187,7 @@ private final class Mailboxes: Sendable {
     /// The session ended before it had everything: the rest stays for the next one.
     func close(_ account: BareJID, _ session: Session?) {
         receivers.withLock { receivers in
-            guard let session, receivers[account] === session else { return }
+            guard let session, receivers[account]?.session === session else { return }
             receivers[account] = nil
         }
     }
@@ -176,7 +198,7 @@ private final class Mailboxes: Sendable {
         let account = session.jid.bare
         // Through the writer, so that whatever was stored before is seen.
         host.database.writer.submit(
-            { try OfflineMessageStore.messages($0, of: account) },
+            size: 0, { try OfflineMessageStore.messages($0, of: account) },
             then: { result in
                 let messages = (try? result.get()) ?? []
                 if case .failure(let error) = result {
@@ -200,12 +222,16 @@ private final class Mailboxes: Sendable {
     private func delete(_ count: Int, through id: Int64, of session: Session, _ host: Host) {
         let account = session.jid.bare
         host.database.writer.submit(
-            { try OfflineMessageStore.delete($0, of: account, through: id) },
+            size: 0,
+            { connection in
+                try OfflineMessageStore.delete(connection, of: account, through: id)
+                return connection.changes
+            },
             then: { result in
                 switch result {
-                case .success:
+                case .success(let deleted):
                     self.delivered.add(count)
-                    self.waiting.add(-Double(count))
+                    self.waiting.add(-Double(deleted))
                     self.deliver(to: session, host)
                 case .failure(let error):
                     // They stay, and come again with the next login: twice rather than never.

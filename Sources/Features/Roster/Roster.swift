@@ -15,6 +15,9 @@ internal import XMPP
 struct Roster: Feature {
     static let specifications: [Specification] = []
 
+    /// A subscription stanza longer than this passes without what the client put inside.
+    private static let longestRequest = 4096
+
     private let cache = RosterCache()
     private let limit: Setting<Int>
 
@@ -53,8 +56,11 @@ struct Roster: Feature {
         host.hooks.subscription = { stanza, session, host in
             Self.send(stanza, session, host, cache: cache, limit: limit.value)
         }
-        host.answer("query", RosterItem.namespace, for: [.ownAccount]) {
-            request, _, session, host throws(StanzaError) in
+        host.answer("query", RosterItem.namespace, for: [.ownAccount, .account]) {
+            request, target, session, host throws(StanzaError) in
+            guard target == .ownAccount else {
+                throw StanzaError(.forbidden, "a roster is its owner's")
+            }
             guard request.isSet else {
                 session.isInterestedInRoster = true
                 return .result(Self.list(session, cache))
@@ -269,7 +275,8 @@ struct Roster: Feature {
     private static func subscriptionBytes(
         _ verb: SubscriptionVerb, _ stanza: Stanza?, from sender: BareJID, to receiver: BareJID
     ) -> [UInt8] {
-        if let stanza {
+        // What a request says beside itself is kept and shown again and again, so it is short.
+        if let stanza, stanza.fragment.bytes.count <= longestRequest {
             return Stanza(
                 stanza.fragment, .presence, from: JID(bare: sender), to: JID(bare: receiver),
                 streamLanguage: stanza.streamLanguage

@@ -265,4 +265,19 @@ import XMPP
             await again.stop()
         }
     }
+
+    @Test("Coming, going and coming again in one breath brings nothing twice")
+    func announcedTwice() async throws {
+        try await withServer { server in
+            try await server.addAccount("juliet")
+            let romeo = try await server.online("romeo@capulet.example/orchard")
+            for number in 0..<5 { await send(romeo, "\(number)") }
+            #expect(try await romeo.pending().isEmpty)
+            let client = try await server.login("\(Self.juliet)/balcony")
+            await client.send("<presence/><presence type='unavailable'/><presence/>")
+            let messages = try await client.pending().filter { $0.name == "message" }
+            #expect(messages.map(\.body) == ["0", "1", "2", "3", "4"])
+            #expect(waiting(server) == 0)
+        }
+    }
 }

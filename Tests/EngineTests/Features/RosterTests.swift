@@ -201,7 +201,7 @@ private func pushed(_ element: Element) -> Element? {
                 let answer = try await romeo.request(
                     type, "<\(query)><item jid='x@b.example'/></query>",
                     to: "juliet@capulet.example")
-                #expect(answer.condition == "service-unavailable")
+                #expect(answer.condition == "forbidden")
             }
             #expect(try await juliet.getRoster().count == 1)
         }

@@ -111,7 +111,7 @@ import XMPP
         try await withServer(loops: 2) { server in
             let one = try await server.login("juliet@capulet.example/balcony", loop: 0)
             let two = try await server.login("romeo@capulet.example/orchard", loop: 1)
-            server.host.endAllSessions()
+            server.host.endAllStreams()
             try await one.expectStreamError(.systemShutdown)
             try await two.expectStreamError(.systemShutdown)
         }

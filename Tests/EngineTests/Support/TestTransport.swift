@@ -93,7 +93,8 @@ final class TestTransport: StreamTransport {
         self.inbox = inbox
     }
 
-    func write(_ bytes: ByteBuffer) {
+    func write(_ bytes: ByteBuffer, then: (() -> Void)?) {
+        defer { then?() }
         let chunk = Array(bytes.readableBytesView)
         var offset = 0
         do throws(XMLError) {
