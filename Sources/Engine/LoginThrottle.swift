@@ -77,10 +77,16 @@ public final class LoginThrottle: Sendable {
         }
     }
 
-    /// A success forgives this account on this network, and nobody else: else one's own account
-    /// would open the way to guess at others'.
+    /// A success forgives this account on this network. The network and the account as such are
+    /// forgiven by half: a household comes back to speed with its first logins, and one's own
+    /// account does not open the way to guess at others'.
     func succeeded(network: String, account: BareJID) {
-        records.withLock { $0[.pair(network, account)] = nil }
+        records.withLock { records in
+            records[.pair(network, account)] = nil
+            for key in [Key.network(network), .account(account)] {
+                records[key]?.failures /= 2
+            }
+        }
     }
 
     /// What a login counts for: the failures that are free, and the share of the longest delay.

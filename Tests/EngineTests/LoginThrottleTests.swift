@@ -85,13 +85,25 @@ import Testing
 
     @Test("A success forgives this account here, and opens no way to guess at others'")
     func forgivesAfterSuccess() {
-        for (account, expected) in [(romeo, 1600), (juliet, 400)] as [(BareJID, Int64)] {
-            let throttle = throttle()
-            for _ in 0..<5 { throttle.failed(network: "192.0.2.1", account: juliet, now: start) }
-            throttle.succeeded(network: "192.0.2.1", account: account)
-            // What remains is the address's share.
-            #expect(wait(throttle, "192.0.2.1", juliet, start) == expected)
+        let throttle = throttle()
+        for _ in 0..<12 { throttle.failed(network: "192.0.2.1", account: juliet, now: start) }
+        throttle.succeeded(network: "192.0.2.1", account: romeo)
+        #expect(wait(throttle, "192.0.2.1", juliet, start) == 20_000)
+    }
+
+    @Test("The household of who mistyped comes back to speed with its next logins")
+    func forgivesNetwork() {
+        let throttle = throttle()
+        for _ in 0..<12 { throttle.failed(network: "192.0.2.1", account: juliet, now: start) }
+        var now = start
+        var waits: [Int64] = []
+        for _ in 0..<5 {
+            let wait = wait(throttle, "192.0.2.1", romeo, now) ?? -1
+            waits.append(wait)
+            now = now + .milliseconds(wait)
+            throttle.succeeded(network: "192.0.2.1", account: romeo)
         }
+        #expect(waits == [2000, 2000, 800, 100, 0])
     }
 
     @Test("Ten quiet minutes forgive, too")
