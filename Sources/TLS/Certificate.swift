@@ -45,7 +45,7 @@ final class Certificate {
             + "it must name a file with a PEM certificate and its chain"
         ERR_clear_error()
         guard let source = BIO_new_mem_buf(pem, Int32(clamping: pem.count)) else {
-            throw .library(operation)
+            throw .openSSL(operation)
         }
         defer { BIO_free(source) }
         var chain: [Certificate] = []
@@ -59,7 +59,7 @@ final class Certificate {
         }
         // The end of the text shows as "no start line"; anything else is a damaged certificate.
         let end = OpenSSLFailure.take()
-        let atEnd = end.library == ERR_LIB_PEM && end.reason == PEM_R_NO_START_LINE
+        let atEnd = end.module == ERR_LIB_PEM && end.reason == PEM_R_NO_START_LINE
         guard atEnd, !chain.isEmpty else {
             throw TLSError(
                 code: .malformed, operation: operation, subject: subject,

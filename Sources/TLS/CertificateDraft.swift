@@ -14,11 +14,11 @@ struct CertificateDraft {
     /// a serial number of 128 random bits.
     init(key: PrivateKey, from start: Int64, to end: Int64) throws(TLSError) {
         ERR_clear_error()
-        guard let pointer = X509_new() else { throw .library(Self.operation) }
+        guard let pointer = X509_new() else { throw .openSSL(Self.operation) }
         certificate = Certificate(owned: pointer)
         let number = SecureRandom.bytes(16)
         guard let serial = BN_bin2bn(number, Int32(number.count), nil) else {
-            throw .library(Self.operation)
+            throw .openSSL(Self.operation)
         }
         defer { BN_free(serial) }
         guard X509_set_version(pointer, Int(X509_VERSION_3)) == 1,
@@ -26,7 +26,7 @@ struct CertificateDraft {
             ASN1_TIME_set(X509_getm_notBefore(pointer), time_t(start)) != nil,
             ASN1_TIME_set(X509_getm_notAfter(pointer), time_t(end)) != nil,
             X509_set_pubkey(pointer, key.pointer) == 1
-        else { throw .library(Self.operation) }
+        else { throw .openSSL(Self.operation) }
     }
 
     /// Names the subject by pairs of attribute (NID) and value.
@@ -53,7 +53,7 @@ struct CertificateDraft {
         self.issuer = issuer
         let name = X509_get_subject_name(issuer.pointer)
         guard X509_set_issuer_name(certificate.pointer, name) == 1 else {
-            throw .library(Self.operation)
+            throw .openSSL(Self.operation)
         }
     }
 
@@ -63,11 +63,11 @@ struct CertificateDraft {
         var context = X509V3_CTX()
         X509V3_set_ctx(&context, issuer?.pointer, certificate.pointer, nil, nil, 0)
         guard let part = X509V3_EXT_conf_nid(nil, &context, identifier, value) else {
-            throw .library(Self.operation)
+            throw .openSSL(Self.operation)
         }
         defer { X509_EXTENSION_free(part) }
         guard X509_add_ext(certificate.pointer, part, -1) == 1 else {
-            throw .library(Self.operation)
+            throw .openSSL(Self.operation)
         }
     }
 
@@ -75,7 +75,7 @@ struct CertificateDraft {
     func sign(with key: PrivateKey) throws(TLSError) -> Certificate {
         ERR_clear_error()
         guard X509_sign(certificate.pointer, key.pointer, EVP_sha256()) > 0 else {
-            throw .library(Self.operation)
+            throw .openSSL(Self.operation)
         }
         return certificate
     }
@@ -86,16 +86,16 @@ extension Certificate {
     func verify(under authority: Certificate, for domain: String, at time: Int64) throws(TLSError) {
         let operation = "check a certificate"
         ERR_clear_error()
-        guard let store = X509_STORE_new() else { throw .library(operation) }
+        guard let store = X509_STORE_new() else { throw .openSSL(operation) }
         defer { X509_STORE_free(store) }
-        guard let context = X509_STORE_CTX_new() else { throw .library(operation) }
+        guard let context = X509_STORE_CTX_new() else { throw .openSSL(operation) }
         defer { X509_STORE_CTX_free(context) }
         guard X509_STORE_add_cert(store, authority.pointer) == 1,
             X509_STORE_CTX_init(context, store, pointer, nil) == 1,
             let parameters = X509_STORE_CTX_get0_param(context),
             X509_VERIFY_PARAM_set_purpose(parameters, X509_PURPOSE_SSL_SERVER) == 1,
             X509_VERIFY_PARAM_set1_host(parameters, domain, domain.utf8.count) == 1
-        else { throw .library(operation) }
+        else { throw .openSSL(operation) }
         X509_VERIFY_PARAM_set_time(parameters, time_t(time))
         guard X509_verify_cert(context) == 1 else {
             let result = X509_STORE_CTX_get_error(context)

@@ -18,14 +18,14 @@ final class PrivateKey {
         ERR_clear_error()
         let operation = "generate a private key"
         guard let context = EVP_PKEY_CTX_new_from_name(nil, "EC", nil) else {
-            throw .library(operation)
+            throw .openSSL(operation)
         }
         defer { EVP_PKEY_CTX_free(context) }
         var key: OpaquePointer?
         guard EVP_PKEY_keygen_init(context) == 1,
             EVP_PKEY_CTX_set_group_name(context, "prime256v1") == 1,
             EVP_PKEY_generate(context, &key) == 1, let key
-        else { throw .library(operation) }
+        else { throw .openSSL(operation) }
         return PrivateKey(owned: key)
     }
 
@@ -34,7 +34,7 @@ final class PrivateKey {
         let operation = "read the private key"
         ERR_clear_error()
         guard let source = BIO_new_mem_buf(pem, Int32(clamping: pem.count)) else {
-            throw .library(operation)
+            throw .openSSL(operation)
         }
         defer { BIO_free(source) }
         var askedForPassword = false
@@ -72,9 +72,9 @@ enum PEMText {
         _ operation: String, _ body: (OpaquePointer) -> Int32
     ) throws(TLSError) -> String {
         ERR_clear_error()
-        guard let target = BIO_new(BIO_s_mem()) else { throw .library(operation) }
+        guard let target = BIO_new(BIO_s_mem()) else { throw .openSSL(operation) }
         defer { BIO_free(target) }
-        guard body(target) == 1 else { throw .library(operation) }
+        guard body(target) == 1 else { throw .openSSL(operation) }
         return String(unsafeUninitializedCapacity: BIO_ctrl_pending(target)) { text in
             Int(max(0, BIO_read(target, text.baseAddress, Int32(clamping: text.count))))
         }

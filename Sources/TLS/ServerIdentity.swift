@@ -66,7 +66,7 @@ final class ServerIdentity: @unchecked Sendable {
 
         let application = Unmanaged.passUnretained(self).toOpaque()
         guard SSL_CTX_set_ex_data(sslContext, 0, application) == 1 else {
-            throw .library("prepare a certificate")
+            throw .openSSL("prepare a certificate")
         }
     }
 
@@ -97,7 +97,7 @@ final class ServerIdentity: @unchecked Sendable {
     ) throws(TLSError) -> OpaquePointer {
         ERR_clear_error()
         guard let context = SSL_CTX_new(TLS_server_method()) else {
-            throw .library("prepare a certificate")
+            throw .openSSL("prepare a certificate")
         }
         do throws(TLSError) {
             try TLSParameters.apply(to: context, prefersChaCha: settings.prefersChaCha)
@@ -147,7 +147,7 @@ final class ServerIdentity: @unchecked Sendable {
             // One instead of two: a client that comes back gets a fresh one each time.
             SSL_CTX_set_num_tickets(context, 1) == 1,
             SSL_CTX_set_max_early_data(context, 0) == 1
-        else { throw .library("prepare session tickets") }
+        else { throw .openSSL("prepare session tickets") }
         SSL_CTX_set_timeout(context, settings.ticketLifetime)
         if !settings.applicationProtocols.isEmpty {
             SSL_CTX_set_alpn_select_cb(context, OpenSSLCallbacks.chooseApplicationProtocol, nil)

@@ -38,7 +38,7 @@ final class TLSClientEngine {
         init() throws(TLSError) {
             ERR_clear_error()
             guard let pointer = SSL_CTX_new(TLS_client_method()) else {
-                throw .library("prepare TLS")
+                throw .openSSL("prepare TLS")
             }
             self.pointer = pointer
         }
@@ -55,7 +55,7 @@ final class TLSClientEngine {
         connection = try TLSConnection(context.pointer, role: .client, keeping: context)
         if let session = settings.session {
             guard SSL_set_session(connection.ssl, session.pointer) == 1 else {
-                throw .library("resume a session")
+                throw .openSSL("resume a session")
             }
         }
         if let name = settings.serverName {
@@ -66,7 +66,7 @@ final class TLSClientEngine {
                     UnsafeMutableRawPointer(mutating: $0)) == 1
             }
             guard accepted, SSL_set1_host(connection.ssl, name) == 1 else {
-                throw .library("set the server's name")
+                throw .openSSL("set the server's name")
             }
         }
     }
@@ -81,11 +81,11 @@ final class TLSClientEngine {
         guard
             SSL_CTX_ctrl(context.pointer, SSL_CTRL_SET_MIN_PROTO_VERSION, minimum, nil) == 1,
             SSL_CTX_ctrl(context.pointer, SSL_CTRL_SET_MAX_PROTO_VERSION, maximum, nil) == 1
-        else { throw .library("set the protocol versions") }
+        else { throw .openSSL("set the protocol versions") }
         _ = SSL_CTX_set_options(context.pointer, settings.options)
         if let list = settings.cipherList {
             guard SSL_CTX_set_cipher_list(context.pointer, list) == 1 else {
-                throw .library("set the ciphers")
+                throw .openSSL("set the ciphers")
             }
         }
         if let pem = settings.authorityPEM {
@@ -93,7 +93,7 @@ final class TLSClientEngine {
             for authority in authorities {
                 let store = SSL_CTX_get_cert_store(context.pointer)
                 guard X509_STORE_add_cert(store, authority.pointer) == 1 else {
-                    throw .library("trust an authority")
+                    throw .openSSL("trust an authority")
                 }
             }
             SSL_CTX_set_verify(context.pointer, SSL_VERIFY_PEER, nil)
@@ -102,7 +102,7 @@ final class TLSClientEngine {
             // Other than its siblings, this function answers 0 for success.
             guard let wire = ApplicationProtocols.encode(settings.applicationProtocols),
                 SSL_CTX_set_alpn_protos(context.pointer, wire, UInt32(wire.count)) == 0
-            else { throw .library("set the application protocols") }
+            else { throw .openSSL("set the application protocols") }
         }
         return context
     }
@@ -147,7 +147,7 @@ final class TLSClientEngine {
         ERR_clear_error()
         guard SSL_key_update(connection.ssl, SSL_KEY_UPDATE_REQUESTED) == 1,
             SSL_do_handshake(connection.ssl) == 1
-        else { throw .library("update keys") }
+        else { throw .openSSL("update keys") }
         return takeOutput()
     }
 
@@ -155,7 +155,7 @@ final class TLSClientEngine {
     func requestRenegotiation() throws(TLSError) -> ByteBuffer {
         ERR_clear_error()
         _ = SSL_clear_options(connection.ssl, kinglet_SSL_OP_NO_RENEGOTIATION)
-        guard SSL_renegotiate(connection.ssl) == 1 else { throw .library("renegotiate") }
+        guard SSL_renegotiate(connection.ssl) == 1 else { throw .openSSL("renegotiate") }
         // Sends the ClientHello and waits: not a success yet.
         _ = SSL_do_handshake(connection.ssl)
         ERR_clear_error()

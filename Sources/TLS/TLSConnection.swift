@@ -46,10 +46,10 @@ final class TLSConnection {
     init(_ context: OpaquePointer, role: Role, keeping keeper: AnyObject) throws(TLSError) {
         let operation = "open a TLS connection"
         ERR_clear_error()
-        guard let ssl = SSL_new(context) else { throw .library(operation) }
+        guard let ssl = SSL_new(context) else { throw .openSSL(operation) }
         guard let bio = BIO_new(OpenSSLCallbacks.transport) else {
             SSL_free(ssl)
-            throw .library(operation)
+            throw .openSSL(operation)
         }
         self.ssl = ssl
         self.keeper = keeper

@@ -51,7 +51,7 @@ public struct TLSError: Error, Sendable, Equatable, CustomStringConvertible {
         case protocolViolation = "protocol_violation"
 
         /// OpenSSL failed on its own: no memory, or an installation that is broken.
-        case library = "library"
+        case openSSL = "library"
     }
 
     /// The kind of failure.
@@ -86,7 +86,7 @@ public struct TLSError: Error, Sendable, Equatable, CustomStringConvertible {
 
 /// The oldest entry of this thread's OpenSSL error queue: the cause, not its consequences.
 struct OpenSSLFailure {
-    let library: Int32
+    let module: Int32
     let reason: Int32
     let text: String
 
@@ -95,14 +95,14 @@ struct OpenSSLFailure {
         let code = ERR_get_error()
         defer { ERR_clear_error() }
         guard code != 0 else {
-            return OpenSSLFailure(library: 0, reason: 0, text: "no reason given by OpenSSL")
+            return OpenSSLFailure(module: 0, reason: 0, text: "no reason given by OpenSSL")
         }
-        let library = ERR_GET_LIB(code)
+        let module = ERR_GET_LIB(code)
         let reason = ERR_GET_REASON(code)
         let text =
             ERR_reason_error_string(code).map { String(cString: $0) }
-            ?? "OpenSSL error \(library):\(reason)"
-        return OpenSSLFailure(library: library, reason: reason, text: text)
+            ?? "OpenSSL error \(module):\(reason)"
+        return OpenSSLFailure(module: module, reason: reason, text: text)
     }
 }
 
@@ -117,9 +117,9 @@ extension TLSError {
     }
 
     /// OpenSSL could not do what only a lack of memory or a broken installation prevents.
-    static func library(_ operation: String) -> TLSError {
+    static func openSSL(_ operation: String) -> TLSError {
         fromOpenSSL(
-            .library, operation: operation, advice: "check memory and OpenSSL's installation")
+            .openSSL, operation: operation, advice: "check memory and OpenSSL's installation")
     }
 
     /// The error of a connection whose SSL call has just failed.
@@ -133,7 +133,7 @@ extension TLSError {
     }
 
     private static func code(of failure: OpenSSLFailure, handshakeDone: Bool) -> Code {
-        guard failure.library == ERR_LIB_SSL else {
+        guard failure.module == ERR_LIB_SSL else {
             return handshakeDone ? .protocolViolation : .handshakeFailed
         }
         // Alerts that were received stand above this offset.

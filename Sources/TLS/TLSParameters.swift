@@ -35,7 +35,7 @@ enum TLSParameters {
             SSL_CTX_set_ciphersuites(context, cipherSuites(prefersChaCha: prefersChaCha)) == 1,
             SSL_CTX_set_cipher_list(context, ciphersOfTLS12(prefersChaCha: prefersChaCha)) == 1,
             groupLists.contains(where: { setGroups($0, in: context) })
-        else { throw .library(operation) }
+        else { throw .openSSL(operation) }
         ERR_clear_error()
 
         // No RSA key below 2,048 bits, no signature with SHA-1.
