@@ -153,7 +153,7 @@ public final class Host: Sendable {
         first.terminate(error) { end(sessions.dropFirst(), error, then) }
     }
 
-    /// Waits until every loop has done what was asked of it so far, at most a few seconds.
+    /// Waits until every loop has done what was asked of it so far.
     public func drain() async {
         for loop in loops {
             // Deliveries of one loop may wait in another's mailbox, hence twice.

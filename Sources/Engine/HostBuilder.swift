@@ -72,8 +72,7 @@ public final class HostBuilder {
     ) {
         let key = "\(namespace) \(name)"
         precondition(iqHandlers[key] == nil, "two features answer \(key)")
-        iqHandlers[key] = IQHandler(
-            name: name, namespace: namespace, targets: targets, answer: answer)
+        iqHandlers[key] = IQHandler(targets: targets, answer: answer)
     }
 
     /// Lists a namespace in the answers of service discovery (XEP-0030).

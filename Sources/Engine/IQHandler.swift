@@ -23,8 +23,6 @@ public enum IQAnswer: Sendable {
 
 /// Answers requests of one namespace.
 public struct IQHandler: Sendable {
-    /// The payload's name and namespace.
-    public let name: String, namespace: String
     /// Whom it answers for.
     public let targets: Set<IQTarget>
     /// Gives the answer or throws the error. On the sender's loop; must not block.
