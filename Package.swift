@@ -46,6 +46,7 @@ let package = Package(
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl"),
         .systemLibrary(name: "CMicroHTTPD", pkgConfig: "libmicrohttpd"),
         .systemLibrary(name: "CUnicode"),
+        .systemLibrary(name: "CMalloc"),
         target("XML"),
         target("Addresses", ["CUnicode"]),
         target("XMPP", ["XML", "Addresses"]),
@@ -57,7 +58,8 @@ let package = Package(
         target(
             "Engine",
             [
-                "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS", "SASL", "Storage",
+                "CMalloc", "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS", "SASL",
+                "Storage",
                 nioCore, logging,
             ]),
         target(

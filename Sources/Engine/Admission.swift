@@ -15,16 +15,19 @@ public final class Admission: Sendable {
 
     private let limits: Limits
     private let metrics: EngineMetrics
+    private let memory: MemoryCeiling
     private let state = Mutex(State())
 
-    init(limits: Limits, metrics: EngineMetrics) {
+    init(limits: Limits, metrics: EngineMetrics, memory: MemoryCeiling) {
         self.limits = limits
         self.metrics = metrics
+        self.memory = memory
     }
 
     /// Admits a connection, which then must leave; or gives the reason against it.
     public func enter(address: String, isLoopback: Bool) -> RefusalReason? {
         let reason: RefusalReason? = state.withLock { state in
+            guard !memory.isReached else { return .memory }
             guard state.all < limits.connections.value else { return .connections }
             guard state.unauthenticated < limits.unauthenticated.value else {
                 return .unauthenticatedConnections

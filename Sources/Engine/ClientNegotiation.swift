@@ -80,17 +80,20 @@ struct ClientNegotiation {
     private(set) var hasExhaustedAttempts = false
     private let domains: [String]
     private let isLocal: (String) -> Bool
+    private let redirection: String?
     private let maximumFailures: Int
     private let fake: FakeCredentials
     private let identifier: () -> String
 
     init(
         security: TransportSecurity, domains: [String], isLocal: @escaping (String) -> Bool,
-        maximumFailures: Int, fake: FakeCredentials, identifier: @escaping () -> String
+        redirection: String? = nil, maximumFailures: Int, fake: FakeCredentials,
+        identifier: @escaping () -> String
     ) {
         self.security = security
         self.domains = domains
         self.isLocal = isLocal
+        self.redirection = redirection
         self.maximumFailures = maximumFailures
         self.fake = fake
         self.identifier = identifier
@@ -127,6 +130,13 @@ struct ClientNegotiation {
             return refuse(.hostUnknown, "no such domain here")
         }
         domain = wanted
+        // Not in clear, where anybody could send the client anywhere (section 4.9.3.19).
+        if let redirection, security.mayAuthenticate {
+            return [
+                .send(openingBytes(header)),
+                .end(StreamError(.seeOtherHost, value: redirection)),
+            ]
+        }
         language = header.lang.flatMap { $0.utf8.count <= 64 && !$0.isEmpty ? $0 : nil }
         state = .choosing
         return [

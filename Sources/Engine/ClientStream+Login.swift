@@ -89,6 +89,7 @@ extension ClientStream {
             }
         } else {
             writer.write(Element("bind", Namespaces.bind))
+            writer.write(Element("sm", StreamManagement.namespace))
         }
         if context.account != nil || security.mayAuthenticate {
             for hook in host.hooks.streamFeatures {
@@ -111,8 +112,8 @@ extension ClientStream {
             isWaiting = true
             // The client's time to log in does not run while it waits for its turn.
             setDeadline(now + delay + TimeAmount(host.limits.negotiation.value))
-            loginTurn = loop.eventLoop.assumeIsolated().scheduleTask(in: delay) {
-                self.loginTurn = nil
+            pauseEnd = loop.eventLoop.assumeIsolated().scheduleTask(in: delay) {
+                self.pauseEnd = nil
                 self.isWaiting = false
                 self.lookUp(jid)
             }

@@ -23,6 +23,9 @@ public final class ClientStream {
         Specification("XEP-0440", version: "1.0.0", "SASL Channel-Binding Type Capability"),
     ]
 
+    /// Bytes that are written at once to a client that was slow.
+    private static let piece = 65_536
+
     let host: Host
     let loop: Loop
     let transport: any StreamTransport
@@ -31,8 +34,12 @@ public final class ClientStream {
     var reader: StreamReader
     var negotiation: ClientNegotiation
     var session: Session?
-    /// A login that waits for its turn.
-    var loginTurn: Scheduled<Void>?
+    /// Ends a pause: a login waits for its turn, or the client was too fast.
+    var pauseEnd: Scheduled<Void>?
+    /// The counters of XEP-0198, once enabled.
+    var management: StreamManagement?
+    private var stanzaBucket: TokenBucket
+    private var byteBucket: TokenBucket
     /// When the client proved who it is.
     var loggedInAt = NIODeadline.distantPast
     /// The account's last login before this one, seconds since 1970.
@@ -52,7 +59,7 @@ public final class ClientStream {
     private var deadline: NIODeadline?
     private var isWatched = false
 
-    private var output = StreamOutput()
+    var output = StreamOutput()
 
     /// Whether the client has proved who it is.
     public internal(set) var isAuthenticated = false
@@ -67,14 +74,18 @@ public final class ClientStream {
         self.transport = transport
         self.description = description
         reader = StreamReader(limits: host.limits.unauthenticatedReader)
+        let now = loop.eventLoop.now
+        stanzaBucket = TokenBucket(rate: host.limits.stanzaRate.value, now: now)
+        byteBucket = TokenBucket(rate: host.limits.byteRate.value, now: now)
         negotiation = ClientNegotiation(
             security: TransportSecurity(
                 offersTLS: description.offersTLS, allowsPlaintext: description.allowsPlaintext),
             domains: host.domains, isLocal: { host.isLocal($0) },
+            redirection: description.redirection,
             maximumFailures: host.limits.loginAttempts.value, fake: host.fakeCredentials,
             identifier: { SecureRandom.identifier(bytes: 18) })
         host.metrics.connections[description.type, tls].add(1)
-        setDeadline(loop.eventLoop.now + TimeAmount(host.limits.negotiation.value))
+        setDeadline(now + TimeAmount(host.limits.negotiation.value))
     }
 
     // MARK: Events of the connection
@@ -100,6 +111,12 @@ public final class ClientStream {
     public func receive(_ bytes: ByteBuffer) {
         // What comes between <starttls/> and TLS was sent in clear and is not believed.
         guard !hasEnded, !isStartingTLS else { return }
+        let excess =
+            session == nil
+            ? nil
+            : byteBucket.take(
+                bytes.readableBytes, rate: host.limits.byteRate.value, now: loop.eventLoop.now)
+        defer { if let excess { throttle(excess, .byteRate) } }
         if isPaused || backlog.readableBytes > 0 {
             backlog.writeImmutableBuffer(bytes)
             if !isPaused { readBacklog() }
@@ -212,10 +229,20 @@ public final class ClientStream {
 
     /// A stanza of a client that has a session.
     private func receive(_ fragment: Fragment, _ session: Session) {
+        defer {
+            if let excess = stanzaBucket.take(
+                1, rate: host.limits.stanzaRate.value, now: loop.eventLoop.now)
+            {
+                throttle(excess, .stanzaRate)
+            }
+        }
         guard let kind = Stanza.kind(of: fragment) else {
-            return refuse(StreamError(.unsupportedStanzaType))
+            if !manage(fragment) { refuse(StreamError(.unsupportedStanzaType)) }
+            return
         }
         host.metrics.stanzas[StanzaKindLabel(kind), .received].add(1, cell: loop.cell)
+        let number = management?.inbound.receive()
+        defer { management?.inbound.didHandle() }
         if let from = fragment.from, !isSender(fragment.value(from), session) {
             return refuse(StreamError(.invalidFrom))
         }
@@ -231,7 +258,7 @@ public final class ClientStream {
         host.handle(
             Stanza(
                 fragment, kind, from: session.jid, to: to, streamLanguage: negotiation.language,
-                receivedAt: NIODeadline.now().uptimeNanoseconds),
+                receivedAt: NIODeadline.now().uptimeNanoseconds, number: number),
             from: session)
     }
 
@@ -261,22 +288,65 @@ public final class ClientStream {
         if backlog.readableBytes > 0 || reader.isInsideElement { readBacklog() }
     }
 
+    /// The client is too fast: its socket is not read for a while (nothing is refused or lost).
+    private func throttle(_ time: TimeAmount, _ reason: RefusalReason) {
+        guard !hasEnded, !isPaused else { return }
+        host.metrics.refusals[reason].add(1, cell: loop.cell)
+        pause()
+        // The time to finish a stanza does not run meanwhile.
+        if let deadline { setDeadline(deadline + time) }
+        pauseEnd = loop.eventLoop.assumeIsolated().scheduleTask(in: time) {
+            self.pauseEnd = nil
+            self.goOn()
+        }
+    }
+
     // MARK: Writing
 
     /// Queues a stanza for the client. On the loop.
     func deliver(_ stanza: OutboundStanza) {
         guard !hasEnded else { return host.redeliver(stanza) }
-        guard output.isHolding, stanza.kind == .message else { return queue(stanza) }
-        output.hold(stanza)
-        guard output.heldBytes > host.limits.outgoingQueue.value else { return }
-        host.metrics.refusals[.heldMessages].add(1, cell: loop.cell)
-        end(StreamError(.resourceConstraint, "too many messages at once"))
+        if output.isHolding, stanza.kind == .message {
+            output.hold(stanza)
+            limitKept(.heldMessages, "too many messages at once")
+        } else if output.isCongested {
+            output.wait(stanza)
+            limitKept(.slowReader, "the client does not read")
+        } else {
+            append(stanza)
+            scheduleFlush()
+        }
     }
 
-    private func queue(_ stanza: OutboundStanza) {
+    private func limitKept(_ reason: RefusalReason, _ text: String) {
+        guard output.keptBytes > host.limits.outgoingQueue.value else { return }
+        host.metrics.refusals[reason].add(1, cell: loop.cell)
+        end(StreamError(.resourceConstraint, text))
+    }
+
+    private func append(_ stanza: OutboundStanza) {
         host.metrics.stanzas[StanzaKindLabel(stanza.kind), .sent].add(1, cell: loop.cell)
+        management?.sent &+= 1
         output.append(stanza)
-        scheduleFlush()
+    }
+
+    /// The socket takes more, or no more for now. On the loop.
+    public func setWritable(_ isWritable: Bool) {
+        output.isCongested = !isWritable
+        guard isWritable, !hasEnded else { return }
+        if management?.owesAnswer == true { acknowledge() }
+        for stanza in output.takeWaiting() {
+            if hasEnded {
+                host.redeliver(stanza)
+            } else if output.isCongested {
+                output.wait(stanza)
+            } else {
+                append(stanza)
+                // In pieces, so that little is on its way when the client stops reading again.
+                if output.byteCount >= Self.piece { flush() }
+            }
+        }
+        flush()
     }
 
     func send(_ bytes: [UInt8]) {
@@ -299,10 +369,6 @@ public final class ClientStream {
         output.takeArrivals { now, receivedAt in
             host.metrics.deliveryTime.observe((now - receivedAt).seconds, cell: loop.cell)
         }
-        if !hasEnded, transport.pendingBytes > host.limits.outgoingQueue.value {
-            host.metrics.refusals[.slowReader].add(1, cell: loop.cell)
-            end(StreamError(.resourceConstraint, "the client does not read"))
-        }
     }
 
     func holdMessages() { output.startHolding() }
@@ -315,10 +381,7 @@ public final class ClientStream {
         guard !hasEnded else { return }
         flush()
         guard !hasEnded else { return }
-        for stanza in stanzas {
-            host.metrics.stanzas[StanzaKindLabel(stanza.kind), .sent].add(1, cell: loop.cell)
-            output.append(stanza)
-        }
+        for stanza in stanzas { append(stanza) }
         guard let bytes = output.takeBytes() else { return thenWritten() }
         transport.write(bytes, then: thenWritten)
     }
@@ -347,8 +410,8 @@ public final class ClientStream {
     private func leave() {
         hasEnded = true
         setDeadline(nil)
-        loginTurn?.cancel()
-        loginTurn = nil
+        pauseEnd?.cancel()
+        pauseEnd = nil
         backlog = ByteBuffer()
         discardPreparation()
         guard let session else { return }
@@ -356,6 +419,6 @@ public final class ClientStream {
         host.sessions.remove(session)
         host.metrics.sessions.add(-1)
         for hook in host.hooks.sessionEnded.reversed() { hook(session.jid.bare, session, host) }
-        for stanza in output.stopHolding() { host.redeliver(stanza) }
+        for stanza in output.takeWaiting() + output.stopHolding() { host.redeliver(stanza) }
     }
 }

@@ -90,6 +90,9 @@ public enum RefusalReason: String, MetricLabel {
     case loginAttempts = "login_attempts"
     case loginThrottled = "login_throttled"
     case resources
+    case stanzaRate = "stanza_rate"
+    case byteRate = "byte_rate"
+    case memory
     case slowReader = "slow_reader"
     case heldMessages = "held_messages"
     case rosterItems = "roster_items"

@@ -74,8 +74,13 @@ public final class Host: Sendable {
         fakeCredentials = FakeCredentials(
             secret: loginSecret,
             iterations: try accounts.commonIterations() ?? builder.iterations.value)
-        admission = Admission(limits: builder.limits, metrics: builder.metrics)
+        let memory = MemoryCeiling(
+            limit: builder.limits.memory, registry: builder.registry, inUse: builder.memoryInUse)
+        admission = Admission(limits: builder.limits, metrics: builder.metrics, memory: memory)
         for loop in loops { loop.start(metrics: metrics) }
+        loops.first?.eventLoop.scheduleRepeatedTask(
+            initialDelay: .seconds(1), delay: .seconds(1)
+        ) { _ in memory.check(log) }
         for hook in hooks.started { hook(self) }
     }
 
@@ -90,6 +95,23 @@ public final class Host: Sendable {
         let iterations = accounts.iterations
         return keyStretcher.run {
             then(try? PasswordKeys(password: password, iterations: iterations))
+        }
+    }
+
+    /// Commits what a client's message or presence asks for. It counts in the `h` that its sender
+    /// gets (XEP-0198) once `then` has returned. For requests, see `Session.answer`. The parameters
+    /// are those of `GroupCommitWriter.submit`.
+    public func commit<Value: Sendable>(
+        for stanza: Stanza, size: Int = 1024,
+        _ work: @escaping @Sendable (Connection) throws -> Value,
+        then: @escaping @Sendable (Result<Value, StorageError>) -> Void
+    ) {
+        guard let sender = stanza.number.flatMap({ _ in sessions.session(stanza.from) }),
+            let number = sender.hold(stanza)
+        else { return database.writer.submit(size: size, work, then: then) }
+        database.writer.submit(size: size, work) { result in
+            then(result)
+            sender.loop.release(number, of: sender)
         }
     }
 

@@ -15,6 +15,8 @@ public final class HostBuilder {
     public let registry: Registry
     /// The hooks that features fill.
     public var hooks = Hooks()
+    /// The program's anonymous memory in bytes, which `limits.memory` limits; tests replace it.
+    public var memoryInUse: @Sendable () -> Int? = { ProcessMetrics.anonymousMemory() }
     /// Declared specifications in order.
     public private(set) var specifications: [Specification] = []
 

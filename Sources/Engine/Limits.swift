@@ -27,6 +27,12 @@ public struct Limits: Sendable {
     public let resources: Setting<Int>
     /// Bytes that may wait for a client that does not read.
     public let outgoingQueue: Setting<Int>
+    /// Stanzas per second of one session.
+    public let stanzaRate: Setting<Int>
+    /// Bytes per second of one session.
+    public let byteRate: Setting<Int>
+    /// Memory of the whole program; 0 is half of the machine's.
+    public let memory: Setting<Int>
 
     init(_ options: OptionSet) {
         options.section("limits", help: "What one client, one address and all together may use.")
@@ -66,6 +72,17 @@ public struct Limits: Sendable {
             "limits.outgoing_queue", default: 4_194_304, in: 65_536...1_073_741_824,
             reloadable: true,
             help: "Bytes that may wait for a client that does not read; then it is closed.")
+        stanzaRate = options.integer(
+            "limits.stanza_rate", default: 3000, in: 1...1_000_000, reloadable: true,
+            help: "Stanzas per second that one client may send, four times as many at once. A "
+                + "faster one is read more slowly; nothing is lost.")
+        byteRate = options.size(
+            "limits.byte_rate", default: 2_097_152, in: 1024...1_073_741_824, reloadable: true,
+            help: "Bytes per second that one client may send, four times as many at once.")
+        memory = options.size(
+            "limits.memory", default: 0, in: 0...1_099_511_627_776, reloadable: true,
+            help: "Memory in use above which no new connection is taken. 0 is half of the "
+                + "machine's.")
     }
 
     var unauthenticatedReader: ReaderLimits {

@@ -14,12 +14,13 @@ public final class Loop: Sendable {
     /// The loop itself.
     public let eventLoop: any EventLoop
 
-    private struct Delivery: Sendable {
-        let session: Session
-        let stanza: OutboundStanza
+    private enum Message: Sendable {
+        case deliver(OutboundStanza, Session)
+        /// What held this stanza of the session's is done.
+        case release(UInt32, Session)
     }
 
-    private let mailbox = Mutex<[Delivery]>([])
+    private let mailbox = Mutex<[Message]>([])
     private let unflushed: NIOLoopBoundBox<[ClientStream]>
     private let timed: NIOLoopBoundBox<[ObjectIdentifier: ClientStream]>
     private let lastTurn = Atomic<UInt64>(NIODeadline.now().uptimeNanoseconds)
@@ -67,10 +68,23 @@ public final class Loop: Sendable {
     func deliver(_ stanza: OutboundStanza, to session: Session) {
         if eventLoop.inEventLoop {
             session.stream.value.deliver(stanza)
-            return
+        } else {
+            post(.deliver(stanza, session))
         }
+    }
+
+    /// Lets a stanza count as handled (XEP-0198), from any thread.
+    func release(_ number: UInt32, of session: Session) {
+        if eventLoop.inEventLoop {
+            session.stream.value.release(number)
+        } else {
+            post(.release(number, session))
+        }
+    }
+
+    private func post(_ message: Message) {
         let isFirst = mailbox.withLock { mailbox in
-            mailbox.append(Delivery(session: session, stanza: stanza))
+            mailbox.append(message)
             return mailbox.count == 1
         }
         // One wake-up per batch: the rest is already on its way.
@@ -78,12 +92,17 @@ public final class Loop: Sendable {
     }
 
     private func emptyMailbox() {
-        let deliveries = mailbox.withLock { mailbox in
-            let deliveries = mailbox
+        let messages = mailbox.withLock { mailbox in
+            let messages = mailbox
             mailbox = []
-            return deliveries
+            return messages
         }
-        for delivery in deliveries { delivery.session.stream.value.deliver(delivery.stanza) }
+        for message in messages {
+            switch message {
+            case .deliver(let stanza, let session): session.stream.value.deliver(stanza)
+            case .release(let number, let session): session.stream.value.release(number)
+            }
+        }
     }
 
     // MARK: Streams of this loop

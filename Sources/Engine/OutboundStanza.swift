@@ -11,8 +11,8 @@ public struct OutboundStanza: Sendable {
     public let bytes: [UInt8]
     /// When it came in, for the delivery time; nil for what the server itself says.
     public let receivedAt: NIODeadline?
-    /// The message itself, if nobody else gets it: should the session end before it is written,
-    /// it finds another way.
+    /// The message or IQ itself, if nobody else gets it: should the session end before it is
+    /// written, it finds another way, or its sender hears of it.
     let source: Stanza?
 
     /// Creates a stanza to deliver.

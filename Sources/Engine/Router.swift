@@ -98,15 +98,20 @@ extension Host {
             stanza.kind, stanza.routedBytes(),
             receivedAt: stanza.kind == .message && stanza.receivedAt > 0
                 ? .uptimeNanoseconds(stanza.receivedAt) : nil,
-            source: stanza.kind == .message && receivers.count == 1 ? stanza : nil)
+            source: stanza.kind != .presence && receivers.count == 1 ? stanza : nil)
         for session in receivers { session.deliver(outbound) }
     }
 
-    /// A message whose session ended before it was written goes where it would have gone without
+    /// A stanza whose session ended before it was written goes where it would have gone without
     /// that session. Any thread.
     func redeliver(_ stanza: OutboundStanza) {
-        guard let message = stanza.source, let to = message.to else { return }
-        deliverMessage(message, to: to)
+        guard let source = stanza.source else { return }
+        let to = source.to ?? JID(bare: source.from.bare)
+        switch source.kind {
+        case .message: deliverMessage(source, to: to)
+        case .iq: deliverIQ(source, to: to)
+        case .presence: break
+        }
     }
 
     /// Answers a stanza with an error, unless it must not be answered: errors and results never
@@ -126,9 +131,15 @@ extension Host {
             guard let handler = iqHandlers[key], handler.targets.contains(target) else {
                 throw StanzaError(.serviceUnavailable)
             }
-            switch try handler.answer(request, target, session, self) {
-            case .result(let payload): session.answer(request, .success(payload))
-            case .later: break
+            // Until it is answered; `Session.answer` releases it.
+            _ = session.hold(stanza)
+            do throws(StanzaError) {
+                switch try handler.answer(request, target, session, self) {
+                case .result(let payload): session.answer(request, .success(payload))
+                case .later: break
+                }
+            } catch {
+                session.answer(request, .failure(error))
             }
         } catch {
             bounce(stanza, error)

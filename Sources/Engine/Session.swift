@@ -67,6 +67,15 @@ public final class Session: Sendable {
         case .success(let payload): deliver(OutboundStanza(.iq, request.resultBytes(payload)))
         case .failure(let error): deliver(OutboundStanza(.iq, request.stanza.errorBytes(error)))
         }
+        if let number = request.stanza.number { loop.release(number, of: self) }
+    }
+
+    /// Keeps a stanza that this client sent out of its `h` (XEP-0198) until `release`. Nil when
+    /// it need not be: the client does not count, or the stanza was handled before.
+    func hold(_ stanza: Stanza) -> UInt32? {
+        guard let number = stanza.number, loop.eventLoop.inEventLoop, stream.value.hold(number)
+        else { return nil }
+        return number
     }
 
     /// Keeps messages back until `releaseMessages`, so that none overtakes those that waited in

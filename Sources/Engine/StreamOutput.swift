@@ -1,4 +1,5 @@
-// What a stream has to write, and the messages that wait for older ones.
+// What a stream has to write, what waits for the socket, and the messages that wait for older
+// ones.
 
 internal import NIOCore
 
@@ -9,10 +10,19 @@ struct StreamOutput {
     private var arrivals: [NIODeadline] = []
     /// Messages kept back while older ones come from the offline store; nil when none are.
     private var held: [OutboundStanza]?
-    private(set) var heldBytes = 0
+    /// Stanzas for a client that does not read fast enough; they stay what they are, so that they
+    /// can go elsewhere should it never read them.
+    private var waiting: [OutboundStanza] = []
+    /// Bytes of what is held or waits.
+    private(set) var keptBytes = 0
+    /// The socket takes no more for now.
+    var isCongested = false
     var isFlushScheduled = false
 
     var isHolding: Bool { held != nil }
+
+    /// Bytes that the next flush writes.
+    var byteCount: Int { bytes.readableBytes }
 
     mutating func append(_ more: [UInt8]) { bytes.writeBytes(more) }
 
@@ -40,15 +50,27 @@ struct StreamOutput {
     mutating func startHolding() { if held == nil { held = [] } }
 
     mutating func hold(_ stanza: OutboundStanza) {
-        heldBytes += stanza.bytes.count
+        keptBytes += stanza.bytes.count
         held?.append(stanza)
     }
 
     mutating func stopHolding() -> [OutboundStanza] {
-        defer {
-            held = nil
-            heldBytes = 0
-        }
-        return held ?? []
+        defer { held = nil }
+        return release(held ?? [])
+    }
+
+    mutating func wait(_ stanza: OutboundStanza) {
+        keptBytes += stanza.bytes.count
+        waiting.append(stanza)
+    }
+
+    mutating func takeWaiting() -> [OutboundStanza] {
+        defer { waiting = [] }
+        return release(waiting)
+    }
+
+    private mutating func release(_ stanzas: [OutboundStanza]) -> [OutboundStanza] {
+        keptBytes -= stanzas.reduce(0) { $0 + $1.bytes.count }
+        return stanzas
     }
 }

@@ -13,8 +13,6 @@ public protocol StreamTransport: AnyObject {
     func startTLS()
     /// Asks the socket for no more bytes, or for more again.
     func setReading(_ isReading: Bool)
-    /// Bytes that were written and that the socket has not taken.
-    var pendingBytes: Int { get }
     /// Channel binding data of this connection (RFC 9266, RFC 5929), empty without TLS.
     var channelBindings: ChannelBindings { get }
 }
@@ -32,16 +30,19 @@ public struct ConnectionDescription: Sendable {
     public var offersTLS: Bool
     /// Logins without TLS are allowed on this connection.
     public var allowsPlaintext: Bool
+    /// Where clients are sent instead (see-other-host), `host` or `host:port`.
+    public var redirection: String?
 
     /// Creates a description.
     public init(
         address: String, network: String? = nil, type: ConnectionType, offersTLS: Bool,
-        allowsPlaintext: Bool
+        allowsPlaintext: Bool, redirection: String? = nil
     ) {
         self.address = address
         self.network = network ?? address
         self.type = type
         self.offersTLS = offersTLS
         self.allowsPlaintext = allowsPlaintext
+        self.redirection = redirection
     }
 }

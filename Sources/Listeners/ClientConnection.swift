@@ -59,6 +59,11 @@ final class ClientConnection: ChannelInboundHandler, StreamTransport {
         stream?.receive(bytes)
     }
 
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        stream?.setWritable(context.channel.isWritable)
+        context.fireChannelWritabilityChanged()
+    }
+
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {
         case TLSEvent.handshakeCompleted(let version, _, _):
@@ -151,10 +156,6 @@ final class ClientConnection: ChannelInboundHandler, StreamTransport {
     func setReading(_ isReading: Bool) {
         guard let context else { return }
         try? context.channel.syncOptions?.setOption(.autoRead, value: isReading)
-    }
-
-    var pendingBytes: Int {
-        (try? context?.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
     }
 
     var channelBindings: ChannelBindings {

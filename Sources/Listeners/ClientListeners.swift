@@ -66,19 +66,24 @@ public final class ClientListeners: Sendable {
         _ group: any EventLoopGroup
     ) async throws -> any Channel {
         let plaintext = options.plaintext.value
+        let redirection = options.redirection
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 1024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .childChannelOption(.socketOption(.so_keepalive), value: 1)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
+            // Above the mark stanzas wait with the stream, which can send them elsewhere.
+            .childChannelOption(
+                .writeBufferWaterMark, value: .init(low: 16_384, high: 65_536)
+            )
             // Adaptive buffers keep the size of the largest message for ever.
             .childChannelOption(
                 .recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 1024)
             )
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try accept(channel, type, plaintext, host, tls)
+                    try accept(channel, type, plaintext, redirection.value, host, tls)
                 }
             }
         do {
@@ -97,7 +102,7 @@ public final class ClientListeners: Sendable {
 
     private static func accept(
         _ channel: any Channel, _ type: ConnectionType, _ plaintext: PlaintextPolicy,
-        _ host: Host, _ tls: TLSServerContext
+        _ redirection: String?, _ host: Host, _ tls: TLSServerContext
     ) throws {
         let peer = PeerAddress(channel.remoteAddress)
         guard let loop = host.loop(of: channel.eventLoop),
@@ -109,7 +114,8 @@ public final class ClientListeners: Sendable {
         }
         let connection = ConnectionDescription(
             address: peer.text, network: peer.network, type: type, offersTLS: type == .starttls,
-            allowsPlaintext: type == .starttls && plaintext == .loopback && peer.isLoopback)
+            allowsPlaintext: type == .starttls && plaintext == .loopback && peer.isLoopback,
+            redirection: redirection)
         let handler = type == .directTLS ? tls.makeHandler() : nil
         let pipeline = channel.pipeline.syncOperations
         do {

@@ -20,6 +20,8 @@ public struct ListenOptions: Sendable {
     public let clientTLSPort: Setting<Int>
     /// Who may log in without TLS.
     public let plaintext: Setting<PlaintextPolicy>
+    /// Where clients are sent instead (see-other-host).
+    public let redirection: Setting<String?>
     /// Event loops; 0 is one per core.
     public let loops: Setting<Int>
 
@@ -38,8 +40,32 @@ public struct ListenOptions: Sendable {
         plaintext = options.choice(
             "listen.plaintext", default: .none,
             help: "loopback: clients on this very machine may log in without TLS. none: nobody.")
+        redirection = options.optionalText(
+            "listen.see_other_host", maximumLength: 261, check: Self.redirectionProblem,
+            reloadable: true,
+            help: "Sends every client to this host, or host:port, instead of serving it: for a "
+                + "move to another machine.")
         loops = options.integer(
             "listen.event_loops", default: 0, in: 0...64,
             help: "Threads that serve connections. 0 is one per core.")
+    }
+
+    private static func redirectionProblem(_ text: String) -> String? {
+        // An address of IPv6 stands in brackets (RFC 6120 section 4.9.3.19).
+        var host = text[...]
+        if let colon = text.lastIndex(of: ":"), !text.hasSuffix("]") {
+            guard let port = UInt16(text[text.index(after: colon)...]), port > 0 else {
+                return "expected a port after the colon"
+            }
+            host = text[..<colon]
+        }
+        let isLiteral = host.hasPrefix("[") && host.hasSuffix("]")
+        let name = isLiteral ? host.dropFirst().dropLast() : host
+        let isGood =
+            !name.isEmpty
+            && name.allSatisfy {
+                $0.isLetter || $0.isNumber || $0 == "." || $0 == "-" || (isLiteral && $0 == ":")
+            }
+        return isGood ? nil : "expected a host, or host:port"
     }
 }

@@ -23,11 +23,13 @@ public struct Stanza: Sendable {
     public let streamLanguage: String?
     /// When it came in, in nanoseconds since the machine's start; 0 if nobody asked.
     public let receivedAt: UInt64
+    /// Its number in a stream that counts (XEP-0198), else nil.
+    public let number: UInt32?
 
     /// Creates a stanza.
     public init(
         _ fragment: Fragment, _ kind: Kind, from: JID, to: JID?, streamLanguage: String? = nil,
-        receivedAt: UInt64 = 0
+        receivedAt: UInt64 = 0, number: UInt32? = nil
     ) {
         self.fragment = fragment
         self.kind = kind
@@ -35,6 +37,7 @@ public struct Stanza: Sendable {
         self.to = to
         self.streamLanguage = streamLanguage
         self.receivedAt = receivedAt
+        self.number = number
     }
 
     /// The kind of a first-level element, nil if it is no stanza.

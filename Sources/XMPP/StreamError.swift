@@ -37,11 +37,21 @@ public struct StreamError: Error, Sendable, Equatable {
     public var condition: Condition
     /// A sentence for a person, or nil.
     public var text: String?
+    /// What stands inside the condition: where to go instead, for `see-other-host` (section
+    /// 4.9.3.19).
+    public var value: String?
+    /// An application-specific condition (section 4.9.4), or nil.
+    public var application: Element?
 
     /// Creates an error.
-    public init(_ condition: Condition, _ text: String? = nil) {
+    public init(
+        _ condition: Condition, _ text: String? = nil, value: String? = nil,
+        application: Element? = nil
+    ) {
         self.condition = condition
         self.text = text
+        self.value = value
+        self.application = application
     }
 
     /// What the peer gets for what the reader refused.
@@ -61,12 +71,13 @@ public struct StreamError: Error, Sendable, Equatable {
     public var bytes: [UInt8] {
         var writer = XMLWriter(contentNamespace: Namespaces.client)
         writer.raw("<stream:error>")
-        writer.write(Element(condition.rawValue, Namespaces.streamErrors))
+        writer.write(Element(condition.rawValue, Namespaces.streamErrors, text: value))
         if let text {
             var element = Element("text", Namespaces.streamErrors, text: text)
             element.attributes.append(Attribute("lang", "en", namespace: Namespaces.xml))
             writer.write(element)
         }
+        if let application { writer.write(application) }
         writer.raw("</stream:error>")
         return writer.bytes
     }

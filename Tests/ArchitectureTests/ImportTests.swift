@@ -5,7 +5,8 @@ import Testing
 struct ImportTests {
     /// The order of the layers: a target may import what stands before it.
     static let order = [
-        "COpenSSL", "CMicroHTTPD", "CUnicode", "XML", "Addresses", "XMPP", "Options", "Prometheus",
+        "COpenSSL", "CMicroHTTPD", "CUnicode", "CMalloc", "XML", "Addresses", "XMPP", "Options",
+        "Prometheus",
         "TLS", "SASL", "Storage", "Engine", "Features", "Hardware", "MetricsEndpoint",
         "Administration", "Listeners", "kinglet",
     ]
@@ -13,6 +14,7 @@ struct ImportTests {
     /// Modules from outside, and the only targets that may import them.
     static let owners: [String: Set<String>] = [
         "COpenSSL": ["TLS"], "CMicroHTTPD": ["MetricsEndpoint"], "CUnicode": ["Addresses"],
+        "CMalloc": ["Engine"],
         "GRDB": ["Storage"], "Yams": ["Options"], "ArgumentParser": ["kinglet"],
         "NIOPosix": ["Listeners", "kinglet"], "NIOHTTP1": ["Listeners"],
         "NIOCore": ["TLS", "Engine", "Features", "Listeners", "kinglet"],
@@ -64,7 +66,7 @@ struct ImportTests {
 
     @Test("A system library's folder holds a module map and a shim, nothing else")
     func systemLibraries() throws {
-        for name in ["COpenSSL", "CMicroHTTPD", "CUnicode"] {
+        for name in ["COpenSSL", "CMicroHTTPD", "CUnicode", "CMalloc"] {
             let folder = SourceTree.root.appendingPathComponent("Sources/\(name)").path
             let files = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
             #expect(files == ["module.modulemap", "shim.h"])

@@ -106,8 +106,8 @@ private final class Mailboxes: Sendable {
         guard OfflineMessages.isStorable(stanza) else { return }
         let bytes = stanza.routedBytes(declaresNamespace: true)
         let now = Clock.secondsSince1970()
-        host.database.writer.submit(
-            size: bytes.count + 1024,
+        host.commit(
+            for: stanza, size: bytes.count + 1024,
             { connection -> OfflineMessageStore.Insertion in
                 guard try Accounts.exists(account, in: connection) else { return .noAccount }
                 return try OfflineMessageStore.insert(

@@ -191,7 +191,8 @@ struct Roster: Feature {
         guard let contact = stanza.to?.bare,
             let verb = stanza.type.flatMap(SubscriptionVerb.init(rawValue:)), contact != account
         else { return }
-        host.database.writer.submit(
+        host.commit(
+            for: stanza,
             { connection in
                 try send(verb, stanza, account, contact, connection, host, limit: limit)
             },

@@ -116,23 +116,4 @@ import XMPP
             try await two.expectStreamError(.systemShutdown)
         }
     }
-
-    @Test("A client that does not read is closed when too much waits for it")
-    func slowReader() async throws {
-        try await withServer("limits.outgoing_queue=64KiB") { server in
-            let slow = try await server.login("juliet@capulet.example/balcony")
-            let other = try await server.login("romeo@capulet.example/orchard")
-            await slow.stopReading(pending: 65_536)
-            await other.send(
-                "<message to='juliet@capulet.example/balcony'><body>1</body></message>")
-            #expect(try await slow.next().body == "1", "at the limit all is well")
-            await slow.stopReading(pending: 65_537)
-            await other.send(
-                "<message to='juliet@capulet.example/balcony'><body>2</body></message>")
-            #expect(try await slow.next().body == "2")
-            try await slow.expectStreamError(.resourceConstraint)
-            #expect(server.refusals(.slowReader) == 1)
-            #expect(try await other.pending().isEmpty)
-        }
-    }
 }

@@ -79,9 +79,9 @@ final class TestClient: Sendable {
         }
     }
 
-    /// From now on the client reads nothing, and so much is on its way.
-    func stopReading(pending bytes: Int) async {
-        await loop.call { self.transport.value.pendingBytes = bytes }
+    /// The client's socket takes no more, or takes more again.
+    func setWritable(_ isWritable: Bool) async {
+        await loop.call { self.stream.value.setWritable(isWritable) }
     }
 
     /// Lets time go by on the client's loop, whose tick looks at the deadlines.

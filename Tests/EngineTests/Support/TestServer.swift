@@ -35,9 +35,12 @@ final class TestServer: Sendable {
 
     /// - Parameter settings: as on the command line, `limits.resources=2`.
     convenience init(
-        _ settings: [String], domains: [String] = [domain], loops count: Int = 1
+        _ settings: [String], domains: [String] = [domain], loops count: Int = 1,
+        memoryInUse: @escaping @Sendable () -> Int? = { nil }
     ) throws {
-        try self.init(settings, domains: domains, loops: count, in: TemporaryDirectory())
+        try self.init(
+            settings, domains: domains, loops: count, in: TemporaryDirectory(),
+            memoryInUse: memoryInUse)
     }
 
     /// A second server over the same database.
@@ -46,7 +49,9 @@ final class TestServer: Sendable {
     }
 
     private init(
-        _ settings: [String], domains: [String], loops count: Int, in directory: TemporaryDirectory
+        _ settings: [String], domains: [String], loops count: Int,
+        in directory: TemporaryDirectory,
+        memoryInUse: @escaping @Sendable () -> Int? = { nil }
     ) throws {
         self.directory = directory
         var document = ConfigurationDocument.empty
@@ -59,6 +64,7 @@ final class TestServer: Sendable {
         let options = OptionSet(document)
         registry = Registry(cells: count + 1)
         let builder = HostBuilder(options: options, registry: registry)
+        builder.memoryInUse = memoryInUse
         for feature in AllFeatures.list { builder.add(feature) }
         try options.finish()
         loops = (0..<count).map { _ in NIOAsyncTestingEventLoop() }
@@ -105,13 +111,13 @@ final class TestServer: Sendable {
     /// A connection on which nothing was said yet.
     func connect(
         from address: String = "127.0.0.1", loop: Int = 0, offersTLS: Bool = false,
-        allowsPlaintext: Bool = true
+        allowsPlaintext: Bool = true, redirection: String? = nil
     ) async throws -> TestClient {
         let isLoopback = address == "127.0.0.1"
         #expect(host.admission.enter(address: address, isLoopback: isLoopback) == nil)
         let description = ConnectionDescription(
             address: address, type: .starttls, offersTLS: offersTLS,
-            allowsPlaintext: allowsPlaintext)
+            allowsPlaintext: allowsPlaintext, redirection: redirection)
         let client = try await TestClient(self, loops[loop], description)
         clients.withLock { $0.append(client) }
         return client
@@ -197,11 +203,14 @@ final class TestServer: Sendable {
 
 /// Runs a test against a server of its own and stops it cleanly.
 func withServer(
-    _ settings: String..., domains: [String] = [TestServer.domain], loops: Int = 1,
+    _ settings: String...,
+    domains: [String] = [TestServer.domain], loops: Int = 1,
+    memoryInUse: @escaping @Sendable () -> Int? = { nil },
     sourceLocation: SourceLocation = #_sourceLocation,
     _ body: (TestServer) async throws -> Void
 ) async throws {
-    let server = try TestServer(settings, domains: domains, loops: loops)
+    let server = try TestServer(
+        settings, domains: domains, loops: loops, memoryInUse: memoryInUse)
     do {
         try await body(server)
     } catch {

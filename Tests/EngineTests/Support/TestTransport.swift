@@ -81,8 +81,6 @@ final class Inbox: Sendable {
 /// A connection without a socket. Owner: its loop.
 final class TestTransport: StreamTransport {
     let inbox: Inbox
-    /// What the client would not have read.
-    var pendingBytes = 0
     var channelBindings = ChannelBindings(offered: [:])
     /// Whether the stream wants to be read; nil until it has said so.
     private(set) var isReading: Bool?

@@ -1,0 +1,2 @@
+// glibc's allocator beyond what the Glibc module shows.
+#include <malloc.h>

@@ -1,0 +1,51 @@
+// How far the server is with what a client sent (XEP-0198 section 4): pure counting, no I/O.
+
+/// Counts a client's stanzas since `<enabled/>`, modulo 2^32. A stanza is handled when its effect
+/// is on the disk, if it has one that belongs there; `handled` never passes one that is not.
+struct HandledStanzas {
+    /// Stanzas that came in.
+    private(set) var received: UInt32 = 0
+    /// Numbers of those whose effect is not committed yet, oldest first.
+    private var open: [UInt32] = []
+    /// The stanza that is being handled at this moment: only it can be held.
+    private var current: UInt32?
+    /// An answer said less than this, so one more follows.
+    private var owed: UInt32?
+
+    /// A stanza came in; gives its number.
+    mutating func receive() -> UInt32 {
+        received &+= 1
+        current = received
+        return received
+    }
+
+    /// The stanza that came in last was handled, but for what holds it.
+    mutating func didHandle() { current = nil }
+
+    /// The stanza is not handled until it is released. False when that comes too late.
+    mutating func hold(_ number: UInt32) -> Bool {
+        guard number == current else { return false }
+        if open.last != number { open.append(number) }
+        return true
+    }
+
+    /// What held the stanza is done. True if the client is to hear of it now.
+    mutating func release(_ number: UInt32) -> Bool {
+        guard let index = open.firstIndex(of: number) else { return false }
+        open.remove(at: index)
+        guard let owed, open.first.map({ Int32(bitPattern: $0 &- owed) > 0 }) ?? true else {
+            return false
+        }
+        self.owed = nil
+        return true
+    }
+
+    /// The number of handled stanzas: `h`.
+    var handled: UInt32 { (open.first ?? current).map { $0 &- 1 } ?? received }
+
+    /// The client asks; gives `h`.
+    mutating func request() -> UInt32 {
+        if handled != received { owed = received }
+        return handled
+    }
+}
