@@ -1,7 +1,6 @@
 // RFC 6121 sections 2 and 3: the roster and presence subscriptions between local users. Every
 // change is one transaction on the rosters of both sides; what follows from it (pushes, stanzas,
-// presence) is done after the commit, in the order of the commits. Left out for now: roster
-// versioning and approval before asking.
+// presence) is done after the commit, in the order of the commits.
 
 internal import Addresses
 internal import Engine
@@ -15,6 +14,9 @@ internal import XMPP
 struct Roster: Feature {
     static let specifications: [Specification] = []
 
+    private static let versioning = "urn:xmpp:features:rosterver"
+    private static let preApproval = "urn:xmpp:features:pre-approval"
+
     /// A subscription stanza longer than this passes without what the client put inside.
     private static let longestRequest = 4096
 
@@ -26,6 +28,11 @@ struct Roster: Feature {
             "limits.roster_items", default: 2000, in: 10...100_000, reloadable: true,
             help: "Contacts in one account's roster, requests to it included.")
         for step in RosterStore.schema { host.schema(step) }
+        for (name, namespace) in [("ver", Self.versioning), ("sub", Self.preApproval)] {
+            host.hooks.streamFeatures.append { context, _ in
+                context.account == nil ? nil : Element(name, namespace)
+            }
+        }
         let cache = cache
         let limit = limit
         host.hooks.prepareSession.append { cache.retain($0, $1, $2) }
@@ -50,7 +57,8 @@ struct Roster: Feature {
         host.hooks.accountRemoved.append { account, host in
             cache.clear(account)
             for (owner, item) in cache.endSubscriptions(with: account) where item.isListed {
-                Self.push(item.element, to: owner, host)
+                Self.push(
+                    item.element, to: owner, version: cache.version(of: owner), host)
             }
         }
         host.hooks.subscription = { stanza, session, host in
@@ -63,7 +71,7 @@ struct Roster: Feature {
             }
             guard request.isSet else {
                 session.isInterestedInRoster = true
-                return .result(Self.list(session, cache))
+                return .result(Self.list(session, request.payload["ver"], cache))
             }
             let change = try RosterChange(request.payload)
             Self.change(change, request, session, host, cache: cache, limit: limit.value)
@@ -73,10 +81,19 @@ struct Roster: Feature {
 
     // MARK: The roster (RFC 6121 section 2)
 
-    private static func list(_ session: Session, _ cache: RosterCache) -> Element {
+    /// The roster; nil when it is the one that the client has (section 2.6.3). Pushes begin with
+    /// the request, so a change in between comes as a push.
+    private static func list(
+        _ session: Session, _ known: String?, _ cache: RosterCache
+    ) -> Element? {
+        // First the version: a change right after it only makes the client ask once more.
+        let version = known == nil ? nil : cache.version(of: session.jid.bare).description
+        if let version, version == known { return nil }
         let items = cache.items(of: session.jid.bare).values
             .filter(\.isListed).sorted { $0.contact < $1.contact }
-        return Element("query", RosterItem.namespace, [], items.map(\.element))
+        return Element(
+            "query", RosterItem.namespace, version.map { [("ver", $0)] } ?? [],
+            items.map(\.element))
     }
 
     /// What a transaction did; carried out once it is committed.
@@ -217,13 +234,18 @@ struct Roster: Feature {
         _ connection: Connection, _ host: Host, limit: Int
     ) throws -> Outcome {
         var outcome = Outcome()
-        guard var item = try existingOrNew(connection, account, contact, limit: limit) else {
+        let found = try RosterStore.item(connection, of: account, contact)
+        var item = found ?? RosterItem(contact)
+        let before = item
+        let forwards = item.state.send(verb)
+        if verb == .subscribe || verb == .subscribed { item.isListed = true }
+        guard
+            try found != nil || item.isEmpty
+                || RosterStore.count(connection, of: account) < limit
+        else {
             outcome.error = StanzaError(.resourceConstraint, "the roster is full")
             return outcome
         }
-        let before = item
-        let forwards = item.state.send(verb)
-        if verb == .subscribe || (verb == .subscribed && forwards) { item.isListed = true }
         if !item.state.pendingIn { item.request = [] }
         if item != before {
             try RosterStore.save(connection, of: account, item)
@@ -258,7 +280,11 @@ struct Roster: Feature {
         let bytes = subscriptionBytes(verb, stanza, from: sender, to: receiver)
         switch reception {
         case .ignore: return
-        case .agree:
+        case .agree, .begin:
+            if reception == .begin {
+                try RosterStore.save(connection, of: receiver, item)
+                outcome.changes.append((receiver, item, before.isListed))
+            }
             try forward(
                 .subscribed, nil, receiver, sender, connection, host, &outcome, limit: limit)
             outcome.granted.append((sender, receiver))
@@ -298,8 +324,10 @@ struct Roster: Feature {
         for (contact, account) in outcome.revoked {
             host.hooks.presenceRevoked?(account, contact, host)
         }
-        for (account, item, _) in outcome.changes {
+        // Each push carries the version after its own change (section 2.6.2).
+        let versions = outcome.changes.map { account, item, _ in
             cache.apply(account, item.contact, item.isEmpty ? nil : item)
+            return cache.version(of: account)
         }
         // The stanza comes before the push that follows from it (sections 3.1.6, 3.2.3, 3.3.3).
         // A request goes to who is available, the rest to who has asked for the roster.
@@ -311,9 +339,10 @@ struct Roster: Feature {
                 session.deliver(OutboundStanza(.presence, bytes))
             }
         }
-        for (account, item, wasListed) in outcome.changes where item.isListed || wasListed {
+        for ((account, item, wasListed), version) in zip(outcome.changes, versions)
+        where item.isListed || wasListed {
             let element = item.isListed ? item.element : RosterItem.removal(item.contact)
-            push(element, to: account, host)
+            push(element, to: account, version: version, host)
         }
         for (contact, account) in outcome.granted {
             host.hooks.presenceGranted?(account, contact, host)
@@ -321,7 +350,9 @@ struct Roster: Feature {
     }
 
     /// Tells every interested client of a change (RFC 6121 section 2.1.6).
-    private static func push(_ item: Element, to account: BareJID, _ host: Host) {
+    private static func push(
+        _ item: Element, to account: BareJID, version: RosterVersion, _ host: Host
+    ) {
         for session in host.sessions.sessions(of: account) where session.isInterestedInRoster {
             let push = Element(
                 "iq", Namespaces.client,
@@ -329,7 +360,10 @@ struct Roster: Feature {
                     ("to", session.jid.description), ("type", "set"),
                     ("id", host.nextIdentifier()),
                 ],
-                [Element("query", RosterItem.namespace, [], [item])])
+                [
+                    Element(
+                        "query", RosterItem.namespace, [("ver", version.description)], [item])
+                ])
             session.deliver(
                 OutboundStanza(.iq, XMLWriter.bytes(push, contentNamespace: Namespaces.client)))
         }

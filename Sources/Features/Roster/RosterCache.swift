@@ -12,7 +12,19 @@ final class RosterCache: Sendable {
     private enum Entry {
         /// Being read; a commit meanwhile makes what is read stale.
         case loading(sessions: Int, isStale: Bool, waiting: [@Sendable (Bool) -> Void])
-        case ready(sessions: Int, items: [BareJID: RosterItem])
+        case ready(sessions: Int, roster: CachedRoster)
+    }
+
+    private struct CachedRoster {
+        var items: [BareJID: RosterItem]
+        /// Known once somebody has asked for it.
+        var version: RosterVersion?
+
+        mutating func set(_ contact: BareJID, _ item: RosterItem?) {
+            if let before = items[contact] { version?.remove(before) }
+            if let item { version?.add(item) }
+            items[contact] = item
+        }
     }
 
     private let entries = Mutex<[BareJID: Entry]>([:])
@@ -29,8 +41,8 @@ final class RosterCache: Sendable {
                 entries[account] = .loading(
                     sessions: sessions + 1, isStale: isStale, waiting: waiting + [done])
                 return .wait
-            case .ready(let sessions, let items):
-                entries[account] = .ready(sessions: sessions + 1, items: items)
+            case .ready(let sessions, let roster):
+                entries[account] = .ready(sessions: sessions + 1, roster: roster)
                 return .proceed
             }
         }
@@ -54,7 +66,9 @@ final class RosterCache: Sendable {
                     return nil
                 }
                 entries[account] =
-                    sessions > 0 ? items.map { .ready(sessions: sessions, items: $0) } : nil
+                    sessions > 0
+                    ? items.map { .ready(sessions: sessions, roster: CachedRoster(items: $0)) }
+                    : nil
                 return waiting
             }
             guard let waiting else { return self.load(account, host) }
@@ -70,20 +84,21 @@ final class RosterCache: Sendable {
             case .loading(let sessions, let isStale, let waiting):
                 entries[account] = .loading(
                     sessions: sessions - 1, isStale: isStale, waiting: waiting)
-            case .ready(let sessions, let items):
-                entries[account] = sessions > 1 ? .ready(sessions: sessions - 1, items: items) : nil
+            case .ready(let sessions, let roster):
+                entries[account] =
+                    sessions > 1 ? .ready(sessions: sessions - 1, roster: roster) : nil
             }
         }
     }
 
     /// Applies what was committed: a changed item, or nil for one that is gone.
     func apply(_ account: BareJID, _ contact: BareJID, _ item: RosterItem?) {
-        change(account) { $0[contact] = item }
+        change(account) { $0.set(contact, item) }
     }
 
     /// The account is gone.
     func clear(_ account: BareJID) {
-        change(account) { $0 = [:] }
+        change(account) { $0 = CachedRoster(items: [:]) }
     }
 
     /// A contact's account is gone, and both subscriptions with it. Gives the changed items.
@@ -95,10 +110,10 @@ final class RosterCache: Sendable {
                 case .loading(let sessions, _, let waiting):
                     entries[account] = .loading(
                         sessions: sessions, isStale: true, waiting: waiting)
-                case .ready(let sessions, var items):
-                    guard let item = items[contact]?.withoutSubscription else { continue }
-                    items[contact] = item.isEmpty ? nil : item
-                    entries[account] = .ready(sessions: sessions, items: items)
+                case .ready(let sessions, var roster):
+                    guard let item = roster.items[contact]?.withoutSubscription else { continue }
+                    roster.set(contact, item.isEmpty ? nil : item)
+                    entries[account] = .ready(sessions: sessions, roster: roster)
                     changed.append((account, item))
                 }
             }
@@ -106,25 +121,35 @@ final class RosterCache: Sendable {
         }
     }
 
-    private func change(_ account: BareJID, _ body: (inout [BareJID: RosterItem]) -> Void) {
+    private func change(_ account: BareJID, _ body: (inout CachedRoster) -> Void) {
         entries.withLock { entries in
             switch entries[account] {
             case nil: break
             case .loading(let sessions, _, let waiting):
                 entries[account] = .loading(sessions: sessions, isStale: true, waiting: waiting)
-            case .ready(let sessions, var items):
+            case .ready(let sessions, var roster):
                 entries[account] = nil  // so that the dictionary is not copied
-                body(&items)
-                entries[account] = .ready(sessions: sessions, items: items)
+                body(&roster)
+                entries[account] = .ready(sessions: sessions, roster: roster)
             }
         }
+    }
+
+    /// The version of the roster of an account that has a session (RFC 6121 section 2.6).
+    func version(of account: BareJID) -> RosterVersion {
+        var version = RosterVersion()
+        change(account) { roster in
+            version = roster.version ?? RosterVersion(roster.items.values)
+            roster.version = version
+        }
+        return version
     }
 
     /// The roster of an account that has a session, else empty.
     func items(of account: BareJID) -> [BareJID: RosterItem] {
         entries.withLock { entries in
-            guard case .ready(_, let items)? = entries[account] else { return [:] }
-            return items
+            guard case .ready(_, let roster)? = entries[account] else { return [:] }
+            return roster.items
         }
     }
 }

@@ -35,6 +35,7 @@ struct RosterItem: Equatable, Sendable {
         if !name.isEmpty { item["name"] = name }
         item["subscription"] = state.subscription
         if state.pendingOut { item["ask"] = "subscribe" }
+        if state.isApproved { item["approved"] = "true" }
         for group in groups {
             item.children.append(.element(Element("group", Self.namespace, text: group)))
         }

@@ -66,7 +66,7 @@ enum RosterStore {
         let state = item.state
         let bits =
             (state.to ? 1 : 0) | (state.from ? 2 : 0) | (state.pendingOut ? 4 : 0)
-            | (state.pendingIn ? 8 : 0)
+            | (state.pendingIn ? 8 : 0) | (state.isApproved ? 16 : 0)
         try connection.execute(
             """
             INSERT OR REPLACE INTO roster_items
@@ -111,7 +111,7 @@ enum RosterStore {
         let bits = row.integer(3)
         item.state = SubscriptionState(
             to: bits & 1 != 0, from: bits & 2 != 0, pendingOut: bits & 4 != 0,
-            pendingIn: bits & 8 != 0)
+            pendingIn: bits & 8 != 0, isApproved: bits & 16 != 0)
         item.isListed = row.integer(4) != 0
         item.request = row.blob(5)
         return item

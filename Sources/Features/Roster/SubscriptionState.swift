@@ -16,6 +16,8 @@ struct SubscriptionState: Hashable, Sendable {
     var pendingOut = false
     /// The contact has asked, and the owner has not answered.
     var pendingIn = false
+    /// The owner agrees before the contact asks (section 3.4).
+    var isApproved = false
 
     /// As in a roster item (section 2.1.2.5).
     var subscription: String {
@@ -38,11 +40,16 @@ struct SubscriptionState: Hashable, Sendable {
             pendingOut = false
             return true
         case .subscribed:
-            guard pendingIn else { return false }
+            guard pendingIn else {
+                // Nobody has asked: it is an approval for when somebody does (section 3.4.2).
+                if !from { isApproved = true }
+                return false
+            }
             pendingIn = false
             from = true
             return true
         case .unsubscribed:
+            isApproved = false
             guard from || pendingIn else { return false }
             from = false
             pendingIn = false
@@ -58,6 +65,8 @@ struct SubscriptionState: Hashable, Sendable {
         case ignore
         /// The owner has agreed before: say so in their name (section 3.1.3).
         case agree
+        /// The owner has agreed before anybody asked: say so, and the subscription begins.
+        case begin
     }
 
     /// What a contact's stanza does (appendix A.3).
@@ -65,6 +74,11 @@ struct SubscriptionState: Hashable, Sendable {
         switch verb {
         case .subscribe:
             if from { return .agree }
+            if isApproved {
+                pendingIn = false
+                from = true
+                return .begin
+            }
             if pendingIn { return .ignore }
             pendingIn = true
             return .deliver
