@@ -3,8 +3,9 @@
 public import NIOCore
 public import XMPP
 
-/// A stanza in the bytes that its receiver gets, and what the way there needs to know of it.
-public struct OutboundStanza: Sendable {
+/// A stanza in the bytes that its receiver gets, and what the way there needs to know of it. A
+/// reference, for it passes through many hands: mailboxes, queues and several receivers.
+public final class OutboundStanza: Sendable {
     /// Message, presence or IQ.
     public let kind: Stanza.Kind
     /// The stanza in the context of a `jabber:client` stream.
