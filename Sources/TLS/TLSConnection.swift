@@ -121,6 +121,8 @@ final class TLSConnection {
                 return result == 1 ? count : 0
             }
             if result != 1 { return step(after: result) }
+            // Asking once more would only allocate and free a buffer to find nothing.
+            if input.isEmpty, SSL_has_pending(ssl) == 0 { return .needsInput }
         }
         return .plaintextFull
     }
