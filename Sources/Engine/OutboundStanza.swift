@@ -12,18 +12,18 @@ public final class OutboundStanza: Sendable {
     public let bytes: [UInt8]
     /// When it came in, for the delivery time; nil for what the server itself says.
     public let receivedAt: NIODeadline?
-    /// The message or IQ itself, if nobody else gets it: should the session end before it is
-    /// written, it finds another way, or its sender hears of it.
-    let source: Stanza?
+    /// Nobody else gets this message or IQ: should the session end before it is written, it finds
+    /// another way, or its sender hears of it.
+    let isOnlyCopy: Bool
 
     /// Creates a stanza to deliver.
     public init(
         _ kind: Stanza.Kind, _ bytes: [UInt8], receivedAt: NIODeadline? = nil,
-        source: Stanza? = nil
+        isOnlyCopy: Bool = false
     ) {
         self.kind = kind
         self.bytes = bytes
         self.receivedAt = receivedAt
-        self.source = source
+        self.isOnlyCopy = isOnlyCopy
     }
 }

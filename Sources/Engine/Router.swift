@@ -98,14 +98,14 @@ extension Host {
             stanza.kind, stanza.routedBytes(),
             receivedAt: stanza.kind == .message && stanza.receivedAt > 0
                 ? .uptimeNanoseconds(stanza.receivedAt) : nil,
-            source: stanza.kind != .presence && receivers.count == 1 ? stanza : nil)
+            isOnlyCopy: stanza.kind != .presence && receivers.count == 1)
         for session in receivers { session.deliver(outbound) }
     }
 
     /// A stanza whose session ended before it was written goes where it would have gone without
     /// that session. Any thread.
     func redeliver(_ stanza: OutboundStanza) {
-        guard let source = stanza.source else { return }
+        guard stanza.isOnlyCopy, let source = Stanza(routed: stanza.bytes) else { return }
         let to = source.to ?? JID(bare: source.from.bare)
         switch source.kind {
         case .message: deliverMessage(source, to: to)

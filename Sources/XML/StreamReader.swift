@@ -160,11 +160,7 @@ public struct StreamReader {
         guard writer.bytes.count <= limits.elementBytes else {
             throw .limit("an element too large")
         }
-        var scanner = ElementScanner(limits: limits)
-        guard try scanner.scan(writer.bytes.span, from: 0, outer: []) else {
-            throw .notWellFormed("an element that cannot be rewritten")
-        }
-        return scanner.fragment(writer.bytes.span, from: 0, contentNamespace: contentNamespace)
+        return try Fragment(writer.bytes, contentNamespace: contentNamespace, limits: limits)
     }
 
     // MARK: The stream's own tags
@@ -300,5 +296,18 @@ public struct StreamReader {
         start += length
         state = .closed
         return .end
+    }
+}
+
+extension Fragment {
+    /// Reads one element that stands alone, such as a stanza that was written before.
+    public init(
+        _ bytes: [UInt8], contentNamespace: String, limits: ReaderLimits = ReaderLimits()
+    ) throws(XMLError) {
+        var scanner = ElementScanner(limits: limits)
+        guard try scanner.scan(bytes.span, from: 0, outer: []) else {
+            throw .notWellFormed("an element without an end")
+        }
+        self = scanner.fragment(bytes.span, from: 0, contentNamespace: contentNamespace)
     }
 }

@@ -40,6 +40,20 @@ public struct Stanza: Sendable {
         self.number = number
     }
 
+    /// Reads a stanza that `routedBytes` wrote. Nil for what never was one.
+    public init?(routed bytes: [UInt8]) {
+        // It was within the limits when it came in; its addresses may have grown it.
+        let limits = ReaderLimits(elementBytes: .max, depth: 1024, elements: .max)
+        guard
+            let fragment = try? Fragment(
+                bytes, contentNamespace: Namespaces.client, limits: limits),
+            let kind = Self.kind(of: fragment),
+            let from = fragment.from.flatMap({ try? JID(fragment.value($0)) })
+        else { return nil }
+        self.init(
+            fragment, kind, from: from, to: fragment.to.flatMap { try? JID(fragment.value($0)) })
+    }
+
     /// The kind of a first-level element, nil if it is no stanza.
     public static func kind(of fragment: Fragment) -> Kind? {
         guard fragment.ownNamespace == nil || fragment.namespace == Namespaces.client else {

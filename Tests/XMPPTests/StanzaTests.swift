@@ -29,6 +29,23 @@ import XMPP
         #expect(try !stanza("<message/>").isType("chat"))
     }
 
+    @Test(
+        "What was routed can be read again, and routed to the same bytes",
+        arguments: [
+            "<message to='romeo@montague.example/x' type='chat' id='1'><body>&lt;é</body></message>",
+            "<iq type='get' id='a\"b' to='capulet.example'><q xmlns='urn:x' a='&quot;'/></iq>",
+            "<message xml:lang='de' xmlns:a='urn:a' a:b='c'/>",
+        ])
+    func readsRouted(xml: String) throws {
+        let original = try stanza(xml)
+        let bytes = original.routedBytes(declaresNamespace: true)
+        let read = try #require(Stanza(routed: bytes))
+        #expect(read.kind == original.kind && read.to == original.to)
+        #expect(read.from == original.from && read.id == original.id)
+        #expect(read.routedBytes(declaresNamespace: true) == bytes)
+        #expect(Stanza(routed: Array(bytes.dropLast())) == nil)
+    }
+
     @Test("An error reply swaps the addresses and keeps the id (RFC 6120 section 8.3.1)")
     func errorReply() throws {
         let request = try stanza("<iq type='get' id='q1' to='romeo@montague.example/x'><q/></iq>")
