@@ -4,11 +4,18 @@ SHELL := /bin/bash
 PYTHON ?= /usr/bin/python3
 BUILD_PACKAGES := libssl-dev libsqlite3-dev libmicrohttpd-dev libunistring-dev libidn2-dev
 TEST_PACKAGES := python3 python3-venv openssl prometheus profanity go-sendxmpp tmux
+PACKAGING_PACKAGES := dpkg-dev binutils
+PACKAGE_TEST_PACKAGES := mmdebstrap
 VENV := .build/venv
 SOURCES := Sources Tests Package.swift
+PREFIX ?= /usr
+VERSION := $(shell sed -n 's/.*let version = "\(.*\)"/\1/p' Sources/Features/Software.swift)
+# What ships needs no Swift runtime on the machine.
+RELEASE := -c release --static-swift-stdlib --product kinglet
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test build run test test-swift test-clients lint format clean
+.PHONY: help deps deps-test build run install deb test test-swift test-clients test-deb lint format \
+    clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,10 +62,18 @@ deps-test: deps
 
 build: deps ## Build the release binary
 	@echo "Building (the first time takes some minutes)"
-	@swift build --no-color-diagnostics -c release --product kinglet
+	@swift build --no-color-diagnostics $(RELEASE)
 
 run: build ## Build and start a server; asks for a domain on a terminal
 	@exec .build/release/kinglet serve --init
+
+install: build ## Install below PREFIX=/usr, or below DESTDIR for a package
+	@packaging/install "$$(swift build $(RELEASE) --show-bin-path)/kinglet" $(PREFIX) $(DESTDIR)
+
+deb: build ## Make the Debian package, .build/kinglet_VERSION_ARCHITECTURE.deb
+	$(call install_packages,$(PACKAGING_PACKAGES))
+	@packaging/build $(VERSION) .build/package
+	@ls -sh .build/kinglet_$(VERSION)_*.deb
 
 test: test-swift test-clients ## Run every test
 

@@ -53,7 +53,8 @@ enum ConfigurationFile {
                 file, "no such file", advice: "kinglet init writes one, --config names another")
         case EACCES, EPERM:
             failure(
-                file, "permission denied", advice: "let the user that runs Kinglet read the file")
+                file, "permission denied",
+                advice: "run this as root, or let the user that runs Kinglet read the file")
         case EISDIR:
             failure(file, "this is a directory", advice: "name the file in it")
         default:

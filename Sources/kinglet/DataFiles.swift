@@ -20,17 +20,22 @@ struct DataFiles: Sendable {
     var serverKey: String { secrets + "/server.key" }
     var loginSecret: String { secrets + "/login-secret" }
 
-    /// Makes the directories, private to their owner.
-    func create() throws {
-        for path in [directory, secrets] {
-            var sofar = path.hasPrefix("/") ? "/" : ""
-            for part in path.split(separator: "/") {
-                sofar += (sofar.isEmpty || sofar.hasSuffix("/") ? "" : "/") + part
-                guard mkdir(sofar, sofar == path ? 0o700 : 0o755) == 0 || errno == EEXIST else {
-                    throw Failure(
-                        "\(sofar): cannot be made: \(systemError()); check data_dir in the "
-                            + "configuration")
-                }
+    /// Makes the directories, private to their owner, and becomes that owner.
+    func prepare() throws {
+        try create(directory)
+        try becomeOwner()
+        try create(secrets)
+    }
+
+    /// Makes a private directory, and those above it.
+    private func create(_ path: String) throws {
+        var sofar = path.hasPrefix("/") ? "/" : ""
+        for part in path.split(separator: "/") {
+            sofar += (sofar.isEmpty || sofar.hasSuffix("/") ? "" : "/") + part
+            guard mkdir(sofar, sofar == path ? 0o700 : 0o755) == 0 || errno == EEXIST else {
+                throw Failure(
+                    "\(sofar): cannot be made: \(systemError()); check data_dir in the "
+                        + "configuration")
             }
         }
     }
@@ -95,13 +100,15 @@ func readFile(_ path: String) throws -> [UInt8]? {
 }
 
 /// Writes a file under another name, syncs it and renames it, so that it is there whole or not.
+/// Its mode is the one given, whatever the umask.
 func writeFile(_ path: String, _ bytes: [UInt8], mode: mode_t) throws {
     let temporary = path + ".new"
     unlink(temporary)
     let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode)
     guard descriptor >= 0 else { throw Failure("\(path): \(systemError())") }
     let isWritten = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
-    let isSynced = isWritten == bytes.count && fsync(descriptor) == 0
+    let isSynced =
+        isWritten == bytes.count && fchmod(descriptor, mode) == 0 && fsync(descriptor) == 0
     let problem = systemError()
     close(descriptor)
     guard isSynced, rename(temporary, path) == 0 else {

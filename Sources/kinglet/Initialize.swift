@@ -16,7 +16,8 @@ struct Initialize: AsyncParsableCommand {
 
     @Option(help: "Where to write the configuration (default: ./kinglet.yaml).")
     var config: String?
-    @Option(help: "The data directory (default: ./data).")
+    @Option(
+        help: "The data directory (default: ./data; /var/lib/kinglet for a file in /etc/kinglet).")
     var data: String?
     @Option(help: "The domain of all addresses (default: <hostname>.local).")
     var domain: String?
@@ -58,7 +59,10 @@ struct Initialization {
             } else {
                 Terminal.say("Administrator: accounts exist already; none was added")
             }
-            Terminal.say("Next:          kinglet serve")
+            Terminal.say(
+                "Next:          "
+                    + (file == Installed.configuration
+                        ? "systemctl enable --now kinglet" : "kinglet serve"))
         }
     }
 
@@ -87,8 +91,7 @@ struct Initialization {
         let declared = try DeclaredProgram(try CommonArguments.parse(["--config", path]))
         let program = declared.options
         try program.requireDomain()
-        try program.files.create()
-        try program.files.becomeOwner()
+        try program.files.prepare()
         guard let lock = try DataLock(program.files) else {
             throw Failure("kinglet runs on \(program.dataDirectory); it needs no init")
         }
@@ -132,7 +135,7 @@ struct Initialization {
             domain: \(quoted(prepared))
 
             # Accounts, messages, keys. Relative to this file.
-            data_dir: \(quoted(data ?? "./data"))
+            data_dir: \(quoted(data ?? (path == Installed.configuration ? Installed.data : "./data")))
 
             # With a certificate from a public authority, name it here (both lines):
             #tls:

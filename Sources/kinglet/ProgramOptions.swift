@@ -71,9 +71,15 @@ struct DeclaredProgram {
     }
 }
 
+/// Where the Debian package and its service have things.
+enum Installed {
+    static let configuration = "/etc/kinglet/kinglet.yaml"
+    static let data = "/var/lib/kinglet"
+}
+
 /// The declared and checked options.
 struct ProgramOptions: Sendable {
-    static let searchOrder = ["./kinglet.yaml", "/etc/kinglet/kinglet.yaml"]
+    static let searchOrder = ["./kinglet.yaml", Installed.configuration]
 
     /// The file that was read; nil when there is none.
     let file: String?
@@ -208,7 +214,8 @@ struct ProgramOptions: Sendable {
             }
             return given
         }
-        return searchOrder.first { access($0, F_OK) == 0 }
+        // One that must not be read is named by the error of reading it.
+        return searchOrder.first { access($0, F_OK) == 0 || errno == EACCES }
     }
 
     static func resolve(_ path: String, against directory: String) -> String {

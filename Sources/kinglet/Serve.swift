@@ -42,8 +42,7 @@ struct Serve: AsyncParsableCommand {
         let declared = try DeclaredProgram(common, isolated: isolated)
         let program = declared.options
         try program.requireDomain()
-        try program.files.create()
-        try program.files.becomeOwner()
+        try program.files.prepare()
         guard let lock = try DataLock(program.files) else {
             throw Failure(
                 "another kinglet uses \(program.dataDirectory); stop it first, or choose another "
@@ -52,6 +51,7 @@ struct Serve: AsyncParsableCommand {
         let format = program.logFormat.value
         let level = program.logLevel
         let log = Logger(label: "kinglet") { _ in StandardErrorLog(format: format, level: level) }
+        let service = ServiceNotification(log: log)
         signal(SIGPIPE, SIG_IGN)
         let signals = Signals()
         let server = try await Server.start(program, declared.builder, log: log)
@@ -63,6 +63,9 @@ struct Serve: AsyncParsableCommand {
                     "\(server.listeners.bound.map { "\($0.name)=\($0.port)" }.joined(separator: " "))",
                 "metrics": "\(server.metricsPort)",
             ])
+        let status = "Serving \(program.domains.joined(separator: ", "))"
+        service?.ready(status)
+        let watchdog = service?.startWatchdog { server.stuckLoops == 0 }
         if initializesFirst || Terminal.isInteractive {
             Greeting(program: program, server: server, initialized: initialized, arguments: common)
                 .print()
@@ -73,11 +76,15 @@ struct Serve: AsyncParsableCommand {
         renewal.resume()
         for await signal in signals.received {
             guard signal == SIGHUP else { break }
+            service?.reloading()
             server.reload()
+            service?.ready(status)
         }
         log.notice("stopping")
+        service?.stopping()
         renewal.cancel()
         await server.stop()
+        watchdog?.cancel()
         _ = consume lock
     }
 }

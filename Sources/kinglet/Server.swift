@@ -27,10 +27,13 @@ final class Server: Sendable {
             var isListening = false
         }
         let state = Mutex(State())
-    }
 
-    /// A loop that has not turned for so long is stuck.
-    private static let stuckLoop = Duration.seconds(5)
+        /// How many of the event loops have not turned for some seconds.
+        var stuckLoops: (stuck: Int, of: Int) {
+            let loops = state.withLock { $0.host?.loops ?? [] }
+            return (loops.filter { $0.timeSinceLastTurn > .seconds(5) }.count, loops.count)
+        }
+    }
 
     let listeners: ClientListeners
     let metricsPort: Int
@@ -64,6 +67,9 @@ final class Server: Sendable {
 
     /// What the certificates in use say, for metrics, status and the start.
     var certificates: [CertificateSummary] { tls.certificates }
+
+    /// How many event loops have not turned for some seconds.
+    var stuckLoops: Int { parts.stuckLoops.stuck }
 
     // MARK: Start
 
@@ -156,11 +162,11 @@ final class Server: Sendable {
             address: program.metricsAddress.value, port: program.metricsPort.value,
             access: access, registry: program.registry,
             alive: {
-                let loops = parts.state.withLock { $0.host?.loops ?? [] }
-                let stuck = loops.filter { $0.timeSinceLastTurn > stuckLoop }.count
-                return stuck == 0
+                let loops = parts.stuckLoops
+                return loops.stuck == 0
                     ? Verdict(ok: true, detail: "alive")
-                    : Verdict(ok: false, detail: "\(stuck) of \(loops.count) event loops are stuck")
+                    : Verdict(
+                        ok: false, detail: "\(loops.stuck) of \(loops.of) event loops are stuck")
             },
             ready: {
                 let state = parts.state.withLock { ($0.host, $0.isListening) }
