@@ -86,6 +86,11 @@ test-clients: deps-test
 	@swift build --no-color-diagnostics --product kinglet
 	@$(VENV)/bin/python -m pytest -q Tests/Clients
 
+test-deb: deb deps-test ## Install, run and purge the package in a clean chroot (needs root)
+	$(call install_packages,$(PACKAGE_TEST_PACKAGES))
+	@KINGLET_PACKAGE=$$(echo .build/kinglet_$(VERSION)_*.deb) \
+	    $(VENV)/bin/python -m pytest -q Tests/Package
+
 lint: ## Check the format of the sources
 	@swift format lint --strict --parallel -r $(SOURCES)
 

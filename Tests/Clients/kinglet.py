@@ -129,14 +129,15 @@ class Kinglet:
 
     # The server
 
-    def start(self, isolated=True, wait=True, program=()):
+    def start(self, isolated=True, wait=True, program=(), environment=None):
         """Starts the server and, with `wait`, returns when it is ready."""
         arguments = [*program, BINARY, "serve", *self._common]
         if isolated:
             arguments.append("--isolated")
         self.process = subprocess.Popen(
             [str(part) for part in arguments], cwd=self.directory, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            env={**os.environ, **(environment or {})})
         self.log = Log(self.process.stderr)
         if wait:
             ready = self.log.line_with("msg=ready")
