@@ -14,7 +14,7 @@ VERSION := $(shell sed -n 's/.*let version = "\(.*\)"/\1/p' Sources/Features/Sof
 RELEASE := -c release --static-swift-stdlib --product kinglet
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test build run install deb test test-swift test-clients test-deb lint format \
+.PHONY: help deps deps-test build run install deb test test-swift test-clients test-deb readme lint format \
     clean
 
 help: ## Show this help
@@ -90,6 +90,10 @@ test-deb: deb deps-test ## Install, run and purge the package in a clean chroot 
 	$(call install_packages,$(PACKAGE_TEST_PACKAGES))
 	@KINGLET_PACKAGE=$$(echo .build/kinglet_$(VERSION)_*.deb) \
 	    $(VENV)/bin/python -m pytest -q Tests/Package
+
+readme: deps-test ## Write the README's tables anew, from the declarations in the code
+	@swift build --no-color-diagnostics --product kinglet
+	@$(VENV)/bin/python Tests/Clients/readme.py
 
 lint: ## Check the format of the sources
 	@swift format lint --strict --parallel -r $(SOURCES)

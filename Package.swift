@@ -65,8 +65,8 @@ let package = Package(
         target(
             "Features",
             [
-                "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS", "Storage", "Engine",
-                nioCore, logging,
+                "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS", "SASL", "Storage",
+                "Engine", nioCore, logging,
             ]),
         target("Hardware", ["Prometheus"]),
         target("MetricsEndpoint", ["CMicroHTTPD", "Prometheus"]),

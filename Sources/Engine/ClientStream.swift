@@ -15,10 +15,19 @@ internal import XMPP
 /// A client's stream (RFC 6120 section 4).
 public final class ClientStream {
     static let specifications = [
+        Specification(
+            "RFC 4616", "The PLAIN Simple Authentication and Security Layer (SASL) Mechanism"),
+        Specification(
+            "RFC 5802", "Salted Challenge Response Authentication Mechanism (SCRAM) for SASL"),
+        Specification("RFC 5929", "Channel Bindings for TLS"),
         Specification("RFC 6120", "XMPP: Core"),
         Specification("RFC 6121", "XMPP: Instant Messaging and Presence"),
         Specification("RFC 7590", "Use of TLS in XMPP"),
         Specification("RFC 7622", "XMPP: Address Format"),
+        Specification("RFC 7677", "SCRAM-SHA-256 and SCRAM-SHA-256-PLUS SASL Mechanisms"),
+        Specification("RFC 8265", "PRECIS: Usernames and Passwords"),
+        Specification("RFC 9266", "Channel Bindings for TLS 1.3"),
+        Specification("XEP-0082", version: "1.1.1", "XMPP Date and Time Profiles"),
         Specification("XEP-0368", version: "1.1.0", "SRV records for XMPP over TLS"),
         Specification("XEP-0440", version: "1.0.0", "SASL Channel-Binding Type Capability"),
     ]

@@ -44,6 +44,8 @@ public struct Hooks: Sendable {
         [@Sendable (
             RegistrationRequest, Host, @escaping @Sendable (Result<Element?, StanzaError>) -> Void
         ) -> Bool] = []
+    /// What the server says of a node of its own (XEP-0030 section 3.2); nil for no such node.
+    public var serverNodes: [@Sendable (String, Host) -> DiscoveryInfo?] = []
     /// Something to have ready before an account's session exists.
     public var prepareSession: [SessionPreparation] = []
     /// What `prepareSession` made ready may go: the session ended, or never began. Called in the
@@ -64,7 +66,7 @@ public struct Hooks: Sendable {
     public var subscribers: (@Sendable (BareJID) -> [BareJID])?
     /// Whose presence an account gets (RFC 6121 section 4.3). The account has a session.
     public var subscriptions: (@Sendable (BareJID) -> [BareJID])?
-    /// Whether `contact` gets the presence of `account`, which has a session.
+    /// Whether `contact` gets the presence of `account`; one of the two has a session.
     public var maySeePresence: (@Sendable (_ contact: BareJID, _ account: BareJID) -> Bool)?
     /// Requests for an account's presence that nobody has answered, ready to deliver.
     public var subscriptionRequests: (@Sendable (BareJID) -> [OutboundStanza])?

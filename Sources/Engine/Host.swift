@@ -30,10 +30,10 @@ public final class Host: Sendable {
     public let log: Logger
     /// One per event loop.
     public let loops: [Loop]
-    /// Namespaces that service discovery lists for the server, sorted.
-    public let serverNamespaces: [String]
-    /// Namespaces that service discovery lists for an account, sorted.
-    public let accountNamespaces: [String]
+    /// What the server says of itself (XEP-0030).
+    public let serverInfo: DiscoveryInfo
+    /// What each account says of itself.
+    public let accountInfo: DiscoveryInfo
     /// Which connections may come in.
     public let admission: Admission
 
@@ -67,8 +67,8 @@ public final class Host: Sendable {
         metrics = builder.metrics
         hooks = builder.hooks
         iqHandlers = builder.iqHandlers
-        serverNamespaces = builder.serverNamespaces.sorted()
-        accountNamespaces = builder.accountNamespaces.sorted()
+        serverInfo = builder.serverInfo
+        accountInfo = builder.accountInfo
         loops = eventLoops.enumerated().map { Loop($1, cell: $0 + 1) }
         loginThrottle = LoginThrottle(longestDelay: builder.limits.loginDelay)
         fakeCredentials = FakeCredentials(

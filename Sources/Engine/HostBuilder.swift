@@ -27,8 +27,8 @@ public final class HostBuilder {
     let storageQueue: Setting<Int>
     private(set) var steps = Accounts.schema
     private(set) var iqHandlers: [String: IQHandler] = [:]
-    private(set) var serverNamespaces: Set<String> = []
-    private(set) var accountNamespaces: Set<String> = []
+    private(set) var serverInfo = DiscoveryInfo()
+    private(set) var accountInfo = DiscoveryInfo()
 
     /// Declares the engine's own options and metrics.
     public init(options: OptionSet, registry: Registry) {
@@ -79,9 +79,21 @@ public final class HostBuilder {
 
     /// Lists a namespace in the answers of service discovery (XEP-0030).
     public func advertise(_ namespace: String, for targets: Set<IQTarget> = [.server]) {
-        if targets.contains(.server) { serverNamespaces.insert(namespace) }
-        if targets.contains(.ownAccount) || targets.contains(.account) {
-            accountNamespaces.insert(namespace)
-        }
+        describe(targets) { $0.features.insert(namespace) }
+    }
+
+    /// Adds what the server or an account is to the answers of service discovery.
+    public func advertise(_ identity: DiscoveryInfo.Identity, for targets: Set<IQTarget>) {
+        describe(targets) { $0.identities.append(identity) }
+    }
+
+    /// Adds a form with a `FORM_TYPE` to the server's answer (XEP-0128).
+    public func advertise(_ form: DataForm) {
+        serverInfo.forms.append(form)
+    }
+
+    private func describe(_ targets: Set<IQTarget>, _ change: (inout DiscoveryInfo) -> Void) {
+        if targets.contains(.server) { change(&serverInfo) }
+        if targets.contains(.ownAccount) || targets.contains(.account) { change(&accountInfo) }
     }
 }

@@ -11,8 +11,12 @@ public enum AllFeatures {
         Presence.self,
         OfflineMessages.self,
         ServiceDiscovery.self,
+        EntityCapabilities.self,
         Ping.self,
         SoftwareVersion.self,
+        EntityTime.self,
+        LastActivity.self,
         InBandRegistration.self,
+        ContactAddresses.self,
     ]
 }

@@ -1,5 +1,5 @@
-// XEP-0030: Service Discovery. The server lists its features and those of accounts; an account
-// answers only to those who may see its presence (section 8). There are no items and nodes yet.
+// XEP-0030: Service Discovery. The server and each account say what they are and can; an account
+// only to those who may see its presence (section 8). There are no items.
 
 internal import Addresses
 internal import Engine
@@ -7,33 +7,40 @@ internal import XML
 internal import XMPP
 
 struct ServiceDiscovery: Feature {
-    static let specifications = [Specification("XEP-0030", version: "2.5.0", "Service Discovery")]
-    static let info = "http://jabber.org/protocol/disco#info"
+    static let specifications = [
+        Specification("XEP-0030", version: "2.5.0", "Service Discovery"),
+        Specification("XEP-0128", version: "1.0.1", "Service Discovery Extensions"),
+    ]
     static let items = "http://jabber.org/protocol/disco#items"
 
     init(in host: HostBuilder) {
-        host.advertise(Self.info, for: [.server, .ownAccount])
+        host.advertise(.init(category: "server", type: "im", name: Software.name), for: [.server])
+        host.advertise(.init(category: "account", type: "registered"), for: [.ownAccount])
+        host.advertise(DiscoveryInfo.namespace, for: [.server, .ownAccount])
         host.advertise(Self.items, for: [.server, .ownAccount])
-        host.answer("query", Self.info, for: [.server, .ownAccount, .account]) {
+        host.answer("query", DiscoveryInfo.namespace, for: [.server, .ownAccount, .account]) {
             request, target, session, host throws(StanzaError) in
             try Self.check(request, target, session, host)
-            let isServer = target == .server
-            let identity = Element(
-                "identity", Self.info,
-                isServer
-                    ? [("category", "server"), ("type", "im"), ("name", Software.name)]
-                    : [("category", "account"), ("type", "registered")])
-            let namespaces = isServer ? host.serverNamespaces : host.accountNamespaces
-            return .result(
-                Element(
-                    "query", Self.info, [],
-                    [identity] + namespaces.map { Element("feature", Self.info, [("var", $0)]) }))
+            let node = request.payload["node"]
+            guard let info = Self.info(target, node: node, host) else {
+                throw StanzaError(.itemNotFound)
+            }
+            return .result(info.element(node: node))
         }
         host.answer("query", Self.items, for: [.server, .ownAccount, .account]) {
             request, target, session, host throws(StanzaError) in
             try Self.check(request, target, session, host)
+            guard request.payload["node"] == nil else { throw StanzaError(.itemNotFound) }
             return .result(Element("query", Self.items))
         }
+    }
+
+    private static func info(
+        _ target: IQTarget, node: String?, _ host: Host
+    ) -> DiscoveryInfo? {
+        guard let node else { return target == .server ? host.serverInfo : host.accountInfo }
+        guard target == .server else { return nil }
+        return host.hooks.serverNodes.lazy.compactMap { $0(node, host) }.first
     }
 
     private static func check(
@@ -45,6 +52,5 @@ struct ServiceDiscovery: Feature {
             // The same answer as for an account that does not exist.
             guard maySee else { throw StanzaError(.serviceUnavailable) }
         }
-        guard request.payload["node"] == nil else { throw StanzaError(.itemNotFound) }
     }
 }

@@ -115,6 +115,11 @@ public final class OptionSet: Sendable {
         Reference(state.withLock { $0.items }).text
     }
 
+    /// All options as a Markdown table: key, default, help.
+    public func table() -> String {
+        Reference(state.withLock { $0.items }).table
+    }
+
     /// Declares an option of any type: reads it now, and again at each reload.
     func declare<Value>(
         _ key: String, _ type: ValueType<Value>, default defaultValue: Value,

@@ -44,6 +44,42 @@ struct Reference {
         return lines.joined(separator: "\n") + "\n"
     }
 
+    /// The same as a Markdown table, shorter: key, default and help.
+    var table: String {
+        var lines = ["| key | default | |", "| --- | --- | --- |"]
+        writeRows(root, path: "", to: &lines)
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    private func writeRows(_ group: Group, path: String, to lines: inout [String]) {
+        for member in group.members {
+            switch member {
+            case .group(let name, let below):
+                if !below.help.isEmpty {
+                    lines.append("| **\(path)\(name)** | | \(Self.cell(below.help)) |")
+                }
+                writeRows(below, path: "\(path)\(name).", to: &lines)
+            case .option(let name, let option):
+                let value = option.defaultText.isEmpty ? "" : " `\(Self.cell(option.defaultText))`"
+                lines.append("| `\(path)\(name)` |\(value) | \(Self.cell(option.help)) |")
+            }
+        }
+    }
+
+    /// A text as one line that ends no cell and opens no tag.
+    private static func cell(_ text: String) -> String {
+        var cell = ""
+        for character in text {
+            switch character {
+            case "|": cell += "\\|"
+            case "<": cell += "&lt;"
+            case _ where character.isNewline: cell += " "
+            default: cell.append(character)
+            }
+        }
+        return cell
+    }
+
     /// Changes the group at a path, which is made where it first appears.
     private static func update(
         _ group: inout Group, at path: ArraySlice<Substring>, _ change: (inout Group) -> Void

@@ -107,6 +107,27 @@ import Testing
         #expect(Self.options().reference() == Self.golden)
     }
 
+    @Test("The table has a row for every section with help and every option")
+    func table() {
+        let options = OptionSet(.empty)
+        _ = options.text("domain", default: "localhost", help: "Two\nlines | and <tags>.")
+        options.section("limits", help: "Limits.")
+        _ = options.size("limits.stanza", default: 1024, in: 1...2048, help: "The largest.")
+        _ = options.text("web.token", default: "t0p", secret: true, help: "A token.")
+        _ = options.integer("limits.depth", default: 2, in: 1...64, help: "The deepest.")
+        #expect(
+            options.table() == """
+                | key | default | |
+                | --- | --- | --- |
+                | `domain` | `localhost` | Two lines \\| and &lt;tags>. |
+                | **limits** | | Limits. |
+                | `limits.stanza` | `1KiB` | The largest. |
+                | `limits.depth` | `2` | The deepest. |
+                | `web.token` | | A token. |
+
+                """)
+    }
+
     @Test("The reference is wrapped at 90 columns")
     func width() {
         let options = OptionSet(.empty)

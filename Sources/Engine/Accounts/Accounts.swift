@@ -154,5 +154,11 @@ public struct Accounts: Sendable {
         try AccountStore.exists(connection, jid)
     }
 
+    /// When an account last logged in, to the hour: seconds since 1970; nil if it never did, or
+    /// is not there.
+    public static func lastLogin(_ jid: BareJID, in connection: Connection) throws -> Int64? {
+        try AccountStore.find(connection, jid)?.0.lastLogin
+    }
+
     static let schema = AccountStore.schema
 }

@@ -44,7 +44,9 @@ struct Roster: Feature {
             cache.items(of: account).values.filter(\.state.to).map(\.contact)
         }
         host.hooks.maySeePresence = { contact, account in
+            // The rosters of both say so, but only those of who is online are known here.
             contact == account || cache.items(of: account)[contact]?.state.from == true
+                || cache.items(of: contact)[account]?.state.to == true
         }
         host.hooks.subscriptionRequests = { account in
             cache.items(of: account).values.filter { $0.state.pendingIn }
