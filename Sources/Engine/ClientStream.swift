@@ -28,6 +28,7 @@ public final class ClientStream {
         Specification("RFC 8265", "PRECIS: Usernames and Passwords"),
         Specification("RFC 9266", "Channel Bindings for TLS 1.3"),
         Specification("XEP-0082", version: "1.1.1", "XMPP Date and Time Profiles"),
+        Specification("XEP-0198", version: "1.6.3", "Stream Management"),
         Specification("XEP-0368", version: "1.1.0", "SRV records for XMPP over TLS"),
         Specification("XEP-0440", version: "1.0.0", "SASL Channel-Binding Type Capability"),
     ]

@@ -1,12 +1,16 @@
-"""What the server answers: discovery, ping, version, and what it does not know."""
+"""What the server answers: discovery, capabilities, ping, version, time, last activity, and what
+it does not know."""
 
+import asyncio
 import re
+from datetime import datetime, timezone
 
 import pytest
 from slixmpp.exceptions import IqError
 
 from kinglet import run
-from waiting import arrives
+from people import ROMEO, USERS
+from waiting import LONG, arrives, eventually
 
 
 async def test_the_server_lists_what_it_does(connect, server, person):
@@ -84,3 +88,58 @@ async def test_an_unknown_request_is_refused(connect, server, person):
     with pytest.raises(IqError) as error:
         await arrives(iq.send(), "an answer")
     assert error.value.condition == "service-unavailable"
+
+
+async def test_slixmpp_trusts_the_capabilities(connect, make_server):
+    """XEP-0115 section 5.4: its own hash of the answer is the offered one, forms included."""
+    own = make_server(users=USERS, settings={
+        "features.contact.abuse": "mailto:abuse@example.test",
+        "features.contact.admin": "[xmpp:b@example.test,xmpp:a@example.test]"})
+    own.start()
+    client = await connect(ROMEO, on=own, plugins=("xep_0115",))
+    capabilities = client.plugin["xep_0115"]
+    # It keeps a hash only when it has computed the same.
+    version = await asyncio.to_thread(
+        eventually, lambda: capabilities.static.jid_vers.get(own.domain), "slixmpp's verdict")
+    known = await arrives(capabilities.get_caps(verstring=version), "what the hash stands for")
+    assert "http://jabber.org/protocol/caps" in known["features"]
+    forms = known["substanzas"]
+    assert [form["values"]["admin-addresses"] for form in forms] == [
+        ["xmpp:b@example.test", "xmpp:a@example.test"]]
+
+
+async def test_the_server_tells_the_time(connect, server, person):
+    """XEP-0202 section 2: UTC to the second."""
+    client = await connect(person(), plugins=("xep_0202",))
+    answer = await arrives(
+        client.plugin["xep_0202"].get_entity_time(server.domain), "the server's time")
+    # As text: slixmpp's own readers of both understand no XEP-0082.
+    text = {child.tag.split("}")[1]: child.text for child in answer["entity_time"].xml}
+    utc = datetime.strptime(text["utc"], "%Y-%m-%dT%H:%M:%S%z")
+    assert abs((utc - datetime.now(timezone.utc)).total_seconds()) < LONG
+    assert re.fullmatch(r"[+-]\d\d:\d\d", text["tzo"])
+
+
+async def test_last_activity(connect, server, person):
+    """XEP-0012 sections 3 and 5: of the server, a contact who left, and a stranger."""
+    romeo = await connect(person(), plugins=("xep_0012",))
+    juliet = await connect(person())
+    get = romeo.plugin["xep_0012"].get_last_activity
+
+    async def seconds(jid):
+        return (await arrives(get(jid), f"{jid}'s last activity"))["last_activity"]["seconds"]
+
+    assert await seconds(server.domain) >= 0
+    for jid in (juliet.boundjid.bare, f"nobody@{server.domain}"):
+        with pytest.raises(IqError) as error:
+            await seconds(jid)
+        assert error.value.condition == "forbidden"
+    romeo.send_presence_subscription(juliet.boundjid.bare)
+    request = await juliet.next_request()
+    juliet.send_presence_subscription(request["from"], ptype="subscribed")
+    await romeo.presence_from(juliet.boundjid.bare)
+    assert await seconds(juliet.boundjid.bare) == 0
+    await juliet.leave()
+    while (await romeo.presence_from(juliet.boundjid.bare))["type"] != "unavailable":
+        pass
+    assert 0 <= await seconds(juliet.boundjid.bare) < LONG
