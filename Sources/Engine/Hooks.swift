@@ -44,6 +44,9 @@ public struct Hooks: Sendable {
         [@Sendable (
             RegistrationRequest, Host, @escaping @Sendable (Result<Element?, StanzaError>) -> Void
         ) -> Bool] = []
+    /// The error that an IQ to a full JID is answered with, whether its client is online or not;
+    /// nil to let it pass.
+    public var requestToClient: [@Sendable (Stanza, JID, Host) -> StanzaError?] = []
     /// What the server says of a node of its own (XEP-0030 section 3.2); nil for no such node.
     public var serverNodes: [@Sendable (String, Host) -> DiscoveryInfo?] = []
     /// Something to have ready before an account's session exists.

@@ -84,6 +84,9 @@ extension Host {
         } catch {
             return bounce(stanza, error)
         }
+        for hook in hooks.requestToClient {
+            if let error = hook(stanza, to, self) { return bounce(stanza, error) }
+        }
         if let session = sessions.session(to) {
             deliver(stanza, to: [session])
         } else {

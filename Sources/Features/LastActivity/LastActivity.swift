@@ -35,6 +35,7 @@ struct LastActivity: Feature {
         host.hooks.removeAccount.append { account, connection in
             try LastActivityStore.delete(connection, account)
         }
+        host.hooks.requestToClient.append(Self.problem)
         host.answer("query", Self.namespace, for: [.server, .ownAccount, .account]) {
             request, target, session, host throws(StanzaError) in
             guard !request.isSet else { throw notChangeable }
@@ -52,6 +53,17 @@ struct LastActivity: Feature {
             Self.look(account, host) { session.answer(request, $0) }
             return .later
         }
+    }
+
+    /// A client's idle time is for those who may see its presence, too (section 4).
+    private static let problem: @Sendable (Stanza, JID, Host) -> StanzaError? = {
+        stanza, to, host in
+        let fragment = stanza.fragment
+        guard stanza.isType("get"), let child = fragment.children.first,
+            fragment.child(child, isNamed: "query", "jabber:iq:last")
+        else { return nil }
+        let maySee = host.hooks.maySeePresence?(stanza.from.bare, to.bare) ?? false
+        return maySee ? nil : StanzaError(.forbidden)
     }
 
     /// After a crash the end of a session is not known, but its beginning is.

@@ -98,6 +98,26 @@ import XML
         }
     }
 
+    @Test("A client is asked only by who may see its presence (section 4)")
+    func client() async throws {
+        try await withServer { server in
+            let romeo = try await server.online("romeo@capulet.example/orchard")
+            let juliet = try await server.online("juliet@capulet.example/balcony")
+            for resource in ["balcony", "nowhere"] {
+                let answer = try await romeo.request(
+                    "get", Self.query, to: "\(Self.juliet)/\(resource)")
+                #expect(answer.condition == "forbidden", "the same for both")
+            }
+            #expect(try await juliet.pending().isEmpty)
+            try await subscribe(romeo, to: juliet)
+            _ = try await juliet.pending()
+            await romeo.send(
+                "<iq type='get' id='last' to='\(Self.juliet)/balcony'>\(Self.query)</iq>")
+            let request = try await juliet.first { $0["id"] == "last" }
+            #expect(request["from"] == "romeo@capulet.example/orchard")
+        }
+    }
+
     @Test("With an account its last activity goes")
     func removal() async throws {
         try await withServer { server in
