@@ -95,6 +95,7 @@ public final class ClientStream {
             maximumFailures: host.limits.loginAttempts.value, fake: host.fakeCredentials,
             identifier: { SecureRandom.identifier(bytes: 18) })
         host.metrics.connections[description.type, tls].add(1)
+        loop.countConnection(1)
         setDeadline(now + TimeAmount(host.limits.negotiation.value))
     }
 
@@ -146,6 +147,7 @@ public final class ClientStream {
     public func didClose() {
         leave()
         host.metrics.connections[description.type, tls].add(-1)
+        loop.countConnection(-1)
     }
 
     /// Ends the stream if its time is up.

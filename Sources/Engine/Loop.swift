@@ -1,6 +1,7 @@
 // One event loop as the engine sees it: a mailbox that other threads put deliveries into, the
 // streams that have something to write, and a clock tick once a second.
 
+internal import Glibc
 public import NIOCore
 internal import Prometheus
 internal import Synchronization
@@ -23,6 +24,9 @@ public final class Loop: Sendable {
     private let mailbox = Mutex<[Message]>([])
     private let unflushed: NIOLoopBoundBox<[ClientStream]>
     private let timed: NIOLoopBoundBox<[ObjectIdentifier: ClientStream]>
+    private let openConnections = Atomic<Int>(0)
+    private let busy = Atomic<Bool>(false)
+    private let processorTime: NIOLoopBoundBox<Duration>
     private let lastTurn = Atomic<UInt64>(NIODeadline.now().uptimeNanoseconds)
 
     init(_ eventLoop: any EventLoop, cell: Int) {
@@ -30,6 +34,27 @@ public final class Loop: Sendable {
         self.cell = cell
         unflushed = .makeBoxSendingValue([], eventLoop: eventLoop)
         timed = .makeBoxSendingValue([:], eventLoop: eventLoop)
+        processorTime = .makeBoxSendingValue(.zero, eventLoop: eventLoop)
+    }
+
+    // MARK: Load
+
+    /// Connections that live on this loop; read on any thread.
+    public var connections: Int { openConnections.load(ordering: .relaxed) }
+
+    /// Whether it used much of a core in the last second; read on any thread.
+    public var isBusy: Bool { busy.load(ordering: .relaxed) }
+
+    func countConnection(_ change: Int) {
+        openConnections.wrappingAdd(change, ordering: .relaxed)
+    }
+
+    private func noteProcessorTime() {
+        var time = timespec()
+        guard clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) == 0 else { return }
+        let now = Duration.seconds(time.tv_sec) + .nanoseconds(time.tv_nsec)
+        busy.store(now - processorTime.value > .milliseconds(400), ordering: .relaxed)
+        processorTime.value = now
     }
 
     /// Starts the tick that measures lag and ends streams whose time is up.
@@ -52,6 +77,7 @@ public final class Loop: Sendable {
     /// Ends what is overdue. Called once a second.
     private func tick(_ now: NIODeadline) {
         lastTurn.store(NIODeadline.now().uptimeNanoseconds, ordering: .relaxed)
+        noteProcessorTime()
         for stream in Array(timed.value.values) { stream.checkDeadline(now) }
     }
 

@@ -2,7 +2,7 @@
 
 public import Engine
 internal import Glibc
-public import NIOCore
+internal import NIOCore
 internal import NIOPosix
 internal import Options
 public import TLS
@@ -16,7 +16,8 @@ public struct BoundListener: Sendable {
     /// The port that is bound, also when any free one was asked for.
     public let port: Int
 
-    let channel: any Channel
+    /// One per event loop.
+    let channels: [any Channel]
 }
 
 /// The client listeners of a server. Safe on any thread.
@@ -30,26 +31,29 @@ public final class ClientListeners: Sendable {
 
     /// Binds every address on both ports, or none.
     public static func open(
-        _ options: ListenOptions, host: Host, tls: TLSServerContext, group: any EventLoopGroup
+        _ options: ListenOptions, host: Host, tls: TLSServerContext
     ) async throws -> ClientListeners {
         let kinds: [(String, ConnectionType, Int, String)] = [
             ("client", .starttls, options.clientPort.value, "listen.client_port"),
             ("client_tls", .directTLS, options.clientTLSPort.value, "listen.client_tls_port"),
         ]
+        let filling = LoopFilling(host.loops)
         var bound: [BoundListener] = []
         do {
             for (name, type, port, key) in kinds {
                 for address in options.addresses.value {
-                    let channel = try await bind(
-                        type, address, port, key, options, host, tls, group)
+                    let channels = try await bind(
+                        type, address, port, key, options, host, tls, filling)
+                    filling.add(channels)
                     bound.append(
                         BoundListener(
                             name: name, address: address,
-                            port: channel.localAddress?.port ?? port, channel: channel))
+                            port: channels.first?.localAddress?.port ?? port,
+                            channels: channels))
                 }
             }
         } catch {
-            for listener in bound { try? await listener.channel.close() }
+            for listener in bound { await close(listener.channels) }
             throw error
         }
         return ClientListeners(bound: bound)
@@ -57,19 +61,45 @@ public final class ClientListeners: Sendable {
 
     /// Takes no more connections.
     public func close() async {
-        for listener in bound { try? await listener.channel.close() }
+        for listener in bound { await Self.close(listener.channels) }
     }
 
+    private static func close(_ channels: [any Channel]) async {
+        for channel in channels { try? await channel.close() }
+    }
+
+    /// One socket, and a channel of it on each loop.
     private static func bind(
         _ type: ConnectionType, _ address: String, _ port: Int, _ key: String,
-        _ options: ListenOptions, _ host: Host, _ tls: TLSServerContext,
-        _ group: any EventLoopGroup
-    ) async throws -> any Channel {
+        _ options: ListenOptions, _ host: Host, _ tls: TLSServerContext, _ filling: LoopFilling
+    ) async throws -> [any Channel] {
+        var channels: [any Channel] = []
+        do {
+            let socket = try ListeningSocket(address, port: port)
+            defer { socket.close() }
+            for loop in host.loops {
+                let descriptor = try socket.duplicate()
+                channels.append(
+                    try await bootstrap(type, loop, options, host, tls, filling)
+                        .serverChannelOption(.autoRead, value: channels.isEmpty)
+                        .withBoundSocket(descriptor).get())
+            }
+            return channels
+        } catch let error where address == "::" && isWithoutIPv6(error) {
+            return try await bind(type, "0.0.0.0", port, key, options, host, tls, filling)
+        } catch {
+            await close(channels)
+            throw ListenError(error, subject: "\(address) port \(port)", key: key)
+        }
+    }
+
+    private static func bootstrap(
+        _ type: ConnectionType, _ loop: Loop, _ options: ListenOptions, _ host: Host,
+        _ tls: TLSServerContext, _ filling: LoopFilling
+    ) -> ServerBootstrap {
         let plaintext = options.plaintext.value
         let redirection = options.redirection
-        let bootstrap = ServerBootstrap(group: group)
-            .serverChannelOption(.backlog, value: 1024)
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+        return ServerBootstrap(group: loop.eventLoop)
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .childChannelOption(.socketOption(.so_keepalive), value: 1)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
@@ -83,16 +113,10 @@ public final class ClientListeners: Sendable {
             )
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try accept(channel, type, plaintext, redirection.value, host, tls)
+                    try accept(channel, type, plaintext, redirection.value, host, loop, tls)
+                    filling.accepted()
                 }
             }
-        do {
-            return try await bootstrap.bind(host: address, port: port).get()
-        } catch let error where address == "::" && isWithoutIPv6(error) {
-            return try await bind(type, "0.0.0.0", port, key, options, host, tls, group)
-        } catch {
-            throw ListenError(error, subject: "\(address) port \(port)", key: key)
-        }
     }
 
     private static func isWithoutIPv6(_ error: any Error) -> Bool {
@@ -102,11 +126,10 @@ public final class ClientListeners: Sendable {
 
     private static func accept(
         _ channel: any Channel, _ type: ConnectionType, _ plaintext: PlaintextPolicy,
-        _ redirection: String?, _ host: Host, _ tls: TLSServerContext
+        _ redirection: String?, _ host: Host, _ loop: Loop, _ tls: TLSServerContext
     ) throws {
         let peer = PeerAddress(channel.remoteAddress)
-        guard let loop = host.loop(of: channel.eventLoop),
-            host.admission.enter(address: peer.network, isLoopback: peer.isLoopback) == nil
+        guard host.admission.enter(address: peer.network, isLoopback: peer.isLoopback) == nil
         else {
             // Before any handler: nothing is spent on it.
             channel.close(promise: nil)

@@ -113,7 +113,7 @@ final class Server: Sendable {
         var listeners: ClientListeners?
         do {
             let opened = try await ClientListeners.open(
-                program.listen, host: host, tls: tls, group: group)
+                program.listen, host: host, tls: tls)
             listeners = opened
             let started = Clock.secondsSince1970()
             let metricsPort = endpoint.port
