@@ -14,8 +14,9 @@ VERSION := $(shell sed -n 's/.*let version = "\(.*\)"/\1/p' Sources/Features/Sof
 RELEASE := -c release --static-swift-stdlib --product kinglet
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test build run install deb test test-swift test-clients test-deb readme lint format \
-    clean
+.PHONY: help deps deps-test build run install deb test test-swift test-clients test-deb fuzz bench \
+    readme lint format clean
+    readme lint format clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +86,12 @@ test-swift: deps
 test-clients: deps-test
 	@swift build --no-color-diagnostics --product kinglet
 	@$(VENV)/bin/python -m pytest -q Tests/Clients
+	@$(VENV)/bin/python -m pytest -q Benchmarks
+
+bench: build ## Compare with ejabberd and Prosody; ROUNDS=1 SERVERS=kinglet IDLE=1000 is quick
+	@$(PYTHON) Benchmarks/bench.py $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	    $(if $(SERVERS),--servers $(SERVERS)) $(if $(IDLE),--idle $(IDLE)) \
+	    $(if $(KINGLET),--kinglet $(KINGLET))
 
 test-deb: deb deps-test ## Install, run and purge the package in a clean chroot (needs root)
 	$(call install_packages,$(PACKAGE_TEST_PACKAGES))

@@ -1,0 +1,76 @@
+"""What is measured of Kinglet alone: many accounts, and many connections that close at once."""
+
+import sqlite3
+import time
+
+from measurements import MECHANISM, start_figures
+from processes import memory
+from servers import DOMAIN
+
+STARTS = 5
+# Long enough for the server to be done with the connections, and for us to notice if it is not.
+PING_SECONDS = 8
+PINGS_PER_SECOND = 100
+
+
+def starts(few, many, tools, accounts):
+    """Yields the figures of starts with one account and with many, in turns."""
+    for server in (few, many):
+        server.seed(1, tools)
+    multiply(many.data / "kinglet.db", accounts)
+    for _ in range(STARTS):
+        for server, measurement in ((few, "start few"), (many, "start many")):
+            with server.running():
+                yield measurement, start_figures(server)
+
+
+def multiply(database, accounts):
+    """Copies the account u0 until there are so many: imported one by one they take minutes."""
+    connection = sqlite3.connect(database)
+    with connection:
+        connection.execute(
+            """
+            WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers LIMIT ?)
+            INSERT INTO accounts (domain, local, created)
+            SELECT ?, 'copy' || n, created FROM numbers, accounts WHERE local = 'u0'
+            """, (accounts - 1, DOMAIN))
+        connection.execute(
+            """
+            INSERT INTO scram_keys (account, hash, iterations, salt, stored_key, server_key)
+            SELECT copy.id, hash, iterations, salt, stored_key, server_key
+            FROM accounts copy, accounts original JOIN scram_keys ON account = original.id
+            WHERE copy.local LIKE 'copy%' AND original.local = 'u0'
+            """)
+    connection.close()
+
+
+def stalls(server, tools, plan):
+    """Yields how long another client's pings take while all connections close.
+
+    Killed: the clients' process dies, and the kernel closes its sockets. Orderly: each client
+    sends </stream:stream>.
+    """
+    with server.running():
+        for _ in range(plan.stalls):
+            for way in ("killed", "orderly"):
+                yield f"stall {way}", stall(server, tools, plan.idle, way)
+
+
+def stall(server, tools, connections, way):
+    # The orderly end comes of itself, after the first second of pings.
+    hold = 1.5 if way == "orderly" else 600
+    crowd = tools.begin(
+        server, "idle", users=connections, tls="starttls", sasl=MECHANISM, settle=0, hold=hold,
+        timeout=900)
+    pinger = tools.begin(
+        server, "ping", first=connections, users=1, tls="starttls", sasl=MECHANISM, settle=0,
+        rate=PINGS_PER_SECOND, duration=PING_SECONDS)
+    if way == "killed":
+        time.sleep(1)
+        crowd.kill()
+    figures = pinger.figures()
+    if way == "orderly":
+        crowd.figures()
+    figures["connections"] = crowd.online
+    figures["resident_mb_afterwards"] = memory(server.pid).resident / 1024
+    return figures
