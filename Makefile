@@ -6,6 +6,8 @@ BUILD_PACKAGES := libssl-dev libsqlite3-dev libmicrohttpd-dev libunistring-dev l
 TEST_PACKAGES := python3 python3-venv openssl prometheus profanity go-sendxmpp tmux
 PACKAGING_PACKAGES := dpkg-dev binutils
 PACKAGE_TEST_PACKAGES := mmdebstrap
+
+BENCH_PACKAGES := gcc libc6-dev openssl
 VENV := .build/venv
 SOURCES := Sources Tests Package.swift
 PREFIX ?= /usr
@@ -88,7 +90,10 @@ test-clients: deps-test
 	@$(VENV)/bin/python -m pytest -q Tests/Clients
 	@$(VENV)/bin/python -m pytest -q Benchmarks
 
-bench: build ## Compare with ejabberd and Prosody; ROUNDS=1 SERVERS=kinglet IDLE=1000 is quick
+deps-bench: deps
+	$(call install_packages,$(BENCH_PACKAGES))
+
+bench: deps-bench build ## Compare with ejabberd and Prosody; ROUNDS=1 SERVERS=kinglet IDLE=1000 is quick
 	@$(PYTHON) Benchmarks/bench.py $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	    $(if $(SERVERS),--servers $(SERVERS)) $(if $(IDLE),--idle $(IDLE)) \
 	    $(if $(KINGLET),--kinglet $(KINGLET))

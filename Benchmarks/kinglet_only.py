@@ -57,20 +57,21 @@ def stalls(server, tools, plan):
 
 
 def stall(server, tools, connections, way):
+    common = {"tls": "starttls", "sasl": MECHANISM, "settle": 0}
     # The orderly end comes of itself, after the first second of pings.
     hold = 1.5 if way == "orderly" else 600
-    crowd = tools.begin(
-        server, "idle", users=connections, tls="starttls", sasl=MECHANISM, settle=0, hold=hold,
-        timeout=900)
-    pinger = tools.begin(
-        server, "ping", first=connections, users=1, tls="starttls", sasl=MECHANISM, settle=0,
-        rate=PINGS_PER_SECOND, duration=PING_SECONDS)
-    if way == "killed":
-        time.sleep(1)
-        crowd.kill()
-    figures = pinger.figures()
-    if way == "orderly":
-        crowd.figures()
+    with (
+        tools.begin(server, "idle", users=connections, hold=hold, timeout=900, **common) as crowd,
+        tools.begin(
+            server, "ping", first=connections, users=1, rate=PINGS_PER_SECOND,
+            duration=PING_SECONDS, **common) as pinger,
+    ):
+        if way == "killed":
+            time.sleep(1)
+            crowd.kill()
+        figures = pinger.figures()
+        if way == "orderly":
+            crowd.figures()
     figures["connections"] = crowd.online
     figures["resident_mb_afterwards"] = memory(server.pid).resident / 1024
     return figures

@@ -3,7 +3,6 @@
 import json
 import os
 import secrets
-import signal
 import subprocess
 from pathlib import Path
 
@@ -38,7 +37,7 @@ class Tools:
                               timeout=options.get("timeout", 300) + 60))
 
     def begin(self, server, command, **options):
-        """Starts an xmppload command and returns once its users are online."""
+        """Starts an xmppload command and returns once its users are online; for `with`."""
         return Load(self._arguments(server, command, options), self.password)
 
     def _arguments(self, server, command, options):
@@ -62,10 +61,17 @@ class Load:
             raise BenchError(line.strip() or "xmppload ended without a word")
         self.online = int(line.split()[1])
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+
     def kill(self):
         """Ends it with all its connections, at once; returns when it is gone."""
-        self._process.send_signal(signal.SIGKILL)
-        self._process.communicate()
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
 
     def figures(self):
         output, errors = self._process.communicate(timeout=600)
