@@ -107,6 +107,29 @@ readme: deps-test ## Write the README's tables anew, from the declarations in th
 	@swift build --no-color-diagnostics --product kinglet
 	@$(VENV)/bin/python Tests/Clients/readme.py
 
+# make fuzz TARGET=xml SECONDS=60; INPUT=file runs that one alone.
+FUZZ := .build/fuzz/release/fuzz
+CORPUS := Tests/Fixtures/fuzz
+TARGET ?= xml addresses sasl stanzas
+SECONDS ?= 600
+
+fuzz: deps ## Fuzz what strangers send, 10 minutes each: TARGET=xml SECONDS=60
+	@KINGLET_FUZZ=1 swift build --no-color-diagnostics -c release --sanitize=fuzzer \
+	    --scratch-path .build/fuzz --product fuzz
+	@export SWIFT_BACKTRACE=enable=no; for target in $(TARGET); do \
+	    crashes=$(CORPUS)/crashes/$$target; found=.build/fuzz/found/$$target; \
+	    mkdir -p $$crashes $$found; \
+	    echo "Fuzzing $$target"; \
+	    FUZZ_TARGET=$$target $(FUZZ) $(if $(INPUT),$(INPUT),-max_total_time=$(SECONDS) \
+	        -print_final_stats=1 -max_len=1024 -timeout=20 -rss_limit_mb=2048 \
+	        -dict=$(CORPUS)/$$target.dict -artifact_prefix=$$crashes/ \
+	        $$found $(CORPUS)/$$target) 2>$$found.log \
+	        || { grep -aE "ERROR|SUMMARY|Test unit written" $$found.log; \
+	            echo "Again: make fuzz TARGET=$$target INPUT=<that file>. Once it is mended, move" \
+	                "the file to $(CORPUS)/$$target; the whole log: $$found.log"; exit 1; }; \
+	    grep -aE "cov: |stat::(number|average)" $$found.log | tail -n 3; \
+	done
+
 lint: ## Check the format of the sources
 	@swift format lint --strict --parallel -r $(SOURCES)
 

@@ -112,6 +112,22 @@ let package = Package(
                 "Addresses", logging,
             ]),
         tests("ArchitectureTests"),
+
+        .target(
+            name: "FuzzTargets",
+            dependencies: [
+                "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS", "SASL", "Storage",
+                "Engine", "Features", nioCore, nioEmbedded, logging,
+            ], path: "Tests/FuzzTargets", swiftSettings: settings),
+        tests("FuzzTests", ["FuzzTargets"]),
     ],
     swiftLanguageModes: [.v6]
 )
+
+// Links only with -sanitize=fuzzer, so it is there for `make fuzz` alone.
+if Context.environment["KINGLET_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "fuzz", dependencies: ["FuzzTargets"], path: "Tests/FuzzDriver",
+            swiftSettings: settings))
+}

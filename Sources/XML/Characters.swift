@@ -166,3 +166,8 @@ func equal(_ bytes: Span<UInt8>, _ one: Range<Int>, _ other: Range<Int>) -> Bool
     }
     return true
 }
+
+/// Whether two texts are the same characters. `==` would also take those for equal that only look
+/// alike: the Kelvin sign and the letter K.
+@inline(__always)
+func equal(_ one: String, _ other: String) -> Bool { one.utf8.elementsEqual(other.utf8) }

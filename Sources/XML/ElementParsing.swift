@@ -143,6 +143,7 @@ private struct ElementBuilder {
 
     private mutating func append(_ text: String) throws(XMLError) {
         guard let parent = open.indices.last else { throw .notWellFormed("text without element") }
+        guard !text.isEmpty else { return }
         if case .text(let before)? = open[parent].element.children.last {
             open[parent].element.children.removeLast()
             open[parent].element.children.append(.text(before + text))

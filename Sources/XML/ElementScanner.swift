@@ -371,21 +371,22 @@ struct ElementScanner {
                 if decoded == nil, !binding.needsDecoding {
                     equal(bytes, range, attribute.value)
                 } else {
-                    decodedAttribute(bytes, range)
-                        == decoded ?? decodedAttribute(bytes, attribute.value)
+                    equal(
+                        decodedAttribute(bytes, range),
+                        decoded ?? decodedAttribute(bytes, attribute.value))
                 }
             if isSame { return binding.identity }
         }
         for (index, binding) in outer.enumerated() {
             let namespace = decoded ?? decodedAttribute(bytes, attribute.value)
-            if binding.namespace == namespace { return Self.outerIdentity(index, outer) }
+            if equal(binding.namespace, namespace) { return Self.outerIdentity(index, outer) }
         }
         return bindings.count + 1
     }
 
     /// Below zero, and the same for two outer prefixes of one namespace.
     private static func outerIdentity(_ index: Int, _ outer: [OuterBinding]) -> Int {
-        -1 - (outer.firstIndex { $0.namespace == outer[index].namespace } ?? index)
+        -1 - (outer.firstIndex { equal($0.namespace, outer[index].namespace) } ?? index)
     }
 
     private func resolve(

@@ -253,6 +253,8 @@ public struct StreamReader {
             case "version": header.version = value
             case "xml:lang": header.lang = value
             case "xmlns":
+                let prefix = name.range.lowerBound..<name.range.lowerBound
+                try checkDeclaration(bytes, prefix: prefix, attribute: attribute)
                 header.contentNamespace = value
             default:
                 guard name.prefixLength > 0, matches(bytes, name.prefix, "xmlns") else { continue }

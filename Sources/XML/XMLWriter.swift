@@ -57,14 +57,14 @@ public struct XMLWriter {
         guard bytes.count <= limit else { return }
         bytes.append(ASCII.less)
         bytes.append(contentsOf: element.name.utf8)
-        if element.namespace != inherited { attribute("xmlns", element.namespace) }
+        if !equal(element.namespace, inherited) { attribute("xmlns", element.namespace) }
         var prefixes: [String] = []
         for item in element.attributes {
             var prefix = ""
             if item.namespace == "http://www.w3.org/XML/1998/namespace" {
                 prefix = "xml:"
             } else if !item.namespace.isEmpty {
-                let index = prefixes.firstIndex(of: item.namespace) ?? prefixes.count
+                let index = prefixes.firstIndex { equal($0, item.namespace) } ?? prefixes.count
                 if index == prefixes.count {
                     prefixes.append(item.namespace)
                     namedAttribute("xmlns:n\(index)", item.namespace)

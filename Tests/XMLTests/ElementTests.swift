@@ -18,6 +18,31 @@ struct ElementTests {
         #expect(events(header + String(decoding: bytes, as: UTF8.self)).count == 2)
     }
 
+    @Test("Namespaces are compared by character, Namespaces in XML section 2.3")
+    func equivalentNamespaces() {
+        // The Kelvin sign and K are canonically equivalent, and so equal as Swift strings.
+        let kelvin = "urn:\u{212A}"
+        let nested = Element("a", "urn:K", [], [Element("b", kelvin)])
+        #expect(
+            XMLWriter.bytes(nested, contentNamespace: "urn:K")
+                == Array("<a><b xmlns='\(kelvin)'/></a>".utf8))
+        let text = "<a xmlns:p='urn:K' xmlns:q='\(kelvin)' p:b='1' q:b='2'/>"
+        #expect(events(header + text).last == text)
+        var element = Element("a", "")
+        element.attributes = [
+            Attribute("b", "1", namespace: "urn:K"), Attribute("b", "2", namespace: kelvin),
+        ]
+        let bytes = XMLWriter.bytes(element, contentNamespace: "")
+        #expect(throws: Never.self) { try Element(parsing: bytes, contentNamespace: "") }
+        #expect(events(header + String(decoding: bytes, as: UTF8.self)).count == 2)
+    }
+
+    @Test("An empty CDATA section is no text")
+    func emptyCDATA() throws {
+        let element = try Element(parsing: Array("<a><![CDATA[]]></a>".utf8), contentNamespace: "")
+        #expect(element.children.isEmpty)
+    }
+
     @Test("Characters that XML cannot hold become U+FFFD")
     func forbiddenCharacters() {
         let bytes = XMLWriter.bytes(Element("a", "", text: "x\u{0}y\u{FFFF}"), contentNamespace: "")

@@ -158,6 +158,11 @@ struct StreamReaderTests {
         #expect(events(bytes, cuts: Array(1..<bytes.count)).count == 2)
     }
 
+    @Test("The header's namespaces are URIs, too, Namespaces in XML section 2")
+    func headerNamespace() {
+        #expect(events("<stream xmlns='urn:}'>") == ["error: not-well-formed"])
+    }
+
     @Test("After a restart the reader expects a new stream, RFC 6120 section 4.3.3")
     func restart() throws {
         var reader = StreamReader(limits: .unauthenticated)
