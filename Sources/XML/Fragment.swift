@@ -24,7 +24,8 @@ public struct FragmentChild: Sendable, Equatable {
 ///
 /// Guaranteed by the reader: well-formed and namespace-well-formed by itself; the root has no
 /// prefix; every prefix used inside, except `xml`, is declared inside; namespace declarations
-/// hold no references, so comparing their bytes is comparing namespaces.
+/// hold no references but those to `&` and `'`, so comparing their bytes with a namespace that has
+/// neither is comparing namespaces.
 public struct Fragment: Sendable {
     /// The element from `<` to `>`.
     public let bytes: [UInt8]
@@ -50,7 +51,7 @@ public struct Fragment: Sendable {
 
     /// The root's namespace.
     public var namespace: String {
-        ownNamespace.map { text($0) } ?? contentNamespace
+        ownNamespace.map { namespace($0) } ?? contentNamespace
     }
 
     /// Whether the root has this name and namespace.
@@ -73,7 +74,11 @@ public struct Fragment: Sendable {
 
     /// A child's namespace.
     public func namespace(of child: FragmentChild) -> String {
-        child.namespace.map { text($0) } ?? contentNamespace
+        child.namespace.map { namespace($0) } ?? contentNamespace
+    }
+
+    private func namespace(_ range: ByteRange) -> String {
+        decodedAttribute(bytes.span, range.indices)
     }
 
     /// Whether the bytes of a range are exactly this ASCII text.
@@ -81,7 +86,7 @@ public struct Fragment: Sendable {
         matches(bytes.span, range.indices, wanted)
     }
 
-    /// The bytes of a range as text; for names and namespaces, which hold no references.
+    /// The bytes of a range as text; for names, which hold no references.
     public func text(_ range: ByteRange) -> String {
         String(decoding: bytes[range.indices], as: UTF8.self)
     }

@@ -3,6 +3,15 @@ import XML
 
 @Suite("Fragments: the envelope and what is forwarded")
 struct FragmentTests {
+    @Test("A namespace is named without the references that it is written with")
+    func namespaceReferences() throws {
+        let fragment = try #require(
+            firstFragment("<a xmlns='urn:&#97;&amp;'><b xmlns=\"urn:it's\"/></a>"))
+        #expect(fragment.namespace == "urn:a&")
+        #expect(fragment.children.map { fragment.namespace(of: $0) } == ["urn:it's"])
+        #expect(fragment.element().namespace == "urn:a&")
+    }
+
     @Test("The envelope names attributes and children without a tree")
     func envelope() throws {
         let fragment = try #require(
