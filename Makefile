@@ -18,7 +18,6 @@ RELEASE := -c release --static-swift-stdlib --product kinglet
 .DEFAULT_GOAL := help
 .PHONY: help deps deps-test build run install deb test test-swift test-clients test-deb fuzz bench \
     readme lint format clean
-    readme lint format clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -32,7 +32,8 @@ final class DryServer: Sendable {
         let parent = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"
         var template = Array("\(parent)/kinglet-fuzz-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw Violation("no directory") }
-        directory = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+        directory = String(
+            decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
         var document = ConfigurationDocument.empty
         for setting in [
             "storage.durability=relaxed", "limits.login_delay=0s", "limits.stanza=64KiB",
