@@ -44,7 +44,6 @@ public final class ClientListeners: Sendable {
                 for address in options.addresses.value {
                     let channels = try await bind(
                         type, address, port, key, options, host, tls, filling)
-                    filling.add(channels)
                     bound.append(
                         BoundListener(
                             name: name, address: address,
@@ -56,6 +55,7 @@ public final class ClientListeners: Sendable {
             for listener in bound { await close(listener.channels) }
             throw error
         }
+        filling.start(bound.map(\.channels))
         return ClientListeners(bound: bound)
     }
 
@@ -81,7 +81,7 @@ public final class ClientListeners: Sendable {
                 let descriptor = try socket.duplicate()
                 channels.append(
                     try await bootstrap(type, loop, options, host, tls, filling)
-                        .serverChannelOption(.autoRead, value: channels.isEmpty)
+                        .serverChannelOption(.autoRead, value: false)
                         .withBoundSocket(descriptor).get())
             }
             return channels

@@ -16,6 +16,8 @@ final class LoopFilling: Sendable {
         var listeners: [[any Channel]] = []
         /// The loop that accepts.
         var current = 0
+        /// The next loop does not accept yet.
+        var isMoving = false
     }
 
     private let loops: [Loop]
@@ -23,38 +25,45 @@ final class LoopFilling: Sendable {
 
     init(_ loops: [Loop]) { self.loops = loops }
 
-    /// A further socket; its first channel accepts, the others do not.
-    func add(_ channels: [any Channel]) {
-        state.withLock { state in
-            state.listeners.append(channels)
-            if state.current != 0 {
-                move(&state.listeners[state.listeners.count - 1], 0, state.current)
-            }
-        }
+    /// Begins to accept. The channels do not read by themselves.
+    func start(_ listeners: [[any Channel]]) {
+        state.withLock { $0.listeners = listeners }
+        setAccepting(true, 0) {}
     }
 
     /// A connection came in: chooses who takes the next one.
     func accepted() {
         let next = preferred()
-        state.withLock { state in
-            guard next != state.current else { return }
-            for index in state.listeners.indices {
-                move(&state.listeners[index], state.current, next)
+        let current: Int? = state.withLock { state in
+            guard !state.isMoving, next != state.current else { return nil }
+            state.isMoving = true
+            return state.current
+        }
+        guard let current else { return }
+        // One after the other: two loops that wake up for one connection are one too many, which
+        // NIO takes for a fault.
+        setAccepting(false, current) {
+            self.setAccepting(true, next) {
+                self.state.withLock { state in
+                    state.current = next
+                    state.isMoving = false
+                }
             }
-            state.current = next
+        }
+    }
+
+    private func setAccepting(
+        _ accepts: Bool, _ loop: Int, then: @escaping @Sendable () -> Void
+    ) {
+        let channels = state.withLock { $0.listeners.map { $0[loop] } }
+        loops[loop].eventLoop.execute {
+            for channel in channels { _ = channel.setOption(.autoRead, value: accepts) }
+            then()
         }
     }
 
     private func preferred() -> Int {
         let shares = loops.map { $0.connections / Self.share + ($0.isBusy ? 1 : 0) }
         return shares.indices.min { (shares[$0], $0) < (shares[$1], $1) } ?? 0
-    }
-
-    private func move(_ channels: inout [any Channel], _ from: Int, _ to: Int) {
-        for (index, accepts) in [(from, false), (to, true)] {
-            let channel = channels[index]
-            // Always queued, so that the last change asked for is the last one made.
-            channel.eventLoop.execute { _ = channel.setOption(.autoRead, value: accepts) }
-        }
     }
 }
