@@ -269,6 +269,8 @@ struct ElementScanner {
         let outside = bindings.count
         try declare(bytes, start: start, outer: outer)
         let namespace = try resolve(bytes, tag.name, start: start, outer: outer)
+        // It has no meaning, and no tree with it could be written: nothing else may name `xml:`.
+        guard namespace != .xml else { throw .notWellFormed("an element with the prefix xml") }
         try checkAttributes(bytes, start: start, outer: outer)
         let local = relative(tag.name.local, start)
         switch open.count {
@@ -294,8 +296,7 @@ struct ElementScanner {
         return false
     }
 
-    /// Nil for the content namespace. An outer one is rewritten before anybody sees it, and an
-    /// element in the namespace of `xml:` has no meaning in XMPP.
+    /// Nil for the content namespace. An outer one is rewritten before anybody sees it.
     private func declaredRange(of namespace: Namespace) -> ByteRange? {
         switch namespace {
         case .declared(let range): range

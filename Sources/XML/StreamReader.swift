@@ -155,9 +155,11 @@ public struct StreamReader {
     private func standalone(_ bytes: [UInt8]) throws(XMLError) -> Fragment {
         let element = try Element(
             parsing: bytes, contentNamespace: contentNamespace, outer: outer)
-        var writer = XMLWriter(contentNamespace: contentNamespace, limit: limits.elementBytes)
+        // Each use of a prefix becomes a declaration, so a little could become a lot.
+        let limit = min(limits.elementBytes, 4 * bytes.count + 4096)
+        var writer = XMLWriter(contentNamespace: contentNamespace, limit: limit)
         writer.write(element)
-        guard writer.bytes.count <= limits.elementBytes else {
+        guard writer.bytes.count <= limit else {
             throw .limit("an element too large")
         }
         return try Fragment(writer.bytes, contentNamespace: contentNamespace, limits: limits)

@@ -121,7 +121,10 @@ private struct FragmentCheck {
         try expect(isSame(fragment.element(), element), "the tree differs: \(fragment)")
         try envelope()
         try written()
-        if let kind = Stanza.kind(of: fragment) { try routed(kind) }
+        // Streams with another content namespace end at their header.
+        if fragment.contentNamespace == Namespaces.client, let kind = Stanza.kind(of: fragment) {
+            try routed(kind)
+        }
     }
 
     /// The envelope says what the tree says.

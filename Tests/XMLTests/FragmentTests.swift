@@ -86,6 +86,14 @@ struct AmplificationTests {
         #expect(events(opening + text).last == "error: policy-violation")
     }
 
+    @Test("What leans on a long prefix of the stream header is not blown up", arguments: [1, 200])
+    func rewritingGrowth(count: Int) {
+        let opening = header.replacingOccurrence(
+            of: " to=", with: " xmlns:o='\(String(repeating: "u", count: 1000))' to=")
+        let last = events(opening + "<m>\(String(repeating: "<o:a/>", count: count))</m>").last
+        #expect((last == "error: policy-violation") == (count > 1))
+    }
+
     @Test("A namespace name has a length", arguments: [1024, 1025])
     func namespaceLength(count: Int) {
         let uri = String(repeating: "u", count: count)
@@ -110,6 +118,11 @@ struct StrictParserTests {
     func names(name: String, isAccepted: Bool) {
         let last = events(header + "<m><\(name) xmlns='x'/></m>").last
         #expect((last != "error: not-well-formed") == isAccepted)
+    }
+
+    @Test("No element is in the namespace of xml:", arguments: ["<xml:m/>", "<m><xml:b/></m>"])
+    func elementsOfXML(text: String) {
+        #expect(events(header + text).last == "error: not-well-formed")
     }
 
     @Test("A namespace is a URI", arguments: ["a}b", "a b", "a|b", "a&#x7D;b", "a&lt;b", "a\tb"])
