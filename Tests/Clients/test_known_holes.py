@@ -7,7 +7,7 @@ import secrets
 
 import pytest
 
-from kinglet import NO_LOGIN_DELAY
+from kinglet import FAST_KEYS, NO_LOGIN_DELAY, Kinglet
 from people import JULIET, ROMEO, USERS
 from raw_client import RawClient
 from scram import Scram
@@ -18,6 +18,19 @@ MEBIBYTE = 1024 * 1024
 
 def memory(server):
     return server.metric("kinglet_process_anonymous_memory_bytes")
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory):
+    """A server whose memory is nobody else's."""
+    server = Kinglet(
+        tmp_path_factory.mktemp("quiet"), settings={**FAST_KEYS, **NO_LOGIN_DELAY})
+    server.initialize()
+    for jid, password in USERS.items():
+        server.add_user(jid, password)
+    server.start()
+    yield server
+    server.stop()
 
 
 # Prosody's CVE-2026-43506
@@ -32,7 +45,8 @@ def challenged(client):
 WAYS_TO_LEAVE = {
     "silent": (RawClient.plain, lambda client: None),
     "secured": (RawClient.secure, lambda client: None),
-    "unfinished": (RawClient.secure, lambda client: client.send("<auth mechanism='" + "x" * 15_000)),
+    "unfinished": (
+        RawClient.secure, lambda client: client.send("<auth mechanism='" + "x" * 15_000)),
     "malformed": (RawClient.secure, lambda client: client.send("<auth>" * 3 + "</iq>")),
     "unknown_user": (
         RawClient.secure,
@@ -40,22 +54,22 @@ WAYS_TO_LEAVE = {
     "challenged": (RawClient.secure, challenged),
     "starting_tls": (
         RawClient.plain,
-        lambda client: client.send("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>" + "x" * 9000)),
+        lambda client: client.send(
+            "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>" + "x" * 9000)),
 }
 
 
 @pytest.mark.parametrize("way", WAYS_TO_LEAVE)
-def test_unauthenticated_connections_leave_no_memory_behind(make_server, way):
+def test_unauthenticated_connections_leave_no_memory_behind(quiet, way):
     """RFC 6120 section 13.12: however far they came, and however they leave."""
-    server = make_server(settings=NO_LOGIN_DELAY).start()
     begin, go_on = WAYS_TO_LEAVE[way]
 
     def come_and_go(times):
         for _ in range(times):
-            with begin(server) as client:
+            with begin(quiet) as client:
                 go_on(client)
-        server.becomes(0, "kinglet_connections")
-        return memory(server)
+        quiet.becomes(0, "kinglet_connections")
+        return memory(quiet)
 
     warm = come_and_go(150)
     grown = come_and_go(300) - warm
@@ -87,12 +101,11 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_xml_costs_no_more_than_it_is_long(make_server, shape):
+def test_xml_costs_no_more_than_it_is_long(quiet, shape):
     """RFC 6120 section 13.12: the largest stanzas of the worst shapes take no memory that stays,
     and are not forwarded as multiples of themselves."""
-    server = make_server(users=USERS).start()
-    with RawClient.logged_in(server, ROMEO) as romeo, \
-            RawClient.logged_in(server, JULIET, "balcony") as juliet:
+    with RawClient.logged_in(quiet, ROMEO) as romeo, \
+            RawClient.logged_in(quiet, JULIET, "balcony") as juliet:
         juliet.send("<presence/>")
         juliet.expect_answer()
 
@@ -107,23 +120,22 @@ def test_xml_costs_no_more_than_it_is_long(make_server, shape):
             return length
 
         send(5)
-        before = memory(server)
+        before = memory(quiet)
         longest = send(20)
         assert longest < 1.5 * len(SHAPES[shape]) + 1000, f"{longest} of {len(SHAPES[shape])} bytes"
-        assert memory(server) - before < 8 * MEBIBYTE
+        assert memory(quiet) - before < 8 * MEBIBYTE
 
 
-def test_prefixes_of_the_stream_header_do_not_blow_up_stanzas(make_server):
+def test_prefixes_of_the_stream_header_do_not_blow_up_stanzas(quiet):
     """RFC 6120 section 4.8.5: what leans on them has to be written anew to stand alone, and may
     grow little by it."""
-    server = make_server(users=USERS).start()
-    with RawClient.secure(server) as romeo:
+    with RawClient.secure(quiet) as romeo:
         romeo.log_in(ROMEO)
         romeo.bind()
         romeo.send(TO_JULIET + "<stream:a/>" * 5 + "</message>")
         romeo.expect_answer()
     long_header = RawClient.header(romeo).replace(" xmlns=", f" xmlns:p='urn:{'p' * 900}' xmlns=")
-    with RawClient.secure(server) as romeo:
+    with RawClient.secure(quiet) as romeo:
         romeo.header = lambda: long_header
         romeo.log_in(ROMEO)
         romeo.bind()
@@ -131,14 +143,13 @@ def test_prefixes_of_the_stream_header_do_not_blow_up_stanzas(make_server):
         assert romeo.stream_error() == "policy-violation"
 
 
-def test_xml_may_not_name_entities_at_all(make_server):
+def test_xml_may_not_name_entities_at_all(quiet):
     """RFC 6120 section 11.1: so nothing expands, before login or after."""
-    server = make_server(users=USERS).start()
     bomb = "<!DOCTYPE m [" + "".join(
         f"<!ENTITY e{number} '{f'&e{number - 1};' * 10}'>" for number in range(1, 10)) + "]>"
     for client in (
-            RawClient(server.ports["client"]), RawClient.plain(server), RawClient.secure(server),
-            RawClient.logged_in(server, ROMEO)):
+            RawClient(quiet.ports["client"]), RawClient.plain(quiet), RawClient.secure(quiet),
+            RawClient.logged_in(quiet, ROMEO)):
         with client:
             client.send(bomb)
             assert client.stream_error() == "restricted-xml"
