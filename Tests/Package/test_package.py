@@ -122,6 +122,12 @@ def test_init_by_root_gives_the_server_its_files(installed):
     assert stat.S_IMODE((data / "secrets").stat().st_mode) == 0o700
 
 
+def test_others_are_told_that_they_may_not(installed):
+    """What is private is not reported as missing."""
+    done = installed.run("setpriv", "--reuid=65534", "--clear-groups", "kinglet", "status", check=False)
+    assert done.returncode == 1 and "run this as root" in done.stdout
+
+
 async def test_it_serves(installed):
     """Under a service manager: ready, a login, a scrape, signs of life, a reload, the end."""
     installed.run(
