@@ -33,6 +33,8 @@ public final class ClientStream {
         Specification("XEP-0440", version: "1.0.0", "SASL Channel-Binding Type Capability"),
     ]
 
+    /// After the end, the last words get this long to arrive.
+    private static let lingerTime = TimeAmount.seconds(3)
     /// Bytes that are written at once to a client that was slow.
     private static let piece = 65_536
 
@@ -57,6 +59,9 @@ public final class ClientStream {
     /// The account of a stream whose `prepareSession` hooks were run.
     var preparedAccount: BareJID?
     var hasEnded = false
+    /// The peer is done or gone, and the end is due.
+    private var isEnding = false
+    private var isClosed = false
     var hasSentHeader = false
     /// Input waits: the stream is being answered a question, or TLS begins.
     var isPaused = false
@@ -121,7 +126,7 @@ public final class ClientStream {
     /// Bytes came in.
     public func receive(_ bytes: ByteBuffer) {
         // What comes between <starttls/> and TLS was sent in clear and is not believed.
-        guard !hasEnded, !isStartingTLS else { return }
+        guard !hasEnded, !isEnding, !isStartingTLS else { return }
         let excess =
             session == nil
             ? nil
@@ -140,19 +145,26 @@ public final class ClientStream {
 
     /// The client sends no more; what it was sent reaches it before the end.
     public func endOfInput() {
-        end(nil)
+        endSoon()
     }
 
     /// The connection is gone.
     public func didClose() {
-        leave()
+        isClosed = true
+        setDeadline(nil)
         host.metrics.connections[description.type, tls].add(-1)
         loop.countConnection(-1)
+        if session == nil { leave() } else { endSoon() }
     }
 
     /// Ends the stream if its time is up.
     func checkDeadline(_ now: NIODeadline) {
-        guard let deadline, now >= deadline, !hasEnded else { return }
+        guard let deadline, now >= deadline else { return }
+        guard !hasEnded else {
+            // Its last words had their time to arrive.
+            setDeadline(nil)
+            return transport.abort()
+        }
         let isLate = session == nil
         host.metrics.refusals[isLate ? .negotiationTimeout : .stanzaTimeout].add(cell: loop.cell)
         end(StreamError(isLate ? .connectionTimeout : .policyViolation, "too slow"))
@@ -183,7 +195,7 @@ public final class ClientStream {
     private func read(_ bytes: inout ByteBuffer) {
         var gotOn = false
         do throws(XMLError) {
-            while !isPaused, !hasEnded, let event = try next(&bytes) {
+            while !isPaused, !hasEnded, !isEnding, let event = try next(&bytes) {
                 gotOn = true
                 handle(event)
             }
@@ -232,7 +244,7 @@ public final class ClientStream {
         case .header(let header):
             perform(negotiation.receive(header)[...])
         case .end:
-            end(nil)
+            endSoon()
         case .element(let fragment):
             guard let session else { return perform(negotiation.receive(fragment)[...]) }
             receive(fragment, session)
@@ -344,8 +356,9 @@ public final class ClientStream {
 
     /// The socket takes more, or no more for now. On the loop.
     public func setWritable(_ isWritable: Bool) {
+        guard !hasEnded, !isEnding else { return }
         output.isCongested = !isWritable
-        guard isWritable, !hasEnded else { return }
+        guard isWritable else { return }
         if management?.owesAnswer == true { acknowledge() }
         for stanza in output.takeWaiting() {
             if hasEnded {
@@ -404,6 +417,15 @@ public final class ClientStream {
 
     // MARK: The end
 
+    /// Ends the stream when its turn comes: many clients may leave at once, when an access point
+    /// goes, and others want to be served meanwhile. What comes for this one goes elsewhere.
+    private func endSoon() {
+        guard !hasEnded, !isEnding else { return }
+        isEnding = true
+        output.isCongested = true
+        loop.endSoon(self)
+    }
+
     /// Ends the stream, with an error or in peace (RFC 6120 section 4.4). On the loop.
     func end(_ error: StreamError?) {
         guard !hasEnded else { return }
@@ -415,6 +437,8 @@ public final class ClientStream {
         hasEnded = true
         flush()
         leave()
+        guard !isClosed else { return }
+        setDeadline(loop.eventLoop.now + Self.lingerTime)
         transport.close()
     }
 

@@ -15,6 +15,10 @@ public final class Loop: Sendable {
     /// The loop itself.
     public let eventLoop: any EventLoop
 
+    /// How long streams are ended at a time, and the pause that follows.
+    private static let slice = TimeAmount.milliseconds(2)
+    private static let pause = TimeAmount.milliseconds(1)
+
     private enum Message: Sendable {
         case deliver(OutboundStanza, Session)
         /// What held this stanza of the session's is done.
@@ -24,6 +28,7 @@ public final class Loop: Sendable {
     private let mailbox = Mutex<[Message]>([])
     private let unflushed: NIOLoopBoundBox<[ClientStream]>
     private let timed: NIOLoopBoundBox<[ObjectIdentifier: ClientStream]>
+    private let ending: NIOLoopBoundBox<CircularBuffer<ClientStream>>
     private let openConnections = Atomic<Int>(0)
     private let busy = Atomic<Bool>(false)
     private let processorTime: NIOLoopBoundBox<Duration>
@@ -34,6 +39,7 @@ public final class Loop: Sendable {
         self.cell = cell
         unflushed = .makeBoxSendingValue([], eventLoop: eventLoop)
         timed = .makeBoxSendingValue([:], eventLoop: eventLoop)
+        ending = .makeBoxSendingValue(CircularBuffer(), eventLoop: eventLoop)
         processorTime = .makeBoxSendingValue(.zero, eventLoop: eventLoop)
     }
 
@@ -145,6 +151,27 @@ public final class Loop: Sendable {
         let streams = unflushed.value
         unflushed.value = []
         for stream in streams { stream.flush() }
+    }
+
+    /// Ends the stream soon. On the loop.
+    func endSoon(_ stream: ClientStream) {
+        ending.value.append(stream)
+        guard ending.value.count == 1 else { return }
+        eventLoop.execute { self.endSome() }
+    }
+
+    /// Ends streams for a while, and lets the loop read from others before it goes on. (What a loop
+    /// is asked to execute, it executes before it reads again, so the rest comes by the clock.)
+    private func endSome() {
+        let start = NIODeadline.now()
+        while let stream = ending.value.first {
+            stream.end(nil)
+            ending.value.removeFirst()
+            if NIODeadline.now() - start > Self.slice, !ending.value.isEmpty {
+                eventLoop.scheduleTask(in: Self.pause) { self.endSome() }
+                return
+            }
+        }
     }
 
     /// Looks at the stream's deadline every second. On the loop.

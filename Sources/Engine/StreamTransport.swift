@@ -7,8 +7,10 @@ public import SASL
 public protocol StreamTransport: AnyObject {
     /// Writes and flushes; calls back on the loop once the socket has taken the bytes.
     func write(_ bytes: ByteBuffer, then: (() -> Void)?)
-    /// Closes once everything written is on its way.
+    /// Closes once everything written is on its way and the peer has closed, too.
     func close()
+    /// Closes at once.
+    func abort()
     /// Puts TLS under the stream, after what was written before.
     func startTLS()
     /// Asks the socket for no more bytes, or for more again.

@@ -10,9 +10,7 @@ final class ClientConnection: ChannelInboundHandler, StreamTransport {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// After the stream has ended, its last words get this long to arrive.
-    private static let lingerTime = TimeAmount.seconds(3)
-    /// And the peer may send this much more, which is thrown away.
+    /// After the stream has ended, the peer may send this much more, which is thrown away.
     private static let lingerBytes = 4_194_304
 
     private let host: Host
@@ -23,8 +21,6 @@ final class ClientConnection: ChannelInboundHandler, StreamTransport {
     private var context: ChannelHandlerContext?
     private var stream: ClientStream?
     private var isClosing = false
-    /// Closes for good, should the peer not do it.
-    private var linger: Scheduled<Void>?
     private var thrownAway = 0
 
     /// - Parameters:
@@ -101,8 +97,6 @@ final class ClientConnection: ChannelInboundHandler, StreamTransport {
         // The two refer to each other.
         self.stream = nil
         tlsHandler = nil
-        linger?.cancel()
-        linger = nil
         stream.didClose()
         host.admission.leave(
             address: connection.network, wasAuthenticated: stream.isAuthenticated)
@@ -136,11 +130,10 @@ final class ClientConnection: ChannelInboundHandler, StreamTransport {
             bound.value.close(mode: .output, promise: nil)
         }
         context.writeAndFlush(Self.wrapOutboundOut(ByteBuffer()), promise: written)
-        linger = context.eventLoop.scheduleTask(in: Self.lingerTime) {
-            bound.value.close(promise: nil)
-        }
         setReading(true)
     }
+
+    func abort() { context?.close(promise: nil) }
 
     func startTLS() {
         guard let context, let tls else { return }

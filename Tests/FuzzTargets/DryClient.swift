@@ -153,6 +153,8 @@ final class DryTransport: StreamTransport {
         }
     }
 
+    func abort() { close() }
+
     func close() {
         if reader.isInsideElement, error == nil { error = "closed within an element" }
         hangUp()

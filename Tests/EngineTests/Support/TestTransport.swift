@@ -124,6 +124,8 @@ final class TestTransport: StreamTransport {
         onClose?()
     }
 
+    func abort() { close() }
+
     func startTLS() { inbox.add(.startTLS) }
 
     func setReading(_ isReading: Bool) { self.isReading = isReading }
