@@ -141,7 +141,7 @@ def main():
     print(f"Medians of {plan.rounds}; {plan.idle:,} idle connections.\n")
     print(report.table(record.results, columns))
     print()
-    print(gates.table(record.results))
+    print(gates.table(record.results, plan.idle))
     print(f"\nEvery run: {plan.output}")
     if record.failures:
         raise BenchError("; ".join(record.failures))

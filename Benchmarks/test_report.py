@@ -51,6 +51,15 @@ def test_without_a_rival_nothing_is_claimed():
         == "not measured"
 
 
+def test_a_promise_about_many_connections_is_not_judged_by_few():
+    made = report.Results()
+    made.add("kinglet", "idle plain", {"rss_kb_per_conn": 9})
+    verdicts = [
+        gate.verdict for count in (1000, 10_000) for gate in gates.gates(made, count)
+        if gate.text == "Memory per idle connection, plain, KB"]
+    assert verdicts == ["not judged with 1,000 connections", "missed"]
+
+
 def test_many_accounts_count_by_what_they_add():
     made = report.Results()
     made.add("kinglet", "start few", {"anonymous_mb": 5.0, "resident_mb": 40, "answer_ms": 50})
