@@ -4,6 +4,7 @@
 import argparse
 import json
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -147,7 +148,14 @@ def main():
         raise BenchError("; ".join(record.failures))
 
 
+def end(*_):
+    """Ended from outside, it still stops its servers and removes their directory: once."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, end)
     try:
         main()
     except BenchError as error:
