@@ -227,6 +227,9 @@ def test_random_streams_harm_nobody(kinglet):
         grown = attack_all(range(STREAMS // 4, STREAMS)) - warm
         assert grown < SLACK, f"{grown:g} bytes after {STREAMS} streams, {warm:g} before"
         bystander.ask()
+        # For whoever runs it long, with -s.
+        print(f"{STREAMS} streams: memory {grown / 1024:+.0f} KiB, slowest ping"
+              f" {1000 * bystander.slowest:.0f} ms")
         assert bystander.slowest < 5
         known = {person.jid for person in (JULIET, *MALLORIES)}
         assert bystander.witness.senders <= {"", DOMAIN} | known
