@@ -2,6 +2,7 @@
 // words in another's mouth, others are served, and the client leaves nothing behind.
 
 import Engine
+import Glibc
 import Synchronization
 import XML
 import XMPP
@@ -13,6 +14,7 @@ enum StanzaTarget {
     static func run(_ input: [UInt8]) throws {
         guard let first = input.first else { return }
         try world.withLock { world in
+            _ = leavesNothing
             // Kept only if everything holds.
             var current = try world ?? World()
             world = nil
@@ -31,6 +33,8 @@ enum StanzaTarget {
     }
 
     private static let world = Mutex<World?>(nil)
+    /// The last database goes with the process.
+    private static let leavesNothing = atexit { StanzaTarget.world.withLock { $0 = nil } }
 }
 
 /// A server, a bystander who stays, and an attacker whose account is new each time.
