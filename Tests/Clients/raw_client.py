@@ -113,6 +113,16 @@ class RawClient:
         text, self._received = self._received[:found.end()], self._received[found.end():]
         return text.decode()
 
+    def take(self):
+        """What has come and was not read."""
+        text, self._received = self._received, b""
+        return text
+
+    def more(self):
+        """The next bytes, which must come."""
+        assert self._chunk(), "the connection ended"
+        return self.take()
+
     def read_to_end(self):
         """Everything until the server closes, which it has to do."""
         while self._chunk():
