@@ -129,7 +129,7 @@ struct InBandRegistration: Feature {
         switch error {
         case .alreadyExists: StanzaError(.conflict, "this username is taken")
         case .doesNotExist: StanzaError(.itemNotFound)
-        case .storage: notStored
+        case .storage(let error): notStored(error)
         }
     }
 
@@ -163,8 +163,8 @@ struct InBandRegistration: Feature {
             }
             host.removeAccount(account, beforeEnd: { session.answer(request, .success(nil)) }) {
                 result in
-                guard case .success = result else {
-                    return session.answer(request, .failure(notStored))
+                if case .failure(let error) = result {
+                    session.answer(request, .failure(notStored(error)))
                 }
             }
             return .later

@@ -26,7 +26,12 @@ public final class GroupCommitWriter: Sendable {
         var isFinished = false
         /// Why the last commit failed; nil when it worked.
         var failure: StorageError?
+        /// Somebody is asking the disk whether it is well again.
+        var isProbing = false
     }
+
+    /// While the disk fails, it is asked so often.
+    private static let probeInterval = DispatchTimeInterval.seconds(2)
 
     /// More jobs than this in one transaction would only delay the first of them.
     private static let largestBatch = 1024
@@ -188,15 +193,41 @@ public final class GroupCommitWriter: Sendable {
                     failures.add()
                     let failure = StorageError(error, operation: "writing", subject: file)
                     errors[index] = failure
-                    if failure.concernsTheDisk {
-                        shared.value.withLock { $0.failure = failure }
-                    }
+                    if failure.concernsTheDisk { noteDiskFailure(failure) }
                 }
             }
         }
         commitDuration.observe((ContinuousClock.now - start).seconds)
         batchSize.observe(Double(batch.count))
         for (job, error) in zip(batch, errors) { job.report(error) }
+    }
+
+    private func noteDiskFailure(_ failure: StorageError) {
+        let isFirst = shared.value.withLock { state in
+            state.failure = failure
+            defer { state.isProbing = true }
+            return !state.isProbing
+        }
+        if isFirst { queue.asyncAfter(deadline: .now() + Self.probeInterval) { self.probe() } }
+    }
+
+    /// Writes something that changes nothing, so that a disk that is well again is known to be
+    /// before somebody needs it.
+    private func probe() {
+        let goesOn = shared.value.withLock { state in
+            state.isProbing = state.failure != nil && !state.isFinished
+            return state.isProbing
+        }
+        guard goesOn else { return }
+        do {
+            try transaction { try $0.execute("PRAGMA user_version = 1") }
+            shared.value.withLock { state in
+                state.failure = nil
+                state.isProbing = false
+            }
+        } catch {
+            queue.asyncAfter(deadline: .now() + Self.probeInterval) { self.probe() }
+        }
     }
 
     private func transaction(_ body: (Connection) throws -> Void) throws {

@@ -130,11 +130,7 @@ private final class Mailboxes: Sendable {
                 case .failure(let error):
                     host.log.error("offline message: \(error)")
                     host.metrics.refusals[.storage].add()
-                    host.bounce(
-                        stanza,
-                        error.code == .diskFull
-                            ? StanzaError(.resourceConstraint, "the server's disk is full")
-                            : notStored)
+                    host.bounce(stanza, notStored(error))
                 }
             })
     }
