@@ -205,6 +205,9 @@ struct ClientNegotiation {
                 return end(.unsupportedStanzaType, "not now")
             }
             return authenticate(fragment.element())
+        case StreamManagement.namespace where account != nil:
+            // Not before the resource is bound (XEP-0198 section 3); the client may go on.
+            return [.send(StreamManagement.failed(.unexpectedRequest))]
         default: break
         }
         guard let kind = Stanza.kind(of: fragment) else {

@@ -16,6 +16,14 @@ struct StreamManagement {
     var sent: UInt32 = 0
     /// An `<a/>` waits until the client reads again.
     var owesAnswer = false
+
+    /// `<failed/>`, after which the stream goes on.
+    static func failed(_ condition: StanzaError.Condition) -> [UInt8] {
+        XMLWriter.bytes(
+            Element(
+                "failed", namespace, [], [Element(condition.rawValue, Namespaces.stanzaErrors)]),
+            contentNamespace: Namespaces.client)
+    }
 }
 
 extension ClientStream {
@@ -27,7 +35,10 @@ extension ClientStream {
         case "enable":
             guard management == nil else { return refuseManagement(.unexpectedRequest) }
             management = StreamManagement()
-            send(Element("enabled", StreamManagement.namespace))
+            send(
+                XMLWriter.bytes(
+                    Element("enabled", StreamManagement.namespace),
+                    contentNamespace: Namespaces.client))
         case "resume":
             return refuseManagement(.featureNotImplemented)
         case "r":
@@ -50,10 +61,7 @@ extension ClientStream {
     }
 
     private func refuseManagement(_ condition: StanzaError.Condition) -> Bool {
-        send(
-            Element(
-                "failed", StreamManagement.namespace, [],
-                [Element(condition.rawValue, Namespaces.stanzaErrors)]))
+        send(StreamManagement.failed(condition))
         return true
     }
 
@@ -87,9 +95,5 @@ extension ClientStream {
     func release(_ number: UInt32) {
         guard !hasEnded, management?.inbound.release(number) == true else { return }
         acknowledge()
-    }
-
-    private func send(_ element: Element) {
-        send(XMLWriter.bytes(element, contentNamespace: Namespaces.client))
     }
 }

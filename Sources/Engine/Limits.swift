@@ -73,11 +73,11 @@ public struct Limits: Sendable {
             reloadable: true,
             help: "Bytes that may wait for a client that does not read; then it is closed.")
         stanzaRate = options.integer(
-            "limits.stanza_rate", default: 3000, in: 1...1_000_000, reloadable: true,
+            "limits.stanza_rate", default: 5000, in: 1...1_000_000, reloadable: true,
             help: "Stanzas per second that one client may send, four times as many at once. A "
                 + "faster one is read more slowly; nothing is lost.")
         byteRate = options.size(
-            "limits.byte_rate", default: 2_097_152, in: 1024...1_073_741_824, reloadable: true,
+            "limits.byte_rate", default: 4_194_304, in: 1024...1_073_741_824, reloadable: true,
             help: "Bytes per second that one client may send, four times as many at once.")
         memory = options.size(
             "limits.memory", default: 0, in: 0...1_099_511_627_776, reloadable: true,

@@ -65,6 +65,20 @@ struct StreamManagementTests {
         }
     }
 
+    @Test("Before a resource is bound it cannot be enabled, and the client may go on (section 3)")
+    func tooEarly() async throws {
+        try await withServer { server in
+            try await server.addAccount("juliet")
+            let client = try await server.connect()
+            try await client.open()
+            _ = try await client.scram(SCRAMClient(username: "juliet"))
+            try await client.open()
+            await client.send("<enable xmlns='\(Self.namespace)'/>")
+            #expect(try await client.next().elements.first?.name == "unexpected-request")
+            #expect(try await client.bind("balcony")["type"] == "result")
+        }
+    }
+
     @Test("Every stanza counts from <enable/> on, whatever becomes of it (section 4)")
     func counting() async throws {
         try await withServer { server in
