@@ -86,8 +86,7 @@ test-swift: deps
 
 test-clients: deps-test
 	@swift build --no-color-diagnostics --product kinglet
-	@$(VENV)/bin/python -m pytest -q Tests/Clients
-	@$(VENV)/bin/python -m pytest -q Benchmarks
+	@$(VENV)/bin/python -m pytest -q -c Tests/Clients/pytest.ini --rootdir . Tests/Clients Benchmarks
 
 deps-bench: deps
 	$(call install_packages,$(BENCH_PACKAGES))
