@@ -4,6 +4,7 @@ import base64
 import re
 import socket
 import ssl
+import struct
 
 from waiting import LONG
 
@@ -36,11 +37,17 @@ class RawClient:
         return client
 
     @classmethod
-    def secure(cls, server, context=None, domain=None):
-        """A stream over TLS that has not logged in."""
+    def connected(cls, server, context=None, domain=None):
+        """TLS, and nothing said over it."""
         client = cls(server.ports["client_tls"])
         client.domain = domain or client.domain
         client.begin_tls(context or trusting(server))
+        return client
+
+    @classmethod
+    def secure(cls, server, context=None, domain=None):
+        """A stream over TLS that has not logged in."""
+        client = cls.connected(server, context, domain)
         client.open_stream()
         return client
 
@@ -113,15 +120,13 @@ class RawClient:
         text, self._received = self._received[:found.end()], self._received[found.end():]
         return text.decode()
 
-    def take(self):
-        """What has come and was not read."""
-        text, self._received = self._received, b""
-        return text
-
-    def more(self):
-        """The next bytes, which must come."""
-        assert self._chunk(), "the connection ended"
-        return self.take()
+    def read_some(self):
+        """What has come, waiting for it if need be."""
+        if not self._received:
+            chunk = self._chunk()
+            assert chunk, "the connection ended"
+        received, self._received = self._received, b""
+        return received
 
     def read_to_end(self):
         """Everything until the server closes, which it has to do."""
@@ -149,6 +154,12 @@ class RawClient:
             chunk = b""
         self._received += chunk
         return chunk
+
+    def abort(self):
+        """The connection breaks: neither the stream nor TLS is ended."""
+        self.connection.setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
 
     def stream_error(self):
         """The condition of the stream error, after which the stream and the connection end

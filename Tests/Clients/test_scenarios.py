@@ -1,65 +1,296 @@
-"""The scenarios of Tests/Scenarios, over TLS."""
+"""The scenarios of Tests/Scenarios over TCP and TLS; CONTRIBUTING.md describes their form.
+
+The accounts are those of the shared server: in what is sent and expected, an address such as
+romeo@example.test is replaced by that of the account that plays Romeo.
+"""
+
+import base64
+import re
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
 
 import pytest
 
-import scenario
-from raw_client import RawClient
+from kinglet import REPOSITORY
+from raw_client import STREAM_END, RawClient
+
+DOMAIN = "example.test"
+FILES = sorted((REPOSITORY / "Tests/Scenarios").glob("*.scenario"))
+HEADER = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
+LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
+ERROR_TEXTS = (
+    "{urn:ietf:params:xml:ns:xmpp-stanzas}text", "{urn:ietf:params:xml:ns:xmpp-streams}text")
+ANYTHING = "{any}"
+PING = "<iq type='get' id='quiet'><ping xmlns='urn:xmpp:ping'/></iq>"
 
 
-@pytest.mark.parametrize(
-    "path", sorted(scenario.FOLDER.glob("*.scenario")), ids=lambda path: path.stem)
-def test_scenario(server, person, path):
-    steps = scenario.steps(path)
-    people = {}
-    for name in {step.actor.split("/")[0] for step in steps}:
-        people[name] = person()
-    actors = {}
-    try:
-        for step in steps:
-            perform(server, people, actors, step, f"{path.name}:{step.line}")
-    finally:
-        for actor in actors.values():
+@dataclass
+class Step:
+    """One line that is not indented, and the indented lines after it."""
+
+    place: str
+    subject: str
+    action: str
+    block: str
+
+
+def steps_of(file):
+    steps = []
+    for number, line in enumerate(file.read_text().splitlines(), 1):
+        if line.startswith(" ") and steps:
+            steps[-1].block += line.lstrip() + "\n"
+        elif line and not line.startswith("#"):
+            subject, _, action = line.partition(" ")
+            steps.append(Step(f"{file.name}:{number}", subject, action, ""))
+    return steps
+
+
+def elements_in(text):
+    return list(ElementTree.fromstring(HEADER + text + STREAM_END))
+
+
+def matches(element, expected):
+    """Whether this is what was expected: all attributes and children, in order. `{any}` stands
+    for any value or content; `id`, `xml:lang` and the <text/> of an error count only where they
+    are expected."""
+    if element.tag != expected.tag:
+        return False
+    for name, value in expected.attrib.items():
+        if name not in element.attrib or value not in (ANYTHING, element.get(name)):
+            return False
+    if element.attrib.keys() - expected.attrib.keys() - {"id", LANGUAGE}:
+        return False
+    if not len(expected) and expected.text == ANYTHING:
+        return True
+    if not len(expected) or not len(element):
+        return len(element) == len(expected) and (element.text or "") == (expected.text or "")
+    children = list(element)
+    if not any(child.tag in ERROR_TEXTS for child in expected):
+        children = [child for child in children if child.tag not in ERROR_TEXTS]
+    return (
+        len(children) == len(expected) and spoken(element) == spoken(expected)
+        and all(map(matches, children, expected)))
+
+
+def spoken(element):
+    """The texts between the children; white space only sets these apart."""
+    parts = [element.text, *(child.tail for child in element)]
+    return [part for part in parts if part and part.strip()]
+
+
+def bare(actor):
+    return actor.jid.partition("/")[0]
+
+
+def readable(elements):
+    return "\n".join(ElementTree.tostring(element, "unicode") for element in elements)
+
+
+class Actor:
+    """A client, and what it has been sent that no step has asked for yet."""
+
+    def __init__(self, client, jid=None):
+        self.client = client
+        self.jid = jid
+        self.unread = []
+        self._has_ended = False
+        self._restart()
+        if jid:
+            self._parse(HEADER)
+
+    def open_stream(self):
+        self.client.send(self.client.header())
+        self._restart()
+        while self._header is None:
+            self._read()
+        assert (self._header.get("from"), self._header.get("version")) == (DOMAIN, "1.0")
+
+    def next(self):
+        while not self.unread:
+            assert not self._has_ended, "the stream ended"
+            self._read()
+        return self.unread.pop(0)
+
+    def ping(self):
+        """Reads everything up to the answer to a ping."""
+        self.client.send(PING)
+        others = []
+        while (element := self.next()).get("id") != "quiet":
+            others.append(element)
+        self.unread = others + self.unread
+
+    def expect_nothing(self):
+        assert not self.unread, f"receives {readable(self.unread)}"
+
+    def expect_end(self):
+        while not self._has_ended:
+            self._read()
+        self.expect_nothing()
+        assert self.client.read_to_end() == ""
+        self.client.connection.close()
+
+    def _restart(self):
+        self._parser = ElementTree.XMLPullParser(["start", "end"])
+        self._header = None
+        self._depth = 0
+
+    def _read(self):
+        self._parse(self.client.read_some())
+
+    def _parse(self, text):
+        self._parser.feed(text)
+        for event, element in self._parser.read_events():
+            self._depth += 1 if event == "start" else -1
+            if self._header is None:
+                self._header = element
+            elif event == "end" and self._depth == 1:
+                self.unread.append(element)
+            elif event == "end" and self._depth == 0:
+                self._has_ended = True
+
+
+class Play:
+    """A scenario that is being played."""
+
+    def __init__(self, server, people):
+        self.server = server
+        self.people = people
+        self.actors = {}
+
+    def play(self, step):
+        action = step.action
+        text = step.block
+        for name, person in self.people.items():
+            text = re.sub(rf"\b{name}@{DOMAIN}\b", person.jid, text)
+        if found := re.fullmatch(r"is (online|connected) as (\S+)", action):
+            actor = self.connect(step.subject, found[2])
+            if found[1] == "online":
+                self.come_online(actor)
+            return
+        if action == "opens a stream":
+            if step.subject not in self.actors:
+                self.actors[step.subject] = Actor(RawClient.connected(self.server))
+            self.actors[step.subject].open_stream()
+            return
+        if action.startswith("befriends "):
+            self.befriend(step.subject, action.split()[1])
+            return
+        assert step.subject in self.actors, "is not connected"
+        actor = self.actors[step.subject]
+        if action == "sends:":
+            person = self.people[step.subject.partition("/")[0]]
+            message = base64.b64encode(f"\0{person.name}\0{person.password}".encode()).decode()
+            actor.client.send(
+                text.replace("{plain}", message).replace("{username}", person.name))
+        elif action in ("receives:", "receives in any order:"):
+            self.receive(actor, elements_in(text), "order" in action)
+        elif action == "receives nothing":
+            self.settle()
+            actor.expect_nothing()
+        elif action == "leaves":
+            actor.client.send(STREAM_END)
+            actor.expect_end()
+            self.forget(actor)
+        elif action == "is disconnected":
+            actor.expect_end()
+            self.forget(actor)
+        elif action == "is cut off":
+            actor.client.abort()
+            self.forget(actor)
+        else:
+            raise AssertionError("no such step")
+
+    def connect(self, name, resource):
+        """Logs in. Who acts by name alone is the one who came first."""
+        person = self.people[name]
+        client = RawClient.logged_in(self.server, person, resource)
+        actor = Actor(client, f"{person.jid}/{resource}")
+        self.actors.setdefault(name, actor)
+        self.actors[f"{name}/{resource}"] = actor
+        return actor
+
+    def come_online(self, actor):
+        actor.client.send(
+            "<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq><presence/>")
+        others = []
+        awaited = 2
+        while awaited:
+            element = actor.next()
+            if element.get("id") == "roster" or (
+                    element.tag == "{jabber:client}presence" and element.get("from") == actor.jid):
+                awaited -= 1
+            else:
+                others.append(element)
+        actor.unread = others + actor.unread
+
+    def befriend(self, one, other):
+        """Each sees the other's presence from now on (RFC 6121 section 3.1)."""
+        one, other = self.actors[one], self.actors[other]
+        seen = {one: [], other: []}
+
+        def awaits(actor, fits):
+            while not any(map(fits, seen[actor])):
+                seen[actor].append(actor.next())
+
+        for asking, asked in ((one, other), (other, one)):
+            asking.client.send(f"<presence to='{bare(asked)}' type='subscribe'/>")
+            awaits(asked, lambda element: element.get("type") == "subscribe")
+            asked.client.send(f"<presence to='{bare(asking)}' type='subscribed'/>")
+            awaits(asking, lambda element: element.get("from") == asked.jid)
+        for actor in (one, other):
+            awaits(actor, lambda element: element.find("*/*[@subscription='both']") is not None)
+
+    def receive(self, actor, missing, in_any_order):
+        while missing:
+            element = actor.next()
+            candidates = missing if in_any_order else missing[:1]
+            fit = next((wanted for wanted in candidates if matches(element, wanted)), None)
+            if fit is None:
+                raise AssertionError(
+                    f"receives {readable([element])}\ninstead of {readable(candidates)}")
+            missing.remove(fit)
+
+    def forget(self, actor):
+        self.actors = {name: one for name, one in self.actors.items() if one is not actor}
+
+    def settle(self):
+        """What anybody has sent is handled, and what that set off has come; the dry runner is
+        the one that knows this of the database too."""
+        for _ in range(2):
+            for actor in self.bound:
+                actor.ping()
+
+    @property
+    def bound(self):
+        return {id(actor): actor for name, actor in self.actors.items() if "/" in name}.values()
+
+    def expect_quiet(self):
+        self.settle()
+        for actor in self.bound:
+            actor.expect_nothing()
+
+    def close(self):
+        for actor in self.actors.values():
             actor.client.connection.close()
 
 
-def perform(server, people, actors, step, place):
-    action = step.words[0]
-    if action == "exists":
-        return
-    if action in ("online", "connected"):
-        name = step.actor.split("/")[0]
-        client = RawClient.secure(server)
-        client.log_in(people[name])
-        actor = actors[step.actor] = scenario.Actor(client)
-        actor.jid = client.bind(step.words[1])
-        if action == "online":
-            actor.come_online()
-        return
-    actor = actors[step.actor]
-    text = scenario.named(step.block, people)
-    if action == "sends":
-        actor.client.send(text)
-    elif step.words == ("receives",):
-        reason = scenario.difference(actor.next(), scenario.element(text))
-        assert reason is None, f"{place}: {reason}"
-    elif step.words == ("receives", "nothing"):
-        # What others have sent is on its way to this one when they get their answers.
-        for other in actors.values():
-            if other is not actor:
-                held = other.before_pong()
-                other.put_back(held)
-        found = [scenario.ET.tostring(node) for node in actor.before_pong()]
-        assert not found, f"{place}: {found}"
-    elif action == "ignores":
-        for other in actors.values():
-            if other is not actor:
-                other.put_back(other.before_pong())
-        actor.before_pong()
-    elif action == "leaves":
-        actor.client.send("</stream:stream>")
-        assert actor.client.read_to_end().endswith("</stream:stream>"), place
-        actors.pop(step.actor).client.connection.close()
-    elif action == "vanishes":
-        actors.pop(step.actor).client.connection.close()
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_scenario(server, person, file):
+    """Every one goes as it is written."""
+    steps = steps_of(file)
+    assert steps, file
+    names = {step.subject.partition("/")[0]: None for step in steps}
+    play = Play(server, {name: person() for name in names})
+    step = steps[0]
+    try:
+        for step in steps:
+            play.play(step)
+        play.expect_quiet()
+    except (AssertionError, ElementTree.ParseError) as failure:
+        problem = f"{step.place}: {step.subject} {step.action}\n{failure}"
     else:
-        raise AssertionError(f"{place}: {' '.join(step.words)}?")
+        problem = None
+    finally:
+        play.close()
+    if problem:
+        pytest.fail(problem, pytrace=False)

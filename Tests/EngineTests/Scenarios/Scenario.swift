@@ -1,129 +1,120 @@
-// Scenario scripts: what people send each other and what they see, one file per rule. The same
-// files run here without a socket and in Tests/Clients over TLS. CONTRIBUTING.md has the format.
+// A dialogue as a file of Tests/Scenarios tells it; CONTRIBUTING.md describes the form.
 
 import Foundation
+import Testing
 import XML
-import XMPP
 
-/// One file of `Tests/Scenarios`.
-struct Scenario: Sendable {
-    enum Action: Sendable {
-        /// The account exists, and nobody is logged in.
-        case exists
-        /// Logged in with a resource; has its roster and has announced itself.
-        case online(resource: String)
-        /// Logged in with a resource, and nothing else.
-        case connected(resource: String)
+/// The steps of one file.
+struct Scenario {
+    /// One line that is not indented, and the indented lines after it.
+    struct Step {
+        var subject: String
+        var action: Action
+        var line: SourceLocation
+    }
+
+    enum Action {
+        /// Logs in, gets the roster, sends presence.
+        case isOnline(as: String)
+        /// Logs in.
+        case isConnected(as: String)
+        case opensStream
+        /// Each sees the other's presence from now on (RFC 6121 section 3.1).
+        case befriends(String)
         case sends(String)
-        case receives(Element)
+        case receives([Element], inAnyOrder: Bool)
         case receivesNothing
-        /// Reads what came and does not look at it.
-        case ignores
-        /// Ends its stream.
+        /// The client ends its stream.
         case leaves
-        /// Its connection breaks.
-        case vanishes
+        /// The server ends the stream and closes.
+        case isDisconnected
+        /// The connection breaks.
+        case isCutOff
     }
 
-    struct Step: Sendable {
-        let line: Int
-        /// `romeo`, or `romeo/orchard` for one of several.
-        let actor: String
-        let action: Action
+    struct Malformed: Error {}
+
+    static let directory = URL(filePath: #filePath).appending(path: "../../../Scenarios")
+        .standardized
+
+    /// The names of all files, sorted.
+    static let files: [String] = {
+        let names = try? FileManager.default.contentsOfDirectory(atPath: directory.path)
+        return (names ?? []).filter { $0.hasSuffix(".scenario") }.sorted()
+    }()
+
+    var steps: [Step] = []
+
+    /// Everybody who does something; they have accounts from the beginning.
+    var people: Set<String> {
+        Set(steps.map { String($0.subject.prefix { $0 != "/" }) })
     }
 
-    struct Malformed: Error, CustomStringConvertible {
-        let description: String
-    }
-
-    let name: String
-    let steps: [Step]
-
-    static let folder = URL(fileURLWithPath: #filePath)
-        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-        .appendingPathComponent("Scenarios")
-
-    static func names() -> [String] {
-        let files = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
-        return files.filter { $0.hasSuffix(".scenario") }.sorted()
-    }
-
-    init(file name: String) throws {
-        self.name = name
-        let text = try String(
-            contentsOf: Self.folder.appendingPathComponent(name), encoding: .utf8)
-        var steps: [Step] = []
-        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+    /// Reads a file; what is wrong with it is recorded at its line.
+    init(file: String) throws {
+        let path = Self.directory.appending(path: file).path
+        let lines = try String(contentsOfFile: path, encoding: .utf8)
+            .split(separator: "\n", omittingEmptySubsequences: false)
         var index = 0
         while index < lines.count {
-            let line = lines[index]
+            let text = lines[index]
+            let line = SourceLocation(
+                fileID: "Scenarios/\(file)", filePath: path, line: index + 1, column: 1)
             index += 1
-            guard !line.isEmpty, !line.hasPrefix("#") else { continue }
-            let number = index
-            var block: [Substring] = []
-            while index < lines.count, lines[index].hasPrefix("  ") {
-                block.append(lines[index].drop { $0 == " " })
+            if text.isEmpty || text.hasPrefix("#") { continue }
+            var block = ""
+            while index < lines.count, lines[index].isEmpty || lines[index].hasPrefix(" ") {
+                block += lines[index].drop { $0 == " " } + "\n"
                 index += 1
             }
-            let words = line.split(separator: " ").map(String.init)
-            let action = try Self.action(
-                Array(words.dropFirst()), block.joined(), "\(name):\(number)")
-            steps.append(Step(line: number, actor: words[0], action: action))
-        }
-        self.steps = steps
-    }
-
-    private static func action(
-        _ words: [String], _ block: String, _ place: String
-    ) throws -> Action {
-        switch (words.first, words.count) {
-        case ("exists", 1): return .exists
-        case ("online", 2): return .online(resource: words[1])
-        case ("connected", 2): return .connected(resource: words[1])
-        case ("sends", 1): return .sends(block)
-        case ("receives", 1):
-            return .receives(
-                try Element(parsing: Array(block.utf8), contentNamespace: Namespaces.client))
-        case ("receives", 2) where words[1] == "nothing": return .receivesNothing
-        case ("ignores", 1): return .ignores
-        case ("leaves", 1): return .leaves
-        case ("vanishes", 1): return .vanishes
-        default: throw Malformed(description: "\(place): \(words.joined(separator: " "))?")
+            while block.hasSuffix("\n") { block.removeLast() }
+            do {
+                let words = text.split(separator: " ", maxSplits: 1)
+                guard words.count == 2 else { throw Malformed() }
+                let action = try Action(String(words[1]), block)
+                steps.append(Step(subject: String(words[0]), action: action, line: line))
+            } catch {
+                Issue.record("no such step: \(text)", sourceLocation: line)
+                throw error
+            }
         }
     }
 }
 
-extension Element {
-    /// Why this is not what a scenario expects, nil if it is. `{any}` stands for any value; `id`
-    /// and `xml:lang` matter only where they are expected.
-    func difference(from expected: Element) -> String? {
-        guard name == expected.name, namespace == expected.namespace else {
-            return "<\(name) xmlns='\(namespace)'/> instead of <\(expected.name)/>"
+extension Scenario.Action {
+    /// Reads what follows the name of the one who acts.
+    fileprivate init(_ text: String, _ block: String) throws {
+        let words = text.split(separator: " ").map(String.init)
+        switch (text, block.isEmpty) {
+        case ("sends:", false): self = .sends(block)
+        case ("receives:", false): self = .receives(try elements(in: block), inAnyOrder: false)
+        case ("receives in any order:", false):
+            self = .receives(try elements(in: block), inAnyOrder: true)
+        case ("receives nothing", true): self = .receivesNothing
+        case ("opens a stream", true): self = .opensStream
+        case ("leaves", true): self = .leaves
+        case ("is disconnected", true): self = .isDisconnected
+        case ("is cut off", true): self = .isCutOff
+        case (_, true) where words.count == 4 && words.starts(with: ["is", "online", "as"]):
+            self = .isOnline(as: words[3])
+        case (_, true) where words.count == 4 && words.starts(with: ["is", "connected", "as"]):
+            self = .isConnected(as: words[3])
+        case (_, true) where words.count == 2 && words[0] == "befriends":
+            self = .befriends(words[1])
+        default: throw Scenario.Malformed()
         }
-        for wanted in expected.attributes {
-            let found = attributes.first {
-                $0.name == wanted.name && $0.namespace == wanted.namespace
-            }
-            guard let found else { return "no \(wanted.name) in <\(name)/>" }
-            guard wanted.value == "{any}" || wanted.value == found.value else {
-                return "\(wanted.name)='\(found.value)' instead of '\(wanted.value)'"
-            }
-        }
-        for found in attributes where found.name != "id" && found.name != "lang" {
-            guard expected.attributes.contains(where: { $0.name == found.name }) else {
-                return "\(found.name)='\(found.value)' in <\(name)/>"
-            }
-        }
-        guard elements.count == expected.elements.count else {
-            return
-                "\(elements.map(\.name)) in <\(name)/> instead of \(expected.elements.map(\.name))"
-        }
-        if expected.elements.isEmpty, expected.text != "{any}", text != expected.text {
-            return "'\(text)' in <\(name)/> instead of '\(expected.text)'"
-        }
-        for (child, wanted) in zip(elements, expected.elements) {
-            if let difference = child.difference(from: wanted) { return difference }
-        }
-        return nil
     }
+}
+
+/// The elements of a stream that contains such text.
+private func elements(in text: String) throws -> [Element] {
+    var reader = StreamReader(limits: ReaderLimits())
+    let chunk = Array((TestClient.header() + text).utf8)
+    var offset = 0
+    var elements: [Element] = []
+    while let event = try reader.next(in: chunk.span, at: &offset) {
+        if case .element(let fragment) = event { elements.append(fragment.element()) }
+    }
+    guard !reader.isInsideElement, !elements.isEmpty else { throw Scenario.Malformed() }
+    return elements
 }
