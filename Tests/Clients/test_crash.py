@@ -58,7 +58,7 @@ class Sender(threading.Thread):
         rest = ""
         try:
             while True:
-                rest += self._client.more().decode()
+                rest += self._client.read_some().decode()
                 for number in re.findall(r"<a xmlns='urn:xmpp:sm:3' h='(\d+)'/>", rest):
                     assert int(number) >= self.acknowledged, "h never falls"
                     self.acknowledged = int(number)
@@ -102,7 +102,7 @@ def check_database(server):
 
 
 def messages_of_juliet(server, last):
-    """What waited for her, up to and with a message that must be there, and what follows it."""
+    """What waited for her: up to a message that must be there, and what follows it."""
     with RawClient.logged_in(server, JULIET, "balcony") as client:
         client.send("<presence/>")
         text = client.read_through(f"id='{last}'") if last else ""
