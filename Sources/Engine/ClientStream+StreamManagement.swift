@@ -3,6 +3,7 @@
 // asked what it got.
 
 internal import NIOCore
+internal import Options
 internal import XML
 internal import XMPP
 
@@ -10,8 +11,8 @@ internal import XMPP
 struct StreamManagement {
     static let namespace = "urn:xmpp:sm:3"
 
-    /// What the client sent.
-    var inbound = HandledStanzas()
+    /// How many stanzas the client had sent before.
+    let base: UInt32
     /// Stanzas written to the client since `<enabled/>`, modulo 2^32.
     var sent: UInt32 = 0
     /// An `<a/>` waits until the client reads again.
@@ -34,7 +35,7 @@ extension ClientStream {
         switch fragment.text(fragment.name) {
         case "enable":
             guard management == nil else { return refuseManagement(.unexpectedRequest) }
-            management = StreamManagement()
+            management = StreamManagement(base: inbound.received)
             send(
                 XMLWriter.bytes(
                     Element("enabled", StreamManagement.namespace),
@@ -79,21 +80,25 @@ extension ClientStream {
             management?.owesAnswer = true
             return
         }
-        guard let handled = management?.inbound.request() else { return }
-        management?.owesAnswer = false
+        guard let management else { return }
+        let handled = inbound.request(since: management.base)
+        self.management?.owesAnswer = false
         send(Array("<a xmlns='urn:xmpp:sm:3' h='\(handled)'/>".utf8))
     }
 
-    /// Keeps a stanza out of `h` until it is released. False when the stream does not count, or
-    /// the stanza counted already. On the loop.
+    /// Keeps a stanza out of `h` until it is released. False when it counted already. On the loop.
     func hold(_ number: UInt32?) -> Bool {
         guard let number else { return false }
-        return management?.inbound.hold(number) ?? false
+        return inbound.hold(number)
     }
 
     /// What held a stanza is done. On the loop.
     func release(_ number: UInt32) {
-        guard !hasEnded, management?.inbound.release(number) == true else { return }
-        acknowledge()
+        guard !hasEnded else { return }
+        if inbound.release(number) { acknowledge() }
+        if isWaitingForDisk, inbound.openCount <= host.limits.unstored.value / 2 {
+            isWaitingForDisk = false
+            if pauseEnd == nil { goOn() }
+        }
     }
 }

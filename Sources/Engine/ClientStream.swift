@@ -48,6 +48,10 @@ public final class ClientStream {
     var session: Session?
     /// Ends a pause: a login waits for its turn, or the client was too fast.
     var pauseEnd: Scheduled<Void>?
+    /// What the client sent since it has a session.
+    var inbound = HandledStanzas()
+    /// So many of its stanzas wait for the disk that it is not read.
+    var isWaitingForDisk = false
     /// The counters of XEP-0198, once enabled.
     var management: StreamManagement?
     private var stanzaBucket: TokenBucket
@@ -265,8 +269,11 @@ public final class ClientStream {
             return
         }
         host.metrics.stanzas[StanzaKindLabel(kind), .received].add(1, cell: loop.cell)
-        let number = management?.inbound.receive()
-        defer { management?.inbound.didHandle() }
+        let number = inbound.receive()
+        defer {
+            inbound.didHandle()
+            if inbound.openCount >= host.limits.unstored.value { waitForDisk() }
+        }
         if let from = fragment.from, !isSender(fragment.value(from), session) {
             return refuse(StreamError(.invalidFrom))
         }
@@ -321,8 +328,16 @@ public final class ClientStream {
         if let deadline { setDeadline(deadline + time) }
         pauseEnd = loop.eventLoop.assumeIsolated().scheduleTask(in: time) {
             self.pauseEnd = nil
-            self.goOn()
+            if !self.isWaitingForDisk { self.goOn() }
         }
+    }
+
+    /// One client's writes must not make everybody else's wait: the rest stays in its socket.
+    private func waitForDisk() {
+        guard !hasEnded, !isWaitingForDisk else { return }
+        host.metrics.refusals[.unstored].add(1, cell: loop.cell)
+        isWaitingForDisk = true
+        if !isPaused { pause() }
     }
 
     // MARK: Writing

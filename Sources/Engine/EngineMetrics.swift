@@ -92,6 +92,7 @@ public enum RefusalReason: String, MetricLabel {
     case resources
     case stanzaRate = "stanza_rate"
     case byteRate = "byte_rate"
+    case unstored
     case memory
     case slowReader = "slow_reader"
     case heldMessages = "held_messages"

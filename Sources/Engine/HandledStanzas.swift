@@ -1,7 +1,7 @@
 // How far the server is with what a client sent (XEP-0198 section 4): pure counting, no I/O.
 
-/// Counts a client's stanzas since `<enabled/>`, modulo 2^32. A stanza is handled when its effect
-/// is on the disk, if it has one that belongs there; `handled` never passes one that is not.
+/// Counts a client's stanzas, modulo 2^32. A stanza is handled when its effect is on the disk, if it
+/// has one that belongs there; `handled` never passes one that is not.
 struct HandledStanzas {
     /// Stanzas that came in.
     private(set) var received: UInt32 = 0
@@ -40,12 +40,17 @@ struct HandledStanzas {
         return true
     }
 
-    /// The number of handled stanzas: `h`.
+    /// How many wait for the disk.
+    var openCount: Int { open.count }
+
+    /// The number of handled stanzas.
     var handled: UInt32 { (open.first ?? current).map { $0 &- 1 } ?? received }
 
-    /// The client asks; gives `h`.
-    mutating func request() -> UInt32 {
+    /// The client asks; gives `h`, counted from a number on.
+    mutating func request(since base: UInt32 = 0) -> UInt32 {
         if handled != received { owed = received }
-        return handled
+        // What waited before the count began does not make it negative.
+        let count = handled &- base
+        return Int32(bitPattern: count) < 0 ? 0 : count
     }
 }

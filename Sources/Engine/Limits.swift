@@ -31,6 +31,8 @@ public struct Limits: Sendable {
     public let stanzaRate: Setting<Int>
     /// Bytes per second of one session.
     public let byteRate: Setting<Int>
+    /// Stanzas of one session that may wait for the disk.
+    public let unstored: Setting<Int>
     /// Memory of the whole program; 0 is half of the machine's.
     public let memory: Setting<Int>
 
@@ -79,6 +81,10 @@ public struct Limits: Sendable {
         byteRate = options.size(
             "limits.byte_rate", default: 4_194_304, in: 1024...1_073_741_824, reloadable: true,
             help: "Bytes per second that one client may send, four times as many at once.")
+        unstored = options.integer(
+            "limits.unstored", default: 256, in: 2...100_000, reloadable: true,
+            help: "Stanzas of one client that may wait for the disk; then no more is read from it "
+                + "until half of them are stored.")
         memory = options.size(
             "limits.memory", default: 0, in: 0...1_099_511_627_776, reloadable: true,
             help: "Memory in use above which no new connection is taken. 0 is half of the "

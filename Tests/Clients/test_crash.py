@@ -13,6 +13,7 @@ import pytest
 from people import Person
 from raw_client import RawClient
 from unprivileged import Place
+from waiting import eventually
 
 # CRASH_RUNS=100 is a long run.
 RUNS = int(os.environ.get("CRASH_RUNS", "4"))
@@ -125,7 +126,8 @@ def test_what_was_acknowledged_survives_kill_9(place):
         sender, collector = Sender(server, f"m{run}"), Collector(server, f"c{run}")
         sender.start()
         collector.start()
-        time.sleep(random.uniform(0.2, 0.8))
+        eventually(lambda: sender.acknowledged and collector.confirmed, "there is load")
+        time.sleep(random.uniform(0, 0.6))
         server.crash()
         sender.join(10)
         collector.join(10)
@@ -133,7 +135,6 @@ def test_what_was_acknowledged_survives_kill_9(place):
         check_database(server)
 
         place.start()
-        assert sender.acknowledged > 0 and collector.confirmed, "there was no load"
         found = messages_of_juliet(server, f"m{run}-{sender.acknowledged}")
         numbers = [int(name.split("-")[1]) for name in found if name.startswith(f"m{run}-")]
         assert numbers == list(range(1, len(numbers) + 1)), "in order, none missing, none twice"

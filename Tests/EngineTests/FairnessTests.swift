@@ -1,3 +1,4 @@
+import Dispatch
 import NIOCore
 import Synchronization
 import Testing
@@ -64,6 +65,30 @@ struct FairnessTests {
             await client.pass(.seconds(2))
             #expect(try await client.next()["id"] == "1")
             #expect(try await other.pending().isEmpty)
+        }
+    }
+
+    @Test("A client whose writes wait for the disk is not read until half of them are stored")
+    func unstored() async throws {
+        try await withServer("limits.unstored=4") { server in
+            try await server.addAccount("nurse")
+            let client = try await server.login(Self.juliet)
+            let other = try await server.login(Self.romeo)
+            let gate = await server.holdWriter()
+            let messages = (1...9).map {
+                "<message to='nurse@capulet.example' id='\($0)'><body/></message>"
+            }
+            await client.send(messages.joined() + ping(10))
+            #expect(await client.isPaused())
+            #expect(server.refusals(.unstored) == 1)
+            #expect(client.hasNothing)
+            await other.send(ping(1))
+            #expect(try await other.next()["id"] == "1", "others are served")
+            gate.signal()
+            #expect(try await client.next()["id"] == "10", "nothing is lost")
+            #expect(await !client.isPaused())
+            await server.settle()
+            #expect(server.metric("kinglet_offline_messages") == 9)
         }
     }
 
