@@ -169,6 +169,10 @@ public final class ClientStream {
             setDeadline(nil)
             return transport.abort()
         }
+        // It is the disk that takes its time.
+        guard !isWaitingForDisk else {
+            return setDeadline(now + TimeAmount(host.limits.negotiation.value))
+        }
         let isLate = session == nil
         host.metrics.refusals[isLate ? .negotiationTimeout : .stanzaTimeout].add(cell: loop.cell)
         end(StreamError(isLate ? .connectionTimeout : .policyViolation, "too slow"))
