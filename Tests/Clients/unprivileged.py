@@ -28,6 +28,7 @@ class Place:
             self.directory,
             settings={
                 **FAST_KEYS, **NO_LOGIN_DELAY, "limits.offline_messages": "1000000",
+                "limits.roster_items": "100000",
                 "storage.durability": "full"})
         self.server.data.mkdir()
 
