@@ -9,10 +9,10 @@ struct ListeningSocket {
 
     let descriptor: Int32
 
-    /// - Parameter address: an IP address; `::` takes IPv4 too.
+    /// - Parameter address: an IP address or a name of one; `::` takes IPv4 too.
     /// - Throws: `IOError`, or what `SocketAddress` finds wrong.
     init(_ address: String, port: Int) throws {
-        let address = try SocketAddress(ipAddress: address, port: port)
+        let address = try SocketAddress.makeAddressResolvingHost(address, port: port)
         let isIPv6 = address.protocol == .inet6
         descriptor = socket(
             isIPv6 ? AF_INET6 : AF_INET,
