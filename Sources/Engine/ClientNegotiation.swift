@@ -44,6 +44,8 @@ struct ClientNegotiation {
         case loginFailed([UInt8], BareJID?, MechanismLabel, LoginResult)
         /// Bind this resource, or one of the server's choice.
         case bind(String?, IQRequest)
+        /// Take over the session of an earlier stream (XEP-0198 section 5).
+        case resume(ResumptionRequest)
         /// A request of a client that has not logged in.
         case requestBeforeLogin(IQRequest, domain: String)
         case end(StreamError?)
@@ -206,6 +208,13 @@ struct ClientNegotiation {
             }
             return authenticate(fragment.element())
         case StreamManagement.namespace where account != nil:
+            if let request = ResumptionRequest(fragment) {
+                state = .waiting
+                return [.resume(request)]
+            }
+            if fragment.holds(fragment.name, "resume") {
+                return [.send(StreamManagement.failed(.badRequest))]
+            }
             // Not before the resource is bound (XEP-0198 section 3); the client may go on.
             return [.send(StreamManagement.failed(.unexpectedRequest))]
         default: break

@@ -4,6 +4,7 @@ internal import Addresses
 internal import NIOCore
 internal import Options
 internal import Prometheus
+internal import Synchronization
 internal import TLS
 internal import XML
 internal import XMPP
@@ -51,10 +52,15 @@ extension ClientStream {
         let resource = wanted ?? SecureRandom.identifier(bytes: 12)
         let session = Session(
             JID(bare: account, preparedResource: resource), address: description.address,
-            loop: loop, stream: self)
+            host: host)
+        let state = SessionState(session, host: host, loop: loop)
+        session.place.withLock {
+            $0 = .at(loop, NIOLoopBound(state, eventLoop: loop.eventLoop))
+        }
         switch host.sessions.insert(session, limit: host.limits.resources.value) {
         case .inserted:
-            self.session = session
+            self.state = state
+            state.attach(self)
             preparedAccount = nil
             negotiation.finish()
             host.metrics.sessions.add(1)
@@ -70,6 +76,7 @@ extension ClientStream {
             }
             goOn()
         case .conflict(let other):
+            session.place.withLock { $0 = .ended }
             // The newest connection of a resource is the one that works (section 7.7.2.2); the
             // other is gone for everybody before this one exists.
             let loop = loop
@@ -82,6 +89,7 @@ extension ClientStream {
                 }
             }
         case .tooMany:
+            session.place.withLock { $0 = .ended }
             host.metrics.refusals[.resources].add(1, cell: loop.cell)
             discardPreparation()
             negotiation.goOn()
@@ -92,7 +100,7 @@ extension ClientStream {
     }
 
     /// Once an hour is enough: each note is a write to the card. The clock may have jumped.
-    private func noteLogin(_ account: BareJID) {
+    func noteLogin(_ account: BareJID) {
         let now = Clock.secondsSince1970()
         guard let lastLogin, abs(now - lastLogin) < 3600 else {
             return host.accounts.noteLogin(account, now: now)

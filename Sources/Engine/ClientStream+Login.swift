@@ -44,6 +44,8 @@ extension ClientStream {
                 loginFailed(bytes, jid, mechanism, result)
             case .bind(let resource, let request):
                 prepare(resource, request)
+            case .resume(let request):
+                resume(request)
             case .requestBeforeLogin(let request, let domain):
                 requestBeforeLogin(request, domain)
             case .end(let error):

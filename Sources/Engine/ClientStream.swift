@@ -45,15 +45,13 @@ public final class ClientStream {
     private var tls: TLSLabel = .none
     var reader: StreamReader
     var negotiation: ClientNegotiation
-    var session: Session?
+    /// What the client is once it has bound a resource; it may outlive this stream.
+    var state: SessionState?
+    var session: Session? { state?.session }
     /// Ends a pause: a login waits for its turn, or the client was too fast.
     var pauseEnd: Scheduled<Void>?
-    /// What the client sent since it has a session.
-    var inbound = HandledStanzas()
     /// So many of its stanzas wait for the disk that it is not read.
     var isWaitingForDisk = false
-    /// The counters of XEP-0198, once enabled.
-    var management: StreamManagement?
     private var stanzaBucket: TokenBucket
     private var byteBucket: TokenBucket
     /// When the client proved who it is.
@@ -65,6 +63,8 @@ public final class ClientStream {
     var hasEnded = false
     /// The peer is done or gone, and the end is due.
     private var isEnding = false
+    /// The client said that it leaves (RFC 6120 section 4.4), so its session ends, too.
+    private var isLeaving = false
     private var isClosed = false
     var hasSentHeader = false
     /// Input waits: the stream is being answered a question, or TLS begins.
@@ -132,7 +132,7 @@ public final class ClientStream {
         // What comes between <starttls/> and TLS was sent in clear and is not believed.
         guard !hasEnded, !isEnding, !isStartingTLS else { return }
         let excess =
-            session == nil
+            state == nil
             ? nil
             : byteBucket.take(
                 bytes.readableBytes, rate: host.limits.byteRate.value, now: loop.eventLoop.now)
@@ -158,7 +158,7 @@ public final class ClientStream {
         setDeadline(nil)
         host.metrics.connections[description.type, tls].add(-1)
         loop.countConnection(-1)
-        if session == nil { leave() } else { endSoon() }
+        if state == nil { leave() } else { endSoon() }
     }
 
     /// Ends the stream if its time is up.
@@ -173,7 +173,7 @@ public final class ClientStream {
         guard !isWaitingForDisk else {
             return setDeadline(now + TimeAmount(host.limits.negotiation.value))
         }
-        let isLate = session == nil
+        let isLate = state == nil
         host.metrics.refusals[isLate ? .negotiationTimeout : .stanzaTimeout].add(cell: loop.cell)
         end(StreamError(isLate ? .connectionTimeout : .policyViolation, "too slow"))
     }
@@ -211,7 +211,7 @@ public final class ClientStream {
             count(error)
             end(StreamError(error))
         }
-        guard session != nil, !hasEnded else { return }
+        guard state != nil, !hasEnded else { return }
         // A stanza that was begun has to be finished in time; each one has a time of its own.
         if reader.isInsideElement {
             if deadline == nil || gotOn {
@@ -252,15 +252,17 @@ public final class ClientStream {
         case .header(let header):
             perform(negotiation.receive(header)[...])
         case .end:
+            isLeaving = true
             endSoon()
         case .element(let fragment):
-            guard let session else { return perform(negotiation.receive(fragment)[...]) }
-            receive(fragment, session)
+            guard let state else { return perform(negotiation.receive(fragment)[...]) }
+            receive(fragment, state)
         }
     }
 
     /// A stanza of a client that has a session.
-    private func receive(_ fragment: Fragment, _ session: Session) {
+    private func receive(_ fragment: Fragment, _ state: SessionState) {
+        let session = state.session
         defer {
             if let excess = stanzaBucket.take(
                 1, rate: host.limits.stanzaRate.value, now: loop.eventLoop.now)
@@ -269,14 +271,16 @@ public final class ClientStream {
             }
         }
         guard let kind = Stanza.kind(of: fragment) else {
-            if !manage(fragment) { refuse(StreamError(.unsupportedStanzaType)) }
+            if manage(fragment, state) { return }
+            guard let handler = host.streamElements[fragment.namespace], handler(fragment, session)
+            else { return refuse(StreamError(.unsupportedStanzaType)) }
             return
         }
         host.metrics.stanzas[StanzaKindLabel(kind), .received].add(1, cell: loop.cell)
-        let number = inbound.receive()
+        let number = state.inbound.receive()
         defer {
-            inbound.didHandle()
-            if inbound.openCount >= host.limits.unstored.value { waitForDisk() }
+            state.inbound.didHandle()
+            if state.inbound.openCount >= host.limits.unstored.value { waitForDisk() }
         }
         if let from = fragment.from, !isSender(fragment.value(from), session) {
             return refuse(StreamError(.invalidFrom))
@@ -346,31 +350,15 @@ public final class ClientStream {
 
     // MARK: Writing
 
-    /// Queues a stanza for the client. On the loop.
-    func deliver(_ stanza: OutboundStanza) {
-        guard !hasEnded else { return host.redeliver(stanza) }
-        if output.isHolding, stanza.kind == .message {
-            output.hold(stanza)
-            limitKept(.heldMessages, "too many messages at once")
-        } else if output.isCongested {
-            output.wait(stanza)
-            limitKept(.slowReader, "the client does not read")
-        } else {
-            append(stanza)
-            scheduleFlush()
-        }
-    }
+    /// Whether stanzas may be written; else they wait.
+    var takesStanzas: Bool { !output.isCongested && !hasEnded && !isEnding }
 
-    private func limitKept(_ reason: RefusalReason, _ text: String) {
-        guard output.keptBytes > host.limits.outgoingQueue.value else { return }
-        host.metrics.refusals[reason].add(1, cell: loop.cell)
-        end(StreamError(.resourceConstraint, text))
-    }
-
-    private func append(_ stanza: OutboundStanza) {
+    /// Queues a stanza for the next flush.
+    func write(_ stanza: OutboundStanza) {
         host.metrics.stanzas[StanzaKindLabel(stanza.kind), .sent].add(1, cell: loop.cell)
-        management?.sent &+= 1
-        output.append(stanza)
+        // A client that acknowledges has it only then.
+        output.append(stanza, hasItOnceWritten: state?.management == nil)
+        scheduleFlush()
     }
 
     /// The socket takes more, or no more for now. On the loop.
@@ -378,19 +366,14 @@ public final class ClientStream {
         guard !hasEnded, !isEnding else { return }
         output.isCongested = !isWritable
         guard isWritable else { return }
-        if management?.owesAnswer == true { acknowledge() }
-        for stanza in output.takeWaiting() {
-            if hasEnded {
-                host.redeliver(stanza)
-            } else if output.isCongested {
-                output.wait(stanza)
-            } else {
-                append(stanza)
-                // In pieces, so that little is on its way when the client stops reading again.
-                if output.byteCount >= Self.piece { flush() }
-            }
-        }
-        flush()
+        if state?.management?.owesAnswer == true { acknowledge() }
+        if let state { state.writeQueue() } else { flush() }
+    }
+
+    /// Writes what is queued when it is much, so that little is on its way when the client stops
+    /// reading.
+    func flushPiece() {
+        if output.byteCount >= Self.piece { flush() }
     }
 
     func send(_ bytes: [UInt8]) {
@@ -409,29 +392,10 @@ public final class ClientStream {
     func flush() {
         output.isFlushScheduled = false
         guard let bytes = output.takeBytes() else { return }
-        transport.write(bytes, then: nil)
+        transport.write(bytes, then: output.takeWritten())
         output.takeArrivals { now, receivedAt in
             host.metrics.deliveryTime.observe((now - receivedAt).seconds, cell: loop.cell)
         }
-    }
-
-    func holdMessages() { output.startHolding() }
-
-    /// Not a slow reader's fault: what waited is as much as others sent, and more of it comes only
-    /// when the socket has taken this.
-    func deliverAheadOfHeld(
-        _ stanzas: [OutboundStanza], thenWritten: @escaping @Sendable () -> Void
-    ) {
-        guard !hasEnded else { return }
-        flush()
-        guard !hasEnded else { return }
-        for stanza in stanzas { append(stanza) }
-        guard let bytes = output.takeBytes() else { return thenWritten() }
-        transport.write(bytes, then: thenWritten)
-    }
-
-    func releaseMessages() {
-        for stanza in output.stopHolding() { deliver(stanza) }
     }
 
     // MARK: The end
@@ -445,7 +409,27 @@ public final class ClientStream {
         loop.endSoon(self)
     }
 
-    /// Ends the stream, with an error or in peace (RFC 6120 section 4.4). On the loop.
+    /// Its turn to end has come.
+    func endNow() {
+        if isLeaving { end(nil) } else { lose() }
+    }
+
+    /// The connection is of no use any more. A session that its client may resume stays.
+    func lose() {
+        guard !hasEnded else { return }
+        guard let state, state.isResumable else { return end(nil) }
+        self.state = nil
+        finish()
+        state.hibernate()
+    }
+
+    /// The client took its session to another stream (XEP-0198 section 5).
+    func giveUpSession() {
+        state = nil
+        end(StreamError(.conflict, "resumed by a new connection"))
+    }
+
+    /// Ends the stream, with an error or in peace (RFC 6120 section 4.4), and the session with it.
     func end(_ error: StreamError?) {
         guard !hasEnded else { return }
         if let error {
@@ -453,6 +437,10 @@ public final class ClientStream {
             send(error.bytes)
         }
         if hasSentHeader || error != nil { send(Array("</stream:stream>".utf8)) }
+        finish()
+    }
+
+    private func finish() {
         hasEnded = true
         flush()
         leave()
@@ -461,7 +449,7 @@ public final class ClientStream {
         transport.close()
     }
 
-    /// Takes the session out of the world, once.
+    /// Gives up everything that the stream has.
     private func leave() {
         hasEnded = true
         setDeadline(nil)
@@ -469,11 +457,8 @@ public final class ClientStream {
         pauseEnd = nil
         backlog = ByteBuffer()
         discardPreparation()
-        guard let session else { return }
-        self.session = nil
-        host.sessions.remove(session)
-        host.metrics.sessions.add(-1)
-        for hook in host.hooks.sessionEnded.reversed() { hook(session.jid.bare, session, host) }
-        for stanza in output.takeWaiting() + output.stopHolding() { host.redeliver(stanza) }
+        guard let state else { return }
+        self.state = nil
+        state.leave()
     }
 }

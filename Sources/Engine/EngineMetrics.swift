@@ -95,6 +95,10 @@ public enum RefusalReason: String, MetricLabel {
     case unstored
     case memory
     case slowReader = "slow_reader"
+    case unacknowledged
+    case acknowledgementTimeout = "acknowledgement_timeout"
+    /// Acknowledged more than was sent.
+    case acknowledgement
     case heldMessages = "held_messages"
     case rosterItems = "roster_items"
     case offlineMessages = "offline_messages"
@@ -105,10 +109,23 @@ public enum RefusalReason: String, MetricLabel {
     public static var labelName: String { "reason" }
 }
 
+/// What became of a session whose connection broke.
+public enum ResumptionLabel: String, MetricLabel {
+    case resumed
+    /// There was nothing to resume.
+    case failed
+    /// The client did not come back in time.
+    case expired
+    /// The label's name.
+    public static var labelName: String { "result" }
+}
+
 /// The engine's own metrics; a feature's stand in the feature.
 public struct EngineMetrics: Sendable {
     let connections: LabelledGauge2<ConnectionType, TLSLabel>
     let sessions: Gauge
+    let hibernating: Gauge
+    let resumptions: LabelledCounter<ResumptionLabel>
     let logins: LabelledCounter2<MechanismLabel, LoginResult>
     let stanzas: LabelledCounter2<StanzaKindLabel, Direction>
     let deliveryTime: Histogram
@@ -122,6 +139,12 @@ public struct EngineMetrics: Sendable {
             help: "Open client connections.")
         sessions = registry.gauge(
             "kinglet_sessions", help: "Clients that are logged in and have bound a resource.")
+        hibernating = registry.gauge(
+            "kinglet_sessions_hibernating",
+            help: "Sessions whose connection broke and that wait for their client.")
+        resumptions = registry.counter(
+            "kinglet_resumptions_total", by: ResumptionLabel.self,
+            help: "Sessions that clients resumed or tried to, and that expired.")
         logins = registry.counter(
             "kinglet_logins_total", by: MechanismLabel.self, LoginResult.self,
             help: "Logins by SASL mechanism and result.")

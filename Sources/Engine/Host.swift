@@ -38,6 +38,7 @@ public final class Host: Sendable {
     public let admission: Admission
 
     let iqHandlers: [String: IQHandler]
+    let streamElements: [String: StreamElementHandler]
     let loginThrottle: LoginThrottle
     let revocations = Revocations()
     let fakeCredentials: FakeCredentials
@@ -67,6 +68,7 @@ public final class Host: Sendable {
         metrics = builder.metrics
         hooks = builder.hooks
         iqHandlers = builder.iqHandlers
+        streamElements = builder.streamElements
         serverInfo = builder.serverInfo
         accountInfo = builder.accountInfo
         loops = eventLoops.enumerated().map { Loop($1, cell: $0 + 1) }
@@ -111,7 +113,7 @@ public final class Host: Sendable {
         else { return database.writer.submit(size: size, work, then: then) }
         database.writer.submit(size: size, work) { result in
             then(result)
-            sender.loop.release(number, of: sender)
+            sender.release(number)
         }
     }
 

@@ -27,6 +27,7 @@ public final class HostBuilder {
     let storageQueue: Setting<Int>
     private(set) var steps = Accounts.schema
     private(set) var iqHandlers: [String: IQHandler] = [:]
+    private(set) var streamElements: [String: StreamElementHandler] = [:]
     private(set) var serverInfo = DiscoveryInfo()
     private(set) var accountInfo = DiscoveryInfo()
 
@@ -75,6 +76,13 @@ public final class HostBuilder {
         let key = "\(namespace) \(name)"
         precondition(iqHandlers[key] == nil, "two features answer \(key)")
         iqHandlers[key] = IQHandler(targets: targets, answer: answer)
+    }
+
+    /// Takes first-level elements of a namespace that are no stanzas, from clients that have a
+    /// session.
+    public func take(_ namespace: String, _ handler: @escaping StreamElementHandler) {
+        precondition(streamElements[namespace] == nil, "two features take \(namespace)")
+        streamElements[namespace] = handler
     }
 
     /// Lists a namespace in the answers of service discovery (XEP-0030).

@@ -29,3 +29,7 @@ public struct IQHandler: Sendable {
     public let answer:
         @Sendable (IQRequest, IQTarget, Session, Host) throws(StanzaError) -> IQAnswer
 }
+
+/// Handles a first-level element that is no stanza, on the client's loop; false if it is none that
+/// the feature knows.
+public typealias StreamElementHandler = @Sendable (Fragment, Session) -> Bool

@@ -33,6 +33,12 @@ public struct Limits: Sendable {
     public let byteRate: Setting<Int>
     /// Stanzas of one session that may wait for the disk.
     public let unstored: Setting<Int>
+    /// Stanzas of one session that its client has not acknowledged (XEP-0198).
+    public let unacknowledged: Setting<Int>
+    /// How long a client may take to acknowledge.
+    public let acknowledgement: Setting<Duration>
+    /// How long a session waits for its client to come back.
+    public let hibernation: Setting<Duration>
     /// Memory of the whole program; 0 is half of the machine's.
     public let memory: Setting<Int>
 
@@ -85,6 +91,20 @@ public struct Limits: Sendable {
             "limits.unstored", default: 256, in: 2...100_000, reloadable: true,
             help: "Stanzas of one client that may wait for the disk; then no more is read from it "
                 + "until half of them are stored.")
+        unacknowledged = options.integer(
+            "limits.unacknowledged", default: 2000, in: 100...1_000_000, reloadable: true,
+            help: "Stanzas that one client was sent and has not acknowledged, connected or not; "
+                + "with more its session ends, and messages go to the offline store.")
+        acknowledgement = options.duration(
+            "limits.acknowledgement", default: .seconds(60), in: .seconds(5)...(.seconds(3600)),
+            reloadable: true,
+            help: "Time a client has to acknowledge what it was sent; then its connection is "
+                + "taken for dead.")
+        hibernation = options.duration(
+            "limits.hibernation", default: .seconds(600), in: .seconds(0)...(.seconds(604_800)),
+            reloadable: true,
+            help: "Time a session waits for its client after the connection broke; 0 for not at "
+                + "all.")
         memory = options.size(
             "limits.memory", default: 0, in: 0...1_099_511_627_776, reloadable: true,
             help: "Memory in use above which no new connection is taken. 0 is half of the "

@@ -19,13 +19,10 @@ public final class Loop: Sendable {
     private static let slice = TimeAmount.milliseconds(2)
     private static let pause = TimeAmount.milliseconds(1)
 
-    private enum Message: Sendable {
-        case deliver(OutboundStanza, Session)
-        /// What held this stanza of the session's is done.
-        case release(UInt32, Session)
-    }
-
-    private let mailbox = Mutex<[Message]>([])
+    private let mailbox = Mutex<[(Session, Session.Event)]>([])
+    /// The session that is about to leave this loop.
+    private let departing: NIOLoopBoundBox<SessionState?>
+    private let awaiting: NIOLoopBoundBox<[ObjectIdentifier: SessionState]>
     private let unflushed: NIOLoopBoundBox<[ClientStream]>
     private let timed: NIOLoopBoundBox<[ObjectIdentifier: ClientStream]>
     private let ending: NIOLoopBoundBox<CircularBuffer<ClientStream>>
@@ -40,6 +37,8 @@ public final class Loop: Sendable {
         unflushed = .makeBoxSendingValue([], eventLoop: eventLoop)
         timed = .makeBoxSendingValue([:], eventLoop: eventLoop)
         ending = .makeBoxSendingValue(CircularBuffer(), eventLoop: eventLoop)
+        departing = .makeBoxSendingValue(nil, eventLoop: eventLoop)
+        awaiting = .makeBoxSendingValue([:], eventLoop: eventLoop)
         processorTime = .makeBoxSendingValue(.zero, eventLoop: eventLoop)
     }
 
@@ -85,6 +84,17 @@ public final class Loop: Sendable {
         lastTurn.store(NIODeadline.now().uptimeNanoseconds, ordering: .relaxed)
         noteProcessorTime()
         for stream in Array(timed.value.values) { stream.checkDeadline(now) }
+        for state in Array(awaiting.value.values) { state.checkAcknowledgement(now) }
+    }
+
+    /// Has the session's client asked every second what it got. On the loop.
+    func awaitAcknowledgement(of state: SessionState) {
+        awaiting.value[ObjectIdentifier(state)] = state
+    }
+
+    /// Stops asking. On the loop.
+    func stopAwaiting(_ state: SessionState) {
+        awaiting.value[ObjectIdentifier(state)] = nil
     }
 
     /// How long ago the loop last turned; read on any thread.
@@ -96,27 +106,10 @@ public final class Loop: Sendable {
 
     // MARK: Deliveries
 
-    /// Hands a stanza to a session of this loop, from any thread.
-    func deliver(_ stanza: OutboundStanza, to session: Session) {
-        if eventLoop.inEventLoop {
-            session.stream.value.deliver(stanza)
-        } else {
-            post(.deliver(stanza, session))
-        }
-    }
-
-    /// Lets a stanza count as handled (XEP-0198), from any thread.
-    func release(_ number: UInt32, of session: Session) {
-        if eventLoop.inEventLoop {
-            session.stream.value.release(number)
-        } else {
-            post(.release(number, session))
-        }
-    }
-
-    private func post(_ message: Message) {
+    /// Puts an event for a session of this loop into the mailbox. Any thread.
+    func post(_ event: Session.Event, to session: Session) {
         let isFirst = mailbox.withLock { mailbox in
-            mailbox.append(message)
+            mailbox.append((session, event))
             return mailbox.count == 1
         }
         // One wake-up per batch: the rest is already on its way.
@@ -124,17 +117,31 @@ public final class Loop: Sendable {
     }
 
     private func emptyMailbox() {
-        let messages = mailbox.withLock { mailbox in
-            let messages = mailbox
+        let events = mailbox.withLock { mailbox in
+            let events = mailbox
             mailbox = []
-            return messages
+            return events
         }
-        for message in messages {
-            switch message {
-            case .deliver(let stanza, let session): session.stream.value.deliver(stanza)
-            case .release(let number, let session): session.stream.value.release(number)
+        for (session, event) in events {
+            if let state = departing.value, state.session === session {
+                state.handle(event)
+            } else {
+                session.post(event)
             }
         }
+    }
+
+    /// Takes a session away from this loop: what was posted before reaches its state here, and
+    /// what is posted from then on waits. Nil if there is nothing to take.
+    func depart(_ session: Session, if mayGo: (SessionState) -> Bool) -> SessionState.Contents? {
+        emptyMailbox()
+        guard let state = session.stateHere, !state.hasEnded, mayGo(state) else { return nil }
+        session.place.withLock { $0 = .moving([]) }
+        departing.value = state
+        emptyMailbox()
+        departing.value = nil
+        guard !state.hasEnded else { return nil }
+        return state.depart()
     }
 
     // MARK: Streams of this loop
@@ -165,7 +172,7 @@ public final class Loop: Sendable {
     private func endSome() {
         let start = NIODeadline.now()
         while let stream = ending.value.first {
-            stream.end(nil)
+            stream.endNow()
             ending.value.removeFirst()
             if NIODeadline.now() - start > Self.slice, !ending.value.isEmpty {
                 eventLoop.scheduleTask(in: Self.pause) { self.endSome() }

@@ -206,12 +206,13 @@ private final class Mailboxes: Sendable {
                     return session.releaseMessages()
                 }
                 let stanzas = messages.map { message in
-                    OutboundStanza(
-                        .message, OfflineMessages.stamped(message, domain: account.domain))
+                    let bytes = OfflineMessages.stamped(message, domain: account.domain)
+                    guard message.id == last.id else { return OutboundStanza(.message, bytes) }
+                    return OutboundStanza(.message, bytes) {
+                        self.delete(messages.count, through: last.id, of: session, host)
+                    }
                 }
-                session.deliverAheadOfHeld(stanzas) {
-                    self.delete(messages.count, through: last.id, of: session, host)
-                }
+                session.deliverAheadOfHeld(stanzas)
             })
     }
 

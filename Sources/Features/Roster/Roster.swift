@@ -72,7 +72,7 @@ struct Roster: Feature {
                 throw StanzaError(.forbidden, "a roster is its owner's")
             }
             guard request.isSet else {
-                session.isInterestedInRoster = true
+                session.flags.set(.interestedInRoster)
                 return .result(Self.list(session, request.payload["ver"], cache))
             }
             let change = try RosterChange(request.payload)
@@ -336,7 +336,7 @@ struct Roster: Feature {
         for (account, verb, bytes) in outcome.deliveries {
             for session in host.sessions.sessions(of: account)
             where verb == .subscribe
-                ? session.availability.isAvailable : session.isInterestedInRoster
+                ? session.availability.isAvailable : session.flags.contains(.interestedInRoster)
             {
                 session.deliver(OutboundStanza(.presence, bytes))
             }
@@ -355,7 +355,8 @@ struct Roster: Feature {
     private static func push(
         _ item: Element, to account: BareJID, version: RosterVersion, _ host: Host
     ) {
-        for session in host.sessions.sessions(of: account) where session.isInterestedInRoster {
+        for session in host.sessions.sessions(of: account)
+        where session.flags.contains(.interestedInRoster) {
             let push = Element(
                 "iq", Namespaces.client,
                 [

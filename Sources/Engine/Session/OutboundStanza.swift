@@ -1,0 +1,51 @@
+// What is delivered to a session.
+
+internal import Addresses
+public import NIOCore
+internal import XML
+public import XMPP
+
+/// A stanza in the bytes that its receiver gets, and what the way there needs to know of it. A
+/// reference, for it passes through many hands: mailboxes, queues and several receivers.
+public final class OutboundStanza: Sendable {
+    /// Message, presence or IQ.
+    public let kind: Stanza.Kind
+    /// The stanza in the context of a `jabber:client` stream.
+    public let bytes: [UInt8]
+    /// When it came in, for the delivery time; nil for what the server itself says.
+    public let receivedAt: NIODeadline?
+    /// Called on the session's loop once the client has it: acknowledged, or written to the
+    /// socket of a client that does not acknowledge. Not at all should the session end before.
+    let onDelivery: (@Sendable () -> Void)?
+    /// Nobody else gets this message or IQ: should the session end before its client has it, it
+    /// finds another way, or its sender hears of it.
+    let isOnlyCopy: Bool
+
+    /// Creates a stanza to deliver.
+    public init(
+        _ kind: Stanza.Kind, _ bytes: [UInt8], receivedAt: NIODeadline? = nil,
+        isOnlyCopy: Bool = false, onDelivery: (@Sendable () -> Void)? = nil
+    ) {
+        self.kind = kind
+        self.bytes = bytes
+        self.receivedAt = receivedAt
+        self.isOnlyCopy = isOnlyCopy
+        self.onDelivery = onDelivery
+    }
+
+    /// A message that will have to wait for its client carries the time of its arrival
+    /// (XEP-0203); other stanzas stay what they are.
+    func delayed(by domain: String) -> OutboundStanza {
+        guard kind == .message, receivedAt != nil,
+            let end = bytes.lastIndex(of: UInt8(ascii: "<"))
+        else { return self }
+        let delay = Element(
+            "delay", "urn:xmpp:delay",
+            [("from", domain), ("stamp", Clock.timestamp(Clock.secondsSince1970()))])
+        return OutboundStanza(
+            kind,
+            bytes[..<end] + XMLWriter.bytes(delay, contentNamespace: Namespaces.client)
+                + bytes[end...],
+            isOnlyCopy: isOnlyCopy, onDelivery: onDelivery)
+    }
+}

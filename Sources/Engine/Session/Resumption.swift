@@ -1,0 +1,82 @@
+// A client takes its session to a new stream (XEP-0198 section 5), which may be on another event
+// loop. The state is taken from the old loop, together with everything that was posted there; what
+// is posted meanwhile waits and follows. So nothing overtakes anything.
+
+internal import NIOCore
+internal import Synchronization
+internal import XMPP
+
+extension Session {
+    /// What became of an attempt.
+    enum Resumption: Sendable {
+        /// On the new loop, before anything else reaches the state.
+        case resumed(NIOLoopBound<SessionState>)
+        case notFound
+        /// The client says that it got more than it was sent.
+        case tooHigh(sent: UInt32)
+    }
+
+    /// Moves the session to a loop; `then` is called there. Any thread.
+    ///
+    /// - Parameter handled: the last number that the client handled.
+    func resume(
+        handled: UInt32, on destination: Loop, then: @escaping @Sendable (Resumption) -> Void
+    ) {
+        let here: Loop? = place.withLock { place in
+            switch place {
+            case .at(let loop, _): return loop
+            case .moving(let events):
+                // Somebody else is resuming it; this one comes after.
+                let again = Event.run { _ in
+                    self.resume(handled: handled, on: destination, then: then)
+                }
+                place = .moving(events + [again])
+                return destination
+            case .ended: return nil
+            }
+        }
+        guard let here else { return destination.eventLoop.execute { then(.notFound) } }
+        // In a turn of its own, so that the loop is not in the middle of its mailbox.
+        here.eventLoop.execute {
+            self.leave(here, handled, for: destination, then)
+        }
+    }
+
+    private func leave(
+        _ loop: Loop, _ handled: UInt32, for destination: Loop,
+        _ then: @escaping @Sendable (Resumption) -> Void
+    ) {
+        if case .at(let present, _) = place.withLock({ $0 }), present !== loop {
+            return resume(handled: handled, on: destination, then: then)
+        }
+        var refusal = Resumption.notFound
+        let contents = loop.depart(self) { state in
+            guard state.isResumable else { return false }
+            if case .tooHigh(let sent) = state.acknowledge(handled) {
+                refusal = .tooHigh(sent: sent)
+                return false
+            }
+            state.stream?.giveUpSession()
+            return true
+        }
+        destination.eventLoop.execute { [refusal] in
+            guard let contents else { return then(refusal) }
+            self.arrive(contents, destination, then)
+        }
+    }
+
+    private func arrive(
+        _ contents: SessionState.Contents, _ loop: Loop,
+        _ then: @escaping @Sendable (Resumption) -> Void
+    ) {
+        let state = NIOLoopBound(
+            SessionState(self, contents, host: host, loop: loop), eventLoop: loop.eventLoop)
+        let events: [Event] = place.withLock { place in
+            defer { place = .at(loop, state) }
+            guard case .moving(let events) = place else { return [] }
+            return events
+        }
+        then(.resumed(state))
+        for event in events { state.value.handle(event) }
+    }
+}

@@ -1,0 +1,285 @@
+// The half of a session that belongs to an event loop: what came from the client, what goes to
+// it, and the stream to it while there is one. Without a stream it hibernates (XEP-0198 section 5)
+// and keeps what its client is to get.
+
+internal import Addresses
+internal import NIOCore
+internal import Options
+internal import Prometheus
+internal import Synchronization
+internal import XMPP
+
+/// A session's state. Owner: its loop; it moves as `Contents`.
+final class SessionState {
+    /// What moves when the client resumes on another loop.
+    struct Contents: Sendable {
+        /// What the client sent since it has a session.
+        var inbound = HandledStanzas()
+        /// What goes to it.
+        var queue = OutgoingQueue()
+        /// The client counts (XEP-0198).
+        var management: StreamManagement?
+        /// Messages kept back while older ones come from the offline store; nil when none are.
+        var held: [OutboundStanza]?
+        var heldBytes = 0
+        /// Decides what an inactive client need not get now (XEP-0352); nil while it is active.
+        var holder: (any StanzaHolder)?
+    }
+
+    let session: Session
+    let host: Host
+    let loop: Loop
+    var contents: Contents
+    private(set) weak var stream: ClientStream?
+    private(set) var hasEnded = false
+    private var hibernationEnd: Scheduled<Void>?
+    /// The loop asks once a second what the client got.
+    private var isAwaiting = false
+
+    init(_ session: Session, _ contents: Contents = Contents(), host: Host, loop: Loop) {
+        self.session = session
+        self.contents = contents
+        self.host = host
+        self.loop = loop
+    }
+
+    var inbound: HandledStanzas {
+        _read { yield contents.inbound }
+        _modify { yield &contents.inbound }
+    }
+
+    var management: StreamManagement? {
+        _read { yield contents.management }
+        _modify { yield &contents.management }
+    }
+
+    /// Whether the client may come back for this session.
+    var isResumable: Bool { !hasEnded && session.resumptionID != nil }
+
+    // MARK: To the client
+
+    func handle(_ event: Session.Event) {
+        switch event {
+        case .deliver(let stanza): deliver(stanza)
+        case .release(let number): release(number)
+        case .run(let body): body(self)
+        }
+    }
+
+    /// Delivers a stanza to the client, now or when it can be.
+    func deliver(_ stanza: OutboundStanza) {
+        guard !hasEnded else { return host.redeliver(stanza) }
+        if contents.held != nil, stanza.kind == .message {
+            contents.held?.append(stanza)
+            contents.heldBytes += stanza.bytes.count
+            if contents.heldBytes > host.limits.outgoingQueue.value {
+                overflow(.heldMessages, "too many messages at once")
+            }
+        } else if contents.holder?.hold(stanza) == true {
+            if contents.holder?.isFull == true { releaseHolder() }
+        } else {
+            releaseHolder()
+            send(stanza)
+            limitQueue()
+        }
+    }
+
+    private func limitQueue() {
+        if contents.queue.bytes > host.limits.outgoingQueue.value {
+            overflow(.slowReader, "the client does not read")
+        } else if contents.queue.count > host.limits.unacknowledged.value,
+            contents.queue.isManaged
+        {
+            overflow(.unacknowledged, "the client does not acknowledge")
+        }
+    }
+
+    private func overflow(_ reason: RefusalReason, _ text: String) {
+        host.metrics.refusals[reason].add(1, cell: loop.cell)
+        end(StreamError(.resourceConstraint, text))
+    }
+
+    /// Writes the stanza, or queues it behind those that wait.
+    private func send(_ stanza: OutboundStanza) {
+        guard let stream, stream.takesStanzas, !contents.queue.hasUnwritten else {
+            return contents.queue.append(
+                stream == nil ? stanza.delayed(by: session.jid.domain) : stanza)
+        }
+        guard contents.queue.isManaged else { return stream.write(stanza) }
+        contents.queue.append(stanza)
+        _ = contents.queue.takeUnwritten()
+        stream.write(stanza)
+        awaitAcknowledgement()
+    }
+
+    /// The stream takes stanzas again.
+    func writeQueue() {
+        guard let stream else { return }
+        while stream.takesStanzas, let stanza = contents.queue.takeUnwritten() {
+            stream.write(stanza)
+            stream.flushPiece()
+        }
+        stream.flush()
+        awaitAcknowledgement()
+    }
+
+    // MARK: Messages that wait for older ones
+
+    func holdMessages() { if contents.held == nil { contents.held = [] } }
+
+    /// Not a slow reader's fault: what waited is as much as others sent, and more of it comes only
+    /// when the client has this.
+    func deliverAheadOfHeld(_ stanzas: [OutboundStanza]) {
+        // They are still in the offline store.
+        guard !hasEnded else { return }
+        releaseHolder()
+        for stanza in stanzas { send(stanza) }
+        if contents.queue.isManaged { stream?.requestAcknowledgement() }
+    }
+
+    func releaseMessages() {
+        let held = contents.held ?? []
+        contents.held = nil
+        contents.heldBytes = 0
+        for stanza in held { deliver(stanza) }
+    }
+
+    // MARK: An inactive client (XEP-0352)
+
+    /// Lets a holder decide from now on, or sends what it kept and asks it no more.
+    func setHolder(_ holder: (any StanzaHolder)?) {
+        releaseHolder()
+        contents.holder = holder
+    }
+
+    private func releaseHolder() {
+        guard let stanzas = contents.holder?.release(), !stanzas.isEmpty else { return }
+        for stanza in stanzas { send(stanza) }
+    }
+
+    // MARK: Acknowledgements (XEP-0198 section 4)
+
+    /// What held a stanza of the client's is done.
+    private func release(_ number: UInt32) {
+        let isHeard = inbound.release(number)
+        guard let stream else { return }
+        if isHeard { stream.acknowledge() }
+        stream.didStore()
+    }
+
+    /// The client has everything up to `h`.
+    func acknowledge(_ h: UInt32) -> OutgoingQueue.Acknowledgement {
+        let result = contents.queue.acknowledge(h) { $0.onDelivery?() }
+        management?.requestedAt = nil
+        if contents.queue.writtenCount == 0 { stopAwaiting() }
+        return result
+    }
+
+    /// Sees to it that the client is asked what it got: soon, or at once when it is much.
+    private func awaitAcknowledgement() {
+        guard contents.queue.writtenCount > 0, management != nil else { return }
+        if !isAwaiting {
+            isAwaiting = true
+            loop.awaitAcknowledgement(of: self)
+        }
+        management?.unrequested += 1
+        if let management, management.unrequested >= StreamManagement.requestAfter,
+            management.requestedAt == nil
+        {
+            stream?.requestAcknowledgement()
+        }
+    }
+
+    private func stopAwaiting() {
+        guard isAwaiting else { return }
+        isAwaiting = false
+        loop.stopAwaiting(self)
+    }
+
+    /// Once a second, while something is not acknowledged.
+    func checkAcknowledgement(_ now: NIODeadline) {
+        guard let stream, let management else { return }
+        guard let requestedAt = management.requestedAt else {
+            return stream.requestAcknowledgement()
+        }
+        if now - requestedAt > TimeAmount(host.limits.acknowledgement.value) {
+            host.metrics.refusals[.acknowledgementTimeout].add(1, cell: loop.cell)
+            stream.lose()
+        }
+    }
+
+    // MARK: The stream comes and goes
+
+    func attach(_ stream: ClientStream) {
+        self.stream = stream
+        hibernationEnd?.cancel()
+        hibernationEnd = nil
+    }
+
+    /// The stream is gone, the session stays for a while.
+    func hibernate() {
+        stream = nil
+        // A new stream begins active (XEP-0352 section 5.2).
+        setHolder(nil)
+        management?.requestedAt = nil
+        management?.unrequested = 0
+        stopAwaiting()
+        if !session.isHibernating {
+            session.isHibernating = true
+            host.metrics.hibernating.add(1)
+        }
+        let time = TimeAmount.seconds(Int64(management?.resumptionTime ?? 0))
+        hibernationEnd = loop.eventLoop.assumeIsolated().scheduleTask(in: time) {
+            self.hibernationEnd = nil
+            self.host.metrics.resumptions[.expired].add(1, cell: self.loop.cell)
+            self.end(nil)
+        }
+    }
+
+    /// Takes the state apart for its way to another loop.
+    func depart() -> Contents {
+        hibernationEnd?.cancel()
+        hibernationEnd = nil
+        stopAwaiting()
+        stream = nil
+        hasEnded = true
+        contents.queue.rewind()
+        setHolder(nil)
+        return contents
+    }
+
+    // MARK: The end
+
+    /// Ends the session, with an error or in peace, and its stream with it.
+    func end(_ error: StreamError?) {
+        guard !hasEnded else { return }
+        guard let stream else { return leave() }
+        stream.end(error)
+    }
+
+    /// Takes the session out of the world, once.
+    func leave() {
+        guard !hasEnded else { return }
+        hasEnded = true
+        stream = nil
+        hibernationEnd?.cancel()
+        hibernationEnd = nil
+        stopAwaiting()
+        let late: [Session.Event] = session.place.withLock { place in
+            defer { place = .ended }
+            guard case .moving(let events) = place else { return [] }
+            return events
+        }
+        host.sessions.remove(session)
+        host.metrics.sessions.add(-1)
+        if session.isHibernating {
+            session.isHibernating = false
+            host.metrics.hibernating.add(-1)
+        }
+        for hook in host.hooks.sessionEnded.reversed() { hook(session.jid.bare, session, host) }
+        let rest = contents.queue.removeAll() + (contents.holder?.release() ?? [])
+        for stanza in rest + (contents.held ?? []) { host.redeliver(stanza) }
+        contents = Contents()
+        for event in late { handle(event) }
+    }
+}
