@@ -4,6 +4,7 @@
 internal import NIOCore
 internal import Options
 internal import Prometheus
+internal import Storage
 internal import TLS
 internal import XML
 internal import XMPP
@@ -18,6 +19,8 @@ struct StreamManagement: Sendable {
     let base: UInt32
     /// How long the session waits for its client, in seconds; nil if it cannot be resumed.
     var resumptionTime: Int?
+    /// The stream's number in the database; nil if it cannot be resumed.
+    var streamNumber: Int64?
     /// An `<a/>` waits until the client reads again.
     var owesAnswer = false
     /// When the client was asked what it got; nil once it has answered.
@@ -105,6 +108,7 @@ extension ClientStream {
             let time = max(1, min(wanted, longest))
             let id = SecureRandom.identifier(bytes: 18)
             management.resumptionTime = time
+            management.streamNumber = StreamPosition.stream(named: id)
             state.session.resumptionID = id
             answer["id"] = id
             answer["resume"] = "true"
@@ -204,11 +208,25 @@ extension ClientStream {
         goOn()
     }
 
+    /// Says how far the session was, if that is known, so that the client can tell what to send
+    /// again.
     private func resumptionFailed(_ request: ResumptionRequest) {
-        isWaiting = false
+        isWaiting = true
         host.metrics.resumptions[.failed].add(1, cell: loop.cell)
-        negotiation.goOn()
-        send(StreamManagement.failed(.itemNotFound))
-        goOn()
+        guard let account = negotiation.account else { return }
+        let number = StreamPosition.stream(named: request.previousID)
+        let loop = loop
+        let stream = NIOLoopBound(self, eventLoop: loop.eventLoop)
+        host.database.read({ try MessageStore.handled($0, number, of: account) }) { result in
+            loop.eventLoop.execute {
+                let stream = stream.value
+                guard !stream.hasEnded else { return }
+                stream.isWaiting = false
+                stream.negotiation.goOn()
+                let handled = (try? result.get()) ?? nil
+                stream.send(StreamManagement.failed(.itemNotFound, handled: handled))
+                stream.goOn()
+            }
+        }
     }
 }

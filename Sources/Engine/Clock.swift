@@ -12,6 +12,13 @@ public enum Clock {
         return Int64(time.tv_sec)
     }
 
+    /// Milliseconds since 1970.
+    public static func millisecondsSince1970() -> Int64 {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
+    }
+
     /// A time as XEP-0082 writes it: `2026-11-20T12:00:00Z`.
     public static func timestamp(_ seconds: Int64) -> String {
         var time = time_t(seconds)

@@ -129,6 +129,7 @@ public struct EngineMetrics: Sendable {
     let logins: LabelledCounter2<MechanismLabel, LoginResult>
     let stanzas: LabelledCounter2<StanzaKindLabel, Direction>
     let deliveryTime: Histogram
+    let resentMessages: Counter
     let loopLag: Histogram
     /// Everything that was refused, by reason.
     public let refusals: LabelledCounter<RefusalReason>
@@ -157,6 +158,9 @@ public struct EngineMetrics: Sendable {
             buckets: [
                 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5,
             ])
+        resentMessages = registry.counter(
+            "kinglet_resent_messages_total",
+            help: "Messages that a client sent again and that were stored before.")
         loopLag = registry.histogram(
             "kinglet_event_loop_lag_seconds",
             help: "How late each event loop ran a task that was due, once a second.",

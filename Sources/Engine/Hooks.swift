@@ -33,6 +33,18 @@ public typealias SessionPreparation =
         BareJID, Host, @escaping @Sendable (Bool) -> Void
     ) -> Void
 
+/// Between whom a message goes.
+public struct MessageParties: Sendable {
+    /// The sender's account.
+    public let sender: BareJID
+    /// Its number in the database.
+    public let senderNumber: Int64
+    /// The receiver's account.
+    public let receiver: BareJID
+    /// Its number in the database.
+    public let receiverNumber: Int64
+}
+
 /// All hooks. Filled by the features, unchanged afterwards.
 public struct Hooks: Sendable {
     /// The database is open, nothing listens yet.
@@ -61,8 +73,22 @@ public struct Hooks: Sendable {
     public var willTakeMessages: [@Sendable (Session, Host) -> Void] = []
     /// The same, once the router sees it.
     public var takesMessages: [@Sendable (Session, Host) -> Void] = []
-    /// A message that no session of a local account can take.
-    public var undeliverable: (@Sendable (Stanza, BareJID, Host) -> Void)?
+    /// Whether a message is one that archives keep, by what it holds.
+    public var isKept: (@Sendable (Stanza) -> Bool)?
+    /// Whose archives keep a message of this kind, in the transaction that stores it.
+    public var keepers: (@Sendable (MessageParties, Host, Connection) throws -> Keepers)?
+    /// The `<stanza-id/>` (XEP-0359) of a stored message for the owner of an archive.
+    public var stanzaID: (@Sendable (_ message: Int64, BareJID) -> [UInt8])?
+    /// Stored messages are to be listed where they are looked for, in the transaction given. Each
+    /// message comes once.
+    public var settleMessages: [@Sendable (ClosedRange<Int64>, Connection) throws -> Void] = []
+    /// Whether a message waits for a receiver who is not there.
+    public var waitsForReceiver: (@Sendable (Stanza) -> Bool)?
+    /// Has a message wait for its receiver, in the transaction that stores it; false when too
+    /// many wait.
+    public var queue: (@Sendable (_ message: Int64, _ receiver: Int64, Connection) throws -> Bool)?
+    /// A message waits now for an account, and that is committed.
+    public var queued: (@Sendable (BareJID, Host) -> Void)?
     /// Presence of type subscribe, subscribed, unsubscribe or unsubscribed from a client.
     public var subscription: (@Sendable (Stanza, Session, Host) -> Void)?
     /// Who gets an account's presence (RFC 6121 section 4.2.2). The account has a session.

@@ -39,6 +39,8 @@ public final class Host: Sendable {
 
     let iqHandlers: [String: IQHandler]
     let streamElements: [String: StreamElementHandler]
+    let recent = RecentMessages()
+    let settling: Settling
     let loginThrottle: LoginThrottle
     let revocations = Revocations()
     let fakeCredentials: FakeCredentials
@@ -63,6 +65,8 @@ public final class Host: Sendable {
         database = try Database(
             file: databaseFile, steps: builder.steps, durability: builder.durability.value,
             longestQueue: builder.storageQueue.value, registry: builder.registry)
+        settling = Settling(
+            settled: try database.readNow { try MessageStore.settled($0) })
         accounts = Accounts(database, iterations: builder.iterations.value)
         limits = builder.limits
         metrics = builder.metrics

@@ -1,8 +1,9 @@
 // Where a stanza goes (RFC 6120 section 10, RFC 6121 section 8). Each rule asks the session
 // table and never assumes that another user's session is in this process.
 
-public import Addresses
+internal import Addresses
 internal import NIOCore
+internal import Storage
 internal import XML
 public import XMPP
 
@@ -12,9 +13,36 @@ extension Host {
     /// Handles what a client sent: the rules for a client's own server (RFC 6120 section 10.3).
     /// On the client's loop.
     func handle(_ stanza: Stanza, from session: Session) {
+        guard waits(stanza, session) else { return handleNow(stanza, from: session) }
+        // While a message of this client's waits for the disk, what comes after it must not
+        // overtake it (RFC 6120 section 10.1).
+        guard let number = session.hold(stanza) else { return handleNow(stanza, from: session) }
+        database.writer.afterQueued {
+            session.post(
+                .run { state in
+                    state?.inbound.resume(number)
+                    self.handleNow(stanza, from: session)
+                    state?.finish(number)
+                })
+        }
+    }
+
+    /// Whether something that this client sent waits for the disk and could be overtaken. What
+    /// its own server answers overtakes nothing, and a message that is stored goes the same way.
+    private func waits(_ stanza: Stanza, _ session: Session) -> Bool {
+        guard let state = session.stateHere, state.inbound.openCount > 0 else { return false }
+        switch stanza.kind {
+        case .presence: return true
+        case .iq: return stanza.to.map { !$0.isBare } ?? false
+        case .message: return !(hooks.isKept?(stanza) ?? false)
+        }
+    }
+
+    private func handleNow(_ stanza: Stanza, from session: Session) {
         guard let to = stanza.to else {
             switch stanza.kind {
-            case .message: deliverMessage(stanza, to: JID(bare: session.jid.bare))
+            case .message:
+                handleMessage(stanza, to: JID(bare: session.jid.bare), from: session)
             case .presence: hooks.presence?(stanza, session, self)
             case .iq: answer(stanza, .ownAccount, session)
             }
@@ -29,7 +57,7 @@ extension Host {
         case .presence:
             hooks.presence?(stanza, session, self)
         case .message:
-            deliverMessage(stanza, to: to)
+            handleMessage(stanza, to: to, from: session)
         case .iq:
             if to.bare.isDomain {
                 guard to.isBare else { return bounce(stanza, StanzaError(.serviceUnavailable)) }
@@ -44,38 +72,31 @@ extension Host {
 
     // MARK: To a local account
 
-    /// Delivers a message by the rules of RFC 6121 section 8.5. Any thread.
-    public func deliverMessage(_ stanza: Stanza, to: JID) {
+    /// Where a message goes by the rules of RFC 6121 section 8.5, at this moment. Any thread.
+    func route(_ stanza: Stanza, to: JID) -> MessageRoute {
         guard !to.bare.isDomain else {
-            return bounce(stanza, StanzaError(.serviceUnavailable, "the server takes no messages"))
+            return .bounce(
+                StanzaError(.serviceUnavailable, "the server takes no messages"))
         }
         let all = sessions.sessions(of: to.bare)
         if !to.isBare, let session = all.first(where: { $0.jid.resource == to.resource }) {
-            return deliver(stanza, to: [session])
+            return .sessions([session])
         }
-        if stanza.isError { return }
-        if stanza.isType("groupchat") {
-            return bounce(stanza, StanzaError(.serviceUnavailable))
-        }
+        if stanza.isError { return .nowhere }
+        if stanza.isType("groupchat") { return .bounce(StanzaError(.serviceUnavailable)) }
         let available = all.filter { session in
             let availability = session.availability
             return availability.isAvailable && availability.priority >= 0
         }
         if stanza.isType("headline") {
-            if to.isBare { deliver(stanza, to: available) }
-            return
+            return to.isBare && !available.isEmpty ? .sessions(available) : .nowhere
         }
         // To a full JID that is gone, only a chat falls back to the account (section 8.5.3.2.1).
         guard to.isBare || stanza.isType("chat") else {
-            return bounce(stanza, StanzaError(.serviceUnavailable))
+            return .bounce(StanzaError(.serviceUnavailable))
         }
-        guard let highest = available.map(\.availability.priority).max() else {
-            guard let undeliverable = hooks.undeliverable else {
-                return bounce(stanza, StanzaError(.serviceUnavailable))
-            }
-            return undeliverable(stanza, to.bare, self)
-        }
-        deliver(stanza, to: available.filter { $0.availability.priority == highest })
+        guard let highest = available.map(\.availability.priority).max() else { return .account }
+        return .sessions(available.filter { $0.availability.priority == highest })
     }
 
     private func deliverIQ(_ stanza: Stanza, to: JID) {
@@ -105,13 +126,13 @@ extension Host {
         for session in receivers { session.deliver(outbound) }
     }
 
-    /// A stanza whose session ended before it was written goes where it would have gone without
+    /// A stanza whose session ended before its client had it goes where it would have gone without
     /// that session. Any thread.
     func redeliver(_ stanza: OutboundStanza) {
         guard stanza.isOnlyCopy, let source = Stanza(routed: stanza.bytes) else { return }
         let to = source.to ?? JID(bare: source.from.bare)
         switch source.kind {
-        case .message: deliverMessage(source, to: to)
+        case .message: redeliver(source, stanza.record, to: to)
         case .iq: deliverIQ(source, to: to)
         case .presence: break
         }

@@ -129,7 +129,7 @@ struct InBandRegistration: Feature {
         switch error {
         case .alreadyExists: StanzaError(.conflict, "this username is taken")
         case .doesNotExist: StanzaError(.itemNotFound)
-        case .storage(let error): notStored(error)
+        case .storage(let error): .notStored(error)
         }
     }
 
@@ -164,7 +164,7 @@ struct InBandRegistration: Feature {
             host.removeAccount(account, beforeEnd: { session.answer(request, .success(nil)) }) {
                 result in
                 if case .failure(let error) = result {
-                    session.answer(request, .failure(notStored(error)))
+                    session.answer(request, .failure(.notStored(error)))
                 }
             }
             return .later

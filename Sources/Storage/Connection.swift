@@ -53,11 +53,29 @@ public struct ResultRow {
     }
 }
 
+/// Which transaction of the writer's a piece of work belongs to, for those who remember things
+/// beside the database: with another number, the one before is over, and it failed if the count of
+/// rollbacks differs, too.
+public struct TransactionStamp: Sendable, Equatable {
+    /// Counts transactions.
+    public var number = 0
+    /// Counts those that failed.
+    public var rollbacks = 0
+}
+
 /// A database connection, lent to one piece of work. Owner: the writer or one reader, for the
 /// time of the work.
 public struct Connection {
     let database: GRDB.Database
     let file: String
+    /// The transaction, for the writer's connection.
+    public internal(set) var stamp = TransactionStamp()
+
+    init(database: GRDB.Database, file: String, stamp: TransactionStamp = TransactionStamp()) {
+        self.database = database
+        self.file = file
+        self.stamp = stamp
+    }
 
     /// Runs a statement that gives no rows. Prepared once per connection.
     public func execute(_ sql: String, _ arguments: SQLValue...) throws(StorageError) {

@@ -12,8 +12,9 @@ public final class GroupCommitWriter: Sendable {
     private struct Job: Sendable {
         /// What it keeps in memory while it waits, in bytes.
         let size: Int
-        /// Runs the job; may be called twice when a batch has to be repeated one by one.
-        let run: @Sendable (Connection) throws -> Void
+        /// Runs the job; may be called twice when a batch has to be repeated one by one. Nil for
+        /// one that only wants to know when those before it are done.
+        let run: (@Sendable (Connection) throws -> Void)?
         /// Called once, on the writer's thread, after the commit or the failure.
         let report: @Sendable (StorageError?) -> Void
     }
@@ -28,6 +29,8 @@ public final class GroupCommitWriter: Sendable {
         var failure: StorageError?
         /// Somebody is asking the disk whether it is well again.
         var isProbing = false
+        /// The last transaction.
+        var stamp = TransactionStamp()
     }
 
     /// While the disk fails, it is asked so often.
@@ -102,6 +105,12 @@ public final class GroupCommitWriter: Sendable {
         enqueue(job)
     }
 
+    /// Calls back once everything that was queued before is committed or has failed, on the
+    /// writer's thread; or at once, on the caller's, when the server is stopping.
+    public func afterQueued(_ then: @escaping @Sendable () -> Void) {
+        enqueue(Job(size: 0, run: nil, report: { _ in then() }))
+    }
+
     /// Queues a job and waits for its commit; for commands and tests, never on an event loop.
     func submitAndWait<Value: Sendable>(
         _ work: @escaping @Sendable (Connection) throws -> Value
@@ -168,11 +177,15 @@ public final class GroupCommitWriter: Sendable {
     }
 
     private func commit(_ batch: [Job]) {
+        guard batch.contains(where: { $0.run != nil }) else {
+            for job in batch { job.report(nil) }
+            return
+        }
         let start = ContinuousClock.now
         var errors: [StorageError?] = Array(repeating: nil, count: batch.count)
         do {
             try transaction { connection in
-                for job in batch { try job.run(connection) }
+                for job in batch { try job.run?(connection) }
             }
             shared.value.withLock { $0.failure = nil }
         } catch let error
@@ -186,8 +199,9 @@ public final class GroupCommitWriter: Sendable {
             // One of them failed, and all were rolled back: give each a transaction of its own,
             // so that only the one that fails is refused.
             for (index, job) in batch.enumerated() {
+                guard let run = job.run else { continue }
                 do {
-                    try transaction { try job.run($0) }
+                    try transaction { try run($0) }
                     shared.value.withLock { $0.failure = nil }
                 } catch {
                     failures.add()
@@ -231,11 +245,20 @@ public final class GroupCommitWriter: Sendable {
     }
 
     private func transaction(_ body: (Connection) throws -> Void) throws {
-        try pool.writeWithoutTransaction { database in
-            try database.inTransaction(.immediate) {
-                try body(Connection(database: database, file: file))
-                return .commit
+        let stamp = shared.value.withLock { state in
+            state.stamp.number += 1
+            return state.stamp
+        }
+        do {
+            try pool.writeWithoutTransaction { database in
+                try database.inTransaction(.immediate) {
+                    try body(Connection(database: database, file: file, stamp: stamp))
+                    return .commit
+                }
             }
+        } catch {
+            shared.value.withLock { $0.stamp.rollbacks += 1 }
+            throw error
         }
     }
 }

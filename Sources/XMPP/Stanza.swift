@@ -40,6 +40,21 @@ public struct Stanza: Sendable {
         self.number = number
     }
 
+    /// The children `<stanza-id/>` that claim to be by one of these accounts, which only their own
+    /// server can say (XEP-0359 section 3).
+    public func forgedStanzaIDs(of accounts: [BareJID]) -> [FragmentChild] {
+        let candidates = fragment.children.filter {
+            fragment.child($0, isNamed: "stanza-id", "urn:xmpp:sid:0")
+        }
+        guard !candidates.isEmpty else { return [] }
+        return candidates.filter { child in
+            guard let by = fragment.element(child)["by"].flatMap({ try? JID($0) }) else {
+                return false
+            }
+            return accounts.contains(by.bare)
+        }
+    }
+
     /// Reads a stanza that `routedBytes` wrote. Nil for what never was one.
     public init?(routed bytes: [UInt8]) {
         // It was within the limits when it came in; its addresses may have grown it.
@@ -84,11 +99,17 @@ public struct Stanza: Sendable {
     /// The stanza as its receiver gets it: `from` stamped, `to` replaced if another is given, the
     /// language of the sender's stream made explicit, everything else as it came.
     ///
-    /// - Parameter declaresNamespace: for a form that is kept and must stand alone.
-    public func routedBytes(to other: JID? = nil, declaresNamespace: Bool = false) -> [UInt8] {
+    /// - Parameters:
+    ///   - declaresNamespace: for a form that is kept and must stand alone.
+    ///   - without: children to leave out, in order.
+    ///   - adding: further children.
+    public func routedBytes(
+        to other: JID? = nil, declaresNamespace: Bool = false, without: [FragmentChild] = [],
+        adding: [UInt8] = []
+    ) -> [UInt8] {
         let source = fragment.bytes
         var output: [UInt8] = []
-        output.reserveCapacity(source.count + 160)
+        output.reserveCapacity(source.count + 160 + adding.count)
         output.append(0x3C)
         output.append(contentsOf: source[fragment.name.indices])
         if declaresNamespace { append(" xmlns='jabber:client'", to: &output) }
@@ -112,8 +133,31 @@ public struct Stanza: Sendable {
         for attribute in fragment.otherAttributes {
             output.append(contentsOf: source[attribute.indices])
         }
-        append(fragment.isEmpty ? "/>" : ">", to: &output)
-        output.append(contentsOf: source[fragment.startTagEnd...])
+        if fragment.isEmpty {
+            guard !adding.isEmpty else {
+                append("/>", to: &output)
+                return output
+            }
+            append(">", to: &output)
+            output.append(contentsOf: adding)
+            append("</", to: &output)
+            output.append(contentsOf: source[fragment.name.indices])
+            append(">", to: &output)
+            return output
+        }
+        append(">", to: &output)
+        var position = fragment.startTagEnd
+        for child in without {
+            output.append(contentsOf: source[position..<child.range.indices.lowerBound])
+            position = child.range.indices.upperBound
+        }
+        guard !adding.isEmpty, let end = source.lastIndex(of: 0x3C), end >= position else {
+            output.append(contentsOf: source[position...])
+            return output
+        }
+        output.append(contentsOf: source[position..<end])
+        output.append(contentsOf: adding)
+        output.append(contentsOf: source[end...])
         return output
     }
 

@@ -9,6 +9,8 @@ struct HandledStanzas {
     private var open: [UInt32] = []
     /// The stanza that is being handled at this moment: only it can be held.
     private var current: UInt32?
+    /// What was held and is handled again was held again.
+    private var isHeldAgain = false
     /// An answer said less than this, so one more follows.
     private var owed: UInt32?
 
@@ -22,10 +24,22 @@ struct HandledStanzas {
     /// The stanza that came in last was handled, but for what holds it.
     mutating func didHandle() { current = nil }
 
+    /// A stanza that was held is being handled again at this moment.
+    mutating func resume(_ number: UInt32) {
+        current = number
+        isHeldAgain = false
+    }
+
+    /// That is over. True if nothing holds it any more.
+    mutating func finishResumed(_ number: UInt32) -> Bool {
+        current = nil
+        return !isHeldAgain
+    }
+
     /// The stanza is not handled until it is released. False when that comes too late.
     mutating func hold(_ number: UInt32) -> Bool {
         guard number == current else { return false }
-        if open.last != number { open.append(number) }
+        if open.contains(number) { isHeldAgain = true } else { open.append(number) }
         return true
     }
 

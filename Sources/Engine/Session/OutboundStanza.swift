@@ -20,16 +20,26 @@ public final class OutboundStanza: Sendable {
     /// Nobody else gets this message or IQ: should the session end before its client has it, it
     /// finds another way, or its sender hears of it.
     let isOnlyCopy: Bool
+    /// Where the message is stored, if it is.
+    let record: MessageRecord?
 
     /// Creates a stanza to deliver.
-    public init(
-        _ kind: Stanza.Kind, _ bytes: [UInt8], receivedAt: NIODeadline? = nil,
-        isOnlyCopy: Bool = false, onDelivery: (@Sendable () -> Void)? = nil
+    public convenience init(
+        _ kind: Stanza.Kind, _ bytes: [UInt8], onDelivery: (@Sendable () -> Void)? = nil
+    ) {
+        self.init(
+            kind, bytes, receivedAt: nil, isOnlyCopy: false, record: nil, onDelivery: onDelivery)
+    }
+
+    init(
+        _ kind: Stanza.Kind, _ bytes: [UInt8], receivedAt: NIODeadline?, isOnlyCopy: Bool,
+        record: MessageRecord? = nil, onDelivery: (@Sendable () -> Void)? = nil
     ) {
         self.kind = kind
         self.bytes = bytes
         self.receivedAt = receivedAt
         self.isOnlyCopy = isOnlyCopy
+        self.record = record
         self.onDelivery = onDelivery
     }
 
@@ -46,6 +56,6 @@ public final class OutboundStanza: Sendable {
             kind,
             bytes[..<end] + XMLWriter.bytes(delay, contentNamespace: Namespaces.client)
                 + bytes[end...],
-            isOnlyCopy: isOnlyCopy, onDelivery: onDelivery)
+            receivedAt: nil, isOnlyCopy: isOnlyCopy, record: record, onDelivery: onDelivery)
     }
 }

@@ -31,7 +31,8 @@ public final class Session: Sendable {
         case deliver(OutboundStanza)
         /// What held this stanza of the client's is done.
         case release(UInt32)
-        case run(@Sendable (SessionState) -> Void)
+        /// With nil, and wherever it is posted from, once the session has ended.
+        case run(@Sendable (SessionState?) -> Void)
     }
 
     /// Where the state is.
@@ -98,9 +99,7 @@ public final class Session: Sendable {
     }
 
     /// Hands an event to the state: at once on its own loop, else through that loop's mailbox.
-    /// False if there is no state any more; a stanza has gone elsewhere then.
-    @discardableResult
-    func post(_ event: Event) -> Bool {
+    func post(_ event: Event) {
         enum Way {
             case here(NIOLoopBound<SessionState>)
             case posted, ended
@@ -121,13 +120,14 @@ public final class Session: Sendable {
             }
         }
         switch way {
-        case .posted: return true
-        case .here(let state):
-            state.value.handle(event)
-            return true
+        case .posted: break
+        case .here(let state): state.value.handle(event)
         case .ended:
-            if case .deliver(let stanza) = event { host.redeliver(stanza) }
-            return false
+            switch event {
+            case .deliver(let stanza): host.redeliver(stanza)
+            case .release: break
+            case .run(let body): body(nil)
+            }
         }
     }
 
@@ -159,23 +159,22 @@ public final class Session: Sendable {
     /// Delivers messages ahead of those that are held, from any thread; not at all if the session
     /// has ended.
     public func deliverAheadOfHeld(_ stanzas: [OutboundStanza]) {
-        post(.run { $0.deliverAheadOfHeld(stanzas) })
+        post(.run { $0?.deliverAheadOfHeld(stanzas) })
     }
 
     /// Delivers what was held, from any thread.
     public func releaseMessages() {
-        post(.run { $0.releaseMessages() })
+        post(.run { $0?.releaseMessages() })
     }
 
     /// Ends the session with a stream error, from any thread; `then` is called on the session's
     /// loop once everybody has been told that the resource is gone.
     public func terminate(_ error: StreamError, then: @escaping @Sendable () -> Void = {}) {
-        let isPosted = post(
+        post(
             .run { state in
-                state.end(error)
+                state?.end(error)
                 then()
             })
-        if !isPosted { then() }
     }
 }
 

@@ -167,6 +167,17 @@ final class SessionState {
         stream.didStore()
     }
 
+    /// A stanza that waited behind others was handled, but for what holds it now.
+    func finish(_ number: UInt32) {
+        if inbound.finishResumed(number) { release(number) }
+    }
+
+    /// What a crash must not make the client's resend forget; nil if nobody could resume.
+    func position(of number: UInt32) -> StreamPosition? {
+        guard let management, let stream = management.streamNumber else { return nil }
+        return StreamPosition(stream: stream, handled: number &- management.base)
+    }
+
     /// The client has everything up to `h`.
     func acknowledge(_ h: UInt32) -> OutgoingQueue.Acknowledgement {
         let result = contents.queue.acknowledge(h) { $0.onDelivery?() }

@@ -1,15 +1,8 @@
 // Every SQL statement about offline messages.
 
 internal import Addresses
+internal import Engine
 internal import Storage
-
-struct StoredMessage: Sendable {
-    let id: Int64
-    /// Seconds since 1970.
-    let receivedAt: Int64
-    /// As routed, with its namespace.
-    let stanza: [UInt8]
-}
 
 enum OfflineMessageStore {
     /// So many bytes are read at once, and one message at least; the rest follows.
@@ -27,62 +20,98 @@ enum OfflineMessageStore {
                 stanza BLOB NOT NULL
             );
             CREATE INDEX offline_messages_account ON offline_messages (account, id);
-            """)
+            """),
+        // What waits is a message like any other, stored once.
+        SchemaStep(
+            "offline_messages", 2,
+            """
+            ALTER TABLE offline_messages RENAME TO offline_messages_before;
+            CREATE TABLE offline_messages (
+                receiver INTEGER NOT NULL,
+                message INTEGER NOT NULL,
+                PRIMARY KEY (receiver, message)
+            ) WITHOUT ROWID;
+            INSERT OR IGNORE INTO addresses (jid)
+                SELECT DISTINCT account FROM offline_messages_before;
+            INSERT INTO messages (id, received, sender, receiver, keepers, stanza)
+                SELECT before.id, received * 1000, 0, addresses.id, 0, stanza
+                FROM offline_messages_before AS before JOIN addresses ON jid = account;
+            INSERT INTO offline_messages (receiver, message)
+                SELECT receiver, id FROM messages;
+            DROP TABLE offline_messages_before;
+            """),
     ]
 
-    enum Insertion: Sendable {
-        case inserted, noAccount, full
-    }
-
+    /// False when so many wait already.
     static func insert(
-        _ connection: Connection, _ message: StoredMessage, _ account: BareJID, limit: Int
-    ) throws -> Insertion {
-        guard try count(connection, of: account) < limit else { return .full }
+        _ connection: Connection, _ message: Int64, _ receiver: Int64, limit: Int
+    ) throws -> Bool {
+        let count =
+            try connection.first(
+                "SELECT count(*) FROM offline_messages WHERE receiver = ?", .integer(receiver)
+            ) { Int($0.integer(0)) } ?? 0
+        guard count < limit else { return false }
         try connection.execute(
-            "INSERT INTO offline_messages (account, received, stanza) VALUES (?, ?, ?)",
-            .text(account.description), .integer(message.receivedAt), .blob(message.stanza))
-        return .inserted
+            "INSERT OR IGNORE INTO offline_messages (receiver, message) VALUES (?, ?)",
+            .integer(receiver), .integer(message))
+        return true
     }
 
     static func messages(
         _ connection: Connection, of account: BareJID
     ) throws -> [StoredMessage] {
+        guard let receiver = try MessageStore.existingNumber(of: account, in: connection) else {
+            return []
+        }
         var messages: [StoredMessage] = []
         var bytes = 0
         try connection.rows(
             """
-            SELECT id, received, stanza FROM offline_messages
-            WHERE account = ? ORDER BY id LIMIT \(batch)
+            SELECT \(MessageStore.columns) FROM offline_messages
+            JOIN messages ON messages.id = message
+            WHERE offline_messages.receiver = ? ORDER BY message LIMIT \(batch)
             """,
-            .text(account.description)
+            .integer(receiver)
         ) { row in
             // Once full, nothing more, or a later one would come before an earlier one.
             guard bytes < batchBytes else { return }
-            let stanza = row.blob(2)
-            bytes += stanza.count
-            messages.append(
-                StoredMessage(id: row.integer(0), receivedAt: row.integer(1), stanza: stanza))
+            let message = StoredMessage(row)
+            bytes += message.stanza.count
+            messages.append(message)
         }
         return messages
     }
 
+    /// Takes messages from the queue; those that no archive lists are deleted.
+    ///
+    /// - Returns: how many there were.
     static func delete(
-        _ connection: Connection, of account: BareJID, through id: Int64
-    ) throws {
-        try connection.execute(
-            "DELETE FROM offline_messages WHERE account = ? AND id <= ?",
-            .text(account.description), .integer(id))
+        _ connection: Connection, of account: BareJID, _ messages: [Int64]
+    ) throws -> Int {
+        guard let receiver = try MessageStore.existingNumber(of: account, in: connection) else {
+            return 0
+        }
+        var count = 0
+        for message in messages {
+            try connection.execute(
+                "DELETE FROM offline_messages WHERE receiver = ? AND message = ?",
+                .integer(receiver), .integer(message))
+            guard connection.changes > 0 else { continue }
+            count += 1
+            try MessageStore.deleteIfUnkept(connection, message)
+        }
+        return count
     }
 
     static func deleteAll(_ connection: Connection, of account: BareJID) throws {
-        try connection.execute(
-            "DELETE FROM offline_messages WHERE account = ?", .text(account.description))
-    }
-
-    static func count(_ connection: Connection, of account: BareJID) throws -> Int {
-        try connection.first(
-            "SELECT count(*) FROM offline_messages WHERE account = ?", .text(account.description)
-        ) { Int($0.integer(0)) } ?? 0
+        guard let receiver = try MessageStore.existingNumber(of: account, in: connection) else {
+            return
+        }
+        var messages: [Int64] = []
+        try connection.rows(
+            "SELECT message FROM offline_messages WHERE receiver = ?", .integer(receiver)
+        ) { messages.append($0.integer(0)) }
+        _ = try delete(connection, of: account, messages)
     }
 
     static func count(_ connection: Connection) throws -> Int {

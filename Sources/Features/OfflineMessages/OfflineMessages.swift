@@ -36,9 +36,11 @@ struct OfflineMessages: Feature {
         let mailboxes = Mailboxes(stored: stored, delivered: delivered, waiting: waiting)
         host.advertise("msgoffline")
         host.hooks.started.append { mailboxes.countWaiting($0) }
-        host.hooks.undeliverable = { stanza, account, host in
-            mailboxes.store(stanza, for: account, host, limit: limit.value)
+        host.hooks.waitsForReceiver = Self.isStorable
+        host.hooks.queue = { message, receiver, connection in
+            try OfflineMessageStore.insert(connection, message, receiver, limit: limit.value)
         }
+        host.hooks.queued = { mailboxes.queued(for: $0, $1) }
         host.hooks.willTakeMessages.append { session, _ in mailboxes.hold(for: session) }
         host.hooks.takesMessages.append { session, host in mailboxes.open(for: session, host) }
         host.hooks.sessionEnded.append { account, session, host in
@@ -48,29 +50,34 @@ struct OfflineMessages: Feature {
         host.hooks.accountRemoved.append { mailboxes.countWaiting($1) }
     }
 
-    /// Whether a message is worth waiting for.
-    static func isStorable(_ stanza: Stanza) -> Bool {
+    /// Whether a message is worth waiting for. One that must not be kept for good may wait for a
+    /// while (XEP-0334 section 4.1).
+    static let isStorable: @Sendable (Stanza) -> Bool = { stanza in
         let fragment = stanza.fragment
-        let hints = "urn:xmpp:hints" as StaticString
-        if fragment.hasChild("no-store", hints) || fragment.hasChild("no-permanent-store", hints) {
+        if stanza.isError || stanza.isType("headline") || stanza.isType("groupchat") {
             return false
         }
+        if fragment.hasChild("no-store", "urn:xmpp:hints") { return false }
         return fragment.children.contains { child in
             !fragment.child(child, isNamed: "thread", "jabber:client")
                 && fragment.namespace(of: child) != "http://jabber.org/protocol/chatstates"
-                && fragment.namespace(of: child) != "urn:xmpp:hints"
+                && (fragment.namespace(of: child) != "urn:xmpp:hints"
+                    || fragment.child(child, isNamed: "store", "urn:xmpp:hints"))
         }
     }
 
     /// A stored message with the time of its arrival (XEP-0203), before its end tag.
-    static func stamped(_ message: StoredMessage, domain: String) -> [UInt8] {
+    static func stamped(_ message: StoredMessage, for account: BareJID, _ host: Host) -> [UInt8] {
         let delay = Element(
             "delay", "urn:xmpp:delay",
-            [("from", domain), ("stamp", Clock.timestamp(message.receivedAt))])
+            [("from", account.domain), ("stamp", Clock.timestamp(message.receivedAt / 1000))])
+        var extra = XMLWriter.bytes(delay, contentNamespace: Namespaces.client)
+        if message.keepers.contains(.receiver) {
+            extra += host.hooks.stanzaID?(message.id, account) ?? []
+        }
         let bytes = message.stanza
         guard let end = bytes.lastIndex(of: 0x3C) else { return bytes }
-        return Array(bytes[..<end])
-            + XMLWriter.bytes(delay, contentNamespace: Namespaces.client) + bytes[end...]
+        return bytes[..<end] + extra + bytes[end...]
     }
 }
 
@@ -102,37 +109,10 @@ private final class Mailboxes: Sendable {
         }
     }
 
-    func store(_ stanza: Stanza, for account: BareJID, _ host: Host, limit: Int) {
-        guard OfflineMessages.isStorable(stanza) else { return }
-        let bytes = stanza.routedBytes(declaresNamespace: true)
-        let now = Clock.secondsSince1970()
-        host.commit(
-            for: stanza, size: bytes.count + 1024,
-            { connection -> OfflineMessageStore.Insertion in
-                guard try Accounts.exists(account, in: connection) else { return .noAccount }
-                return try OfflineMessageStore.insert(
-                    connection, StoredMessage(id: 0, receivedAt: now, stanza: bytes), account,
-                    limit: limit)
-            },
-            then: { result in
-                switch result {
-                case .success(.inserted):
-                    self.stored.add()
-                    self.waiting.add(1)
-                    self.deliverIfBack(account, host)
-                case .success(.noAccount):
-                    host.bounce(stanza, StanzaError(.serviceUnavailable, "no such account"))
-                case .success(.full):
-                    host.metrics.refusals[.offlineMessages].add()
-                    host.bounce(
-                        stanza,
-                        StanzaError(.serviceUnavailable, "the receiver's offline store is full"))
-                case .failure(let error):
-                    host.log.error("offline message: \(error)")
-                    host.metrics.refusals[.storage].add()
-                    host.bounce(stanza, notStored(error))
-                }
-            })
+    func queued(for account: BareJID, _ host: Host) {
+        stored.add()
+        waiting.add(1)
+        deliverIfBack(account, host)
     }
 
     /// The receiver may have come back while the message was being stored.
@@ -206,28 +186,25 @@ private final class Mailboxes: Sendable {
                     return session.releaseMessages()
                 }
                 let stanzas = messages.map { message in
-                    let bytes = OfflineMessages.stamped(message, domain: account.domain)
+                    let bytes = OfflineMessages.stamped(message, for: account, host)
                     guard message.id == last.id else { return OutboundStanza(.message, bytes) }
                     return OutboundStanza(.message, bytes) {
-                        self.delete(messages.count, through: last.id, of: session, host)
+                        self.delete(messages.map(\.id), of: session, host)
                     }
                 }
                 session.deliverAheadOfHeld(stanzas)
             })
     }
 
-    private func delete(_ count: Int, through id: Int64, of session: Session, _ host: Host) {
+    private func delete(_ messages: [Int64], of session: Session, _ host: Host) {
         let account = session.jid.bare
         host.database.writer.submit(
             size: 0,
-            { connection in
-                try OfflineMessageStore.delete(connection, of: account, through: id)
-                return connection.changes
-            },
+            { connection in try OfflineMessageStore.delete(connection, of: account, messages) },
             then: { result in
                 switch result {
                 case .success(let deleted):
-                    self.delivered.add(count)
+                    self.delivered.add(deleted)
                     self.waiting.add(-Double(deleted))
                     self.deliver(to: session, host)
                 case .failure(let error):

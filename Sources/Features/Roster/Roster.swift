@@ -141,7 +141,7 @@ struct Roster: Feature {
                 case .failure(let error):
                     host.log.error("roster: \(error)")
                     host.metrics.refusals[.storage].add()
-                    session.answer(request, .failure(notStored(error)))
+                    session.answer(request, .failure(.notStored(error)))
                 }
             })
     }
@@ -226,7 +226,7 @@ struct Roster: Feature {
                 case .failure(let error):
                     host.log.error("subscription: \(error)")
                     host.metrics.refusals[.storage].add()
-                    host.bounce(stanza, notStored(error))
+                    host.bounce(stanza, .notStored(error))
                 }
             })
     }

@@ -147,8 +147,7 @@ import XMPP
         arguments: [
             "<composing xmlns='http://jabber.org/protocol/chatstates'/>",
             "<active xmlns='http://jabber.org/protocol/chatstates'/><thread>t</thread>",
-            "<body>x</body><no-store xmlns='urn:xmpp:hints'/>",
-            "<body>x</body><no-permanent-store xmlns='urn:xmpp:hints'/>", "",
+            "<body>x</body><no-store xmlns='urn:xmpp:hints'/>", "",
         ])
     func notStored(content: String) async throws {
         try await withServer { server in
@@ -157,6 +156,20 @@ import XMPP
             await romeo.send("<message to='\(Self.juliet)' type='chat'>\(content)</message>")
             #expect(try await romeo.pending().isEmpty)
             #expect(waiting(server) == 0)
+        }
+    }
+
+    @Test("What must not be kept for good may wait for its receiver (XEP-0334 section 4.1)")
+    func notForGood() async throws {
+        try await withServer { server in
+            try await server.addAccount("juliet")
+            let romeo = try await server.online("romeo@capulet.example/orchard")
+            await romeo.send(
+                "<message to='\(Self.juliet)' type='chat'><body>x</body>"
+                    + "<no-permanent-store xmlns='urn:xmpp:hints'/></message>")
+            _ = try await romeo.pending()
+            #expect(waiting(server) == 1)
+            #expect(try await receive(server).map(\.body) == ["x"])
         }
     }
 

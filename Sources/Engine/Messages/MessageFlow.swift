@@ -1,0 +1,308 @@
+// A message's way from a local client to a local account. What must outlive a crash is committed
+// first, then it is delivered, then it counts in its sender's `h` (XEP-0198): the one writer
+// commits for everybody, and everything that a client sends keeps its order.
+
+internal import Addresses
+internal import Logging
+internal import NIOCore
+internal import Prometheus
+public import Storage
+internal import Synchronization
+internal import XML
+internal import XMPP
+
+/// Where a message goes.
+enum MessageRoute {
+    /// To these sessions, one at least.
+    case sessions([Session])
+    /// To the account, which has no session that could take it.
+    case account
+    case bounce(StanzaError)
+    /// Nobody gets it, and nobody hears of that.
+    case nowhere
+}
+
+/// A message on its way to a local account. A reference, for it is handed from thread to thread.
+final class Message: Sendable {
+    let stanza: Stanza
+    let to: JID
+    /// What it claims and may not.
+    let forged: [FragmentChild]
+
+    init(_ stanza: Stanza, to: JID) {
+        self.stanza = stanza
+        self.to = to
+        forged = stanza.forgedStanzaIDs(of: [stanza.from.bare, to.bare])
+    }
+}
+
+/// Where a message is stored, and whose archives list it.
+struct MessageRecord: Sendable {
+    let id: Int64
+    let keepers: Keepers
+}
+
+extension Host {
+    private enum Outcome: Sendable {
+        case stored(MessageRecord, isWaiting: Bool)
+        /// No archive takes it, and nobody has to wait for it.
+        case notKept
+        /// It came before.
+        case resent
+        case noAccount
+        /// Too much waits for the receiver.
+        case full
+    }
+
+    // MARK: From a client
+
+    /// Handles a message of a client's, on its loop.
+    func handleMessage(_ stanza: Stanza, to: JID, from session: Session) {
+        let message = Message(stanza, to: to)
+        let route = route(stanza, to: to)
+        switch route {
+        case .bounce(let error): return bounce(stanza, error)
+        case .nowhere: return
+        case .sessions, .account: break
+        }
+        if hooks.isKept?(stanza) ?? false { return store(message, from: session) }
+        if case .sessions(let receivers) = route {
+            return deliver(message, nil, to: receivers)
+        }
+        guard hooks.waitsForReceiver?(stanza) ?? false else {
+            if hooks.waitsForReceiver == nil { bounce(stanza, StanzaError(.serviceUnavailable)) }
+            return
+        }
+        store(message, from: session)
+    }
+
+    /// A message that its receiver's session did not get any more (XEP-0198 section 4). Any thread.
+    func redeliver(_ stanza: Stanza, _ record: MessageRecord?, to: JID) {
+        let message = Message(stanza, to: to)
+        switch route(stanza, to: to) {
+        case .bounce(let error): bounce(stanza, error)
+        case .nowhere: break
+        case .sessions(let receivers): deliver(message, record, to: receivers)
+        case .account:
+            if let record { return queue(message, record.id) {} }
+            guard hooks.waitsForReceiver?(stanza) ?? false else { return }
+            store(message, from: nil)
+        }
+    }
+
+    /// Commits the message, then delivers it.
+    private func store(_ message: Message, from session: Session?) {
+        let number = session?.hold(message.stanza)
+        let position = number.flatMap { session?.stateHere?.position(of: $0) }
+        let bytes = message.stanza.routedBytes(
+            declaresNamespace: true, without: message.forged)
+        let receivedAt = Clock.millisecondsSince1970()
+        let fingerprint = RecentMessages.fingerprint(message.stanza, to: message.to.bare)
+        database.writer.submit(
+            size: bytes.count + 1024,
+            { connection in
+                try self.store(
+                    message, bytes, receivedAt: receivedAt, position, fingerprint, connection)
+            },
+            then: { result in
+                guard let session else { return self.conclude(message, result) {} }
+                // On the sender's loop, where everything that it sent has its order.
+                session.post(
+                    .run { _ in
+                        self.conclude(message, result) {
+                            if let number { session.release(number) }
+                        }
+                    })
+            })
+    }
+
+    private func store(
+        _ message: Message, _ bytes: [UInt8], receivedAt: Int64, _ position: StreamPosition?,
+        _ fingerprint: Int64?, _ connection: Connection
+    ) throws -> Outcome {
+        var hasReceiver = false
+        if case .sessions = route(message.stanza, to: message.to) { hasReceiver = true }
+        guard try hasReceiver || Accounts.exists(message.to.bare, in: connection) else {
+            return .noAccount
+        }
+        try recent.begin(connection)
+        let sender = try recent.number(of: message.stanza.from.bare, connection)
+        let receiver = try recent.number(of: message.to.bare, connection)
+        var keepers: Keepers = []
+        if hooks.isKept?(message.stanza) ?? false {
+            let parties = MessageParties(
+                sender: message.stanza.from.bare, senderNumber: sender,
+                receiver: message.to.bare, receiverNumber: receiver)
+            keepers = try hooks.keepers?(parties, self, connection) ?? []
+        }
+        let waits = !hasReceiver && hooks.waitsForReceiver?(message.stanza) ?? false
+        guard waits || !keepers.isEmpty else { return .notKept }
+        if let fingerprint, !recent.insert(fingerprint) { return .resent }
+        let id = recent.nextNumber()
+        if waits {
+            let fits = try hooks.queue?(id, receiver, connection) ?? false
+            // Its receiver finds it in the archive.
+            guard fits || keepers.contains(.receiver) else { return .full }
+        }
+        try MessageStore.insert(
+            connection, id: id, receivedAt: receivedAt, sender: sender, receiver: receiver,
+            keepers: keepers, stream: position, fingerprint: fingerprint, stanza: bytes)
+        return .stored(MessageRecord(id: id, keepers: keepers), isWaiting: waits)
+    }
+
+    /// `done` is called once the message counts as handled.
+    private func conclude(
+        _ message: Message, _ result: Result<Outcome, StorageError>,
+        _ done: @escaping @Sendable () -> Void
+    ) {
+        switch result {
+        case .success(.stored(let record, let isWaiting)):
+            if settling.isDue(record.id) { settleMessages() }
+            guard isWaiting else { return deliverStored(message, record, done) }
+            copy(message, record, to: [])
+            hooks.queued?(message.to.bare, self)
+        case .success(.notKept):
+            if case .sessions(let receivers) = route(message.stanza, to: message.to) {
+                deliver(message, nil, to: receivers)
+            }
+        case .success(.resent):
+            metrics.resentMessages.add()
+        case .success(.noAccount):
+            bounce(message.stanza, StanzaError(.serviceUnavailable, "no such account"))
+        case .success(.full):
+            metrics.refusals[.offlineMessages].add()
+            bounce(
+                message.stanza,
+                StanzaError(.serviceUnavailable, "the receiver's offline store is full"))
+        case .failure(let error):
+            log.error("message: \(error)")
+            metrics.refusals[.storage].add()
+            bounce(message.stanza, .notStored(error))
+        }
+        done()
+    }
+
+    /// Its receiver was there when it was stored, and may be gone.
+    private func deliverStored(
+        _ message: Message, _ record: MessageRecord, _ done: @escaping @Sendable () -> Void
+    ) {
+        if case .sessions(let receivers) = route(message.stanza, to: message.to) {
+            deliver(message, record, to: receivers)
+            return done()
+        }
+        copy(message, record, to: [])
+        queue(message, record.id, done)
+    }
+
+    /// Has a stored message wait for its receiver.
+    private func queue(
+        _ message: Message, _ id: Int64, _ done: @escaping @Sendable () -> Void
+    ) {
+        guard hooks.waitsForReceiver?(message.stanza) ?? false else { return done() }
+        let account = message.to.bare
+        database.writer.submit(
+            size: 256,
+            { connection in
+                try self.hooks.queue?(
+                    id, try MessageStore.number(of: account, in: connection), connection) ?? false
+            },
+            then: { result in
+                switch result {
+                case .success: self.hooks.queued?(account, self)
+                case .failure(let error): self.log.error("offline message: \(error)")
+                }
+                done()
+            })
+    }
+
+    // MARK: To sessions
+
+    /// Delivers a message to these sessions, and copies to those that want them.
+    func deliver(_ message: Message, _ record: MessageRecord?, to receivers: [Session]) {
+        let stanza = message.stanza
+        let copies = copy(message, record, to: receivers)
+        let outbound = OutboundStanza(
+            .message,
+            stanza.routedBytes(
+                without: message.forged,
+                adding: stanzaID(record, .receiver, of: message.to.bare)),
+            receivedAt: stanza.receivedAt > 0 ? .uptimeNanoseconds(stanza.receivedAt) : nil,
+            isOnlyCopy: receivers.count + copies == 1, record: record)
+        for session in receivers { session.deliver(outbound) }
+    }
+
+    /// Copies a message to other sessions of its receiver and its sender that want that; gives the
+    /// number of the receiver's.
+    @discardableResult
+    private func copy(
+        _ message: Message, _ record: MessageRecord?, to receivers: [Session]
+    ) -> Int {
+        0
+    }
+
+    /// `<stanza-id/>` for the owner of an archive, empty if that archive does not list it.
+    func stanzaID(_ record: MessageRecord?, _ keeper: Keepers, of account: BareJID) -> [UInt8] {
+        guard let record, record.keepers.contains(keeper) else { return [] }
+        return hooks.stanzaID?(record.id, account) ?? []
+    }
+
+    // MARK: Settling
+
+    /// Lists the latest messages where they are looked for; `then` is called when that is done.
+    public func settleMessages(
+        then: @escaping @Sendable (Result<Void, StorageError>) -> Void = { _ in }
+    ) {
+        let now = Clock.secondsSince1970()
+        database.writer.submit(
+            size: 0,
+            { connection -> Int64? in
+                guard let range = try MessageStore.unsettled(connection, limit: Settling.batch)
+                else { return nil }
+                for hook in self.hooks.settleMessages { try hook(range, connection) }
+                try MessageStore.settle(connection, range, now: now)
+                return range.upperBound
+            },
+            then: { result in
+                switch result {
+                case .success(let last): self.settling.didSettle(last)
+                case .failure(let error):
+                    self.settling.didSettle(nil)
+                    self.log.error("messages: \(error)")
+                }
+                then(result.map { _ in })
+            })
+    }
+}
+
+/// When the latest messages are to be listed where they are looked for. Safe on any thread.
+final class Settling: Sendable {
+    /// So many at a time: each page of the lists is written once for many messages.
+    static let batch = 1024
+
+    private struct State {
+        var last: Int64 = 0
+        var isUnderWay = false
+    }
+
+    private let state = Mutex(State())
+
+    init(settled: Int64) {
+        state.withLock { $0.last = settled }
+    }
+
+    /// Whether it is time, now that this message was stored. True once.
+    func isDue(_ id: Int64) -> Bool {
+        state.withLock { state in
+            guard !state.isUnderWay, id - state.last >= Int64(Self.batch) else { return false }
+            state.isUnderWay = true
+            return true
+        }
+    }
+
+    func didSettle(_ last: Int64?) {
+        state.withLock { state in
+            state.isUnderWay = false
+            if let last { state.last = last }
+        }
+    }
+}
