@@ -54,7 +54,12 @@ let package = Package(
         target("Prometheus"),
         target("TLS", ["COpenSSL", nioCore]),
         target("SASL", ["TLS"]),
-        target("Storage", ["Prometheus", .product(name: "GRDB", package: "GRDB.swift")]),
+        target(
+            "Storage",
+            [
+                "Prometheus", .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "GRDBSQLite", package: "GRDB.swift"),
+            ]),
         target(
             "Engine",
             [

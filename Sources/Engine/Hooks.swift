@@ -35,14 +35,14 @@ public typealias SessionPreparation =
 
 /// Between whom a message goes.
 public struct MessageParties: Sendable {
-    /// The sender's account.
-    public let sender: BareJID
-    /// Its number in the database.
-    public let senderNumber: Int64
-    /// The receiver's account.
-    public let receiver: BareJID
-    /// Its number in the database.
-    public let receiverNumber: Int64
+    /// The sender.
+    public let from: JID
+    /// The number of its account in the database.
+    public let sender: Int64
+    /// The receiver.
+    public let to: JID
+    /// The number of its account in the database.
+    public let receiver: Int64
 }
 
 /// All hooks. Filled by the features, unchanged afterwards.
@@ -82,11 +82,20 @@ public struct Hooks: Sendable {
     /// Stored messages are to be listed where they are looked for, in the transaction given. Each
     /// message comes once.
     public var settleMessages: [@Sendable (ClosedRange<Int64>, Connection) throws -> Void] = []
+    /// Messages have settled, and that is committed.
+    public var messagesSettled: [@Sendable (Host) -> Void] = []
+    /// Whether an account has a contact in its roster, in a transaction.
+    public var hasContact: (@Sendable (BareJID, BareJID, Connection) throws -> Bool)?
+    /// A client that has not announced itself fetched these messages from its account's archive.
+    public var fetched: (@Sendable (BareJID, [Int64], Host) -> Void)?
     /// Whether a message waits for a receiver who is not there.
     public var waitsForReceiver: (@Sendable (Stanza) -> Bool)?
     /// Has a message wait for its receiver, in the transaction that stores it; false when too
     /// many wait.
     public var queue: (@Sendable (_ message: Int64, _ receiver: Int64, Connection) throws -> Bool)?
+    /// Whether a message waits for its receiver.
+    public var isWaiting:
+        (@Sendable (_ message: Int64, _ receiver: Int64, Connection) throws -> Bool)?
     /// A message waits now for an account, and that is committed.
     public var queued: (@Sendable (BareJID, Host) -> Void)?
     /// Presence of type subscribe, subscribed, unsubscribe or unsubscribed from a client.

@@ -10,6 +10,7 @@ public enum AllFeatures {
         Roster.self,
         Presence.self,
         OfflineMessages.self,
+        MessageArchive.self,
         ServiceDiscovery.self,
         EntityCapabilities.self,
         Ping.self,

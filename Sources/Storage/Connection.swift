@@ -95,6 +95,13 @@ public struct Connection {
         }
     }
 
+    /// Hands out the rows of a result as long as they are wanted.
+    public func scan(
+        _ sql: String, _ arguments: SQLValue..., while isWanted: (ResultRow) -> Bool
+    ) throws(StorageError) {
+        try query(sql, arguments, isWanted)
+    }
+
     /// The first row of a result, turned into a value; nil when there is none.
     public func first<Value>(
         _ sql: String, _ arguments: SQLValue..., value: (ResultRow) -> Value

@@ -274,7 +274,8 @@ extension StorageError {
     fileprivate var concernsTheDisk: Bool {
         switch code {
         case .diskFull, .readOnly, .inputOutput, .corrupt, .cannotOpen: true
-        case .busy, .overloaded, .constraint, .newerSchema, .closed, .other: false
+        case .busy, .overloaded, .constraint, .newerSchema, .closed, .interrupted, .other:
+            false
         }
     }
 }

@@ -16,6 +16,8 @@ public struct StorageError: Error, Sendable, Equatable, CustomStringConvertible 
         case constraint
         case newerSchema = "newer_schema"
         case closed
+        /// Its time was over.
+        case interrupted
         case other
     }
 
@@ -57,6 +59,7 @@ public struct StorageError: Error, Sendable, Equatable, CustomStringConvertible 
             case .SQLITE_CONSTRAINT: .constraint
             // What GRDB says of a connection that was closed.
             case .SQLITE_MISUSE: .closed
+            case .SQLITE_INTERRUPT: .interrupted
             default: .other
             }
         self.init(
@@ -75,7 +78,7 @@ public struct StorageError: Error, Sendable, Equatable, CustomStringConvertible 
         case .busy: "close the other program that has the database open"
         case .corrupt: "restore the last backup: kinglet backup restore"
         case .newerSchema: "install the newer kinglet again; data cannot go back"
-        case .constraint, .closed, .other: "see the log; if it repeats, report it"
+        case .constraint, .closed, .interrupted, .other: "see the log; if it repeats, report it"
         }
     }
 

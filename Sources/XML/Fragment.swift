@@ -120,6 +120,30 @@ public struct Fragment: Sendable {
         return Element(text(child.name), namespace(of: child))
     }
 
+    /// A child's text, without building a tree; nil if it holds more than text.
+    public func text(of child: FragmentChild) -> String? {
+        let whole = bytes[child.range.indices]
+        // The start tag ends at the first '>' that is in no attribute's value.
+        var quote: UInt8?
+        var start = whole.startIndex
+        for index in whole.indices {
+            let byte = whole[index]
+            if let open = quote {
+                if byte == open { quote = nil }
+            } else if byte == ASCII.doubleQuote || byte == ASCII.singleQuote {
+                quote = byte
+            } else if byte == ASCII.greater {
+                start = index
+                break
+            }
+        }
+        guard start > whole.startIndex, whole[start - 1] != ASCII.slash else { return "" }
+        guard let end = whole.lastIndex(of: ASCII.less), end > start,
+            !whole[start..<end].contains(ASCII.less)
+        else { return nil }
+        return decodedText(bytes.span, start + 1..<end)
+    }
+
     private func isNamespace(_ range: ByteRange?, _ wanted: StaticString) -> Bool {
         if let range { return holds(range, wanted) }
         return wanted.withUTF8Buffer { contentNamespace.utf8.elementsEqual($0) }

@@ -14,6 +14,7 @@ import SASL
 import Storage
 import Synchronization
 import XML
+import XMPP
 
 /// A server on one event loop, over a database that goes with it.
 final class DryServer: Sendable {
@@ -71,6 +72,14 @@ final class DryServer: Sendable {
         let jid = BareJID(preparedLocal: local, preparedDomain: Self.domain)
         let result = wait { done in host.removeAccount(jid) { done($0) } }
         if case .failure(let error) = result { throw Violation("\(local) remains: \(error)") }
+        settle()
+    }
+
+    func endSessions(of local: String) {
+        let jid = BareJID(preparedLocal: local, preparedDomain: Self.domain)
+        wait { done in
+            host.endSessions(of: jid, StreamError(.policyViolation)) { done(()) }
+        }
         settle()
     }
 

@@ -83,6 +83,8 @@ private final class World: Sendable {
         attacker.drop()
         server.settle()
         try check(attacker.received(), of: attacker)
+        // A session that its client could resume would outlive the connection.
+        server.endSessions(of: "mallory")
         try check(bystander.ping("p\(attacks)"), of: bystander)
         try expect(server.host.sessions.all.count == 1, "a session is left")
         try expect(server.gauge("kinglet_sessions") == 1, "the gauge of sessions is off")

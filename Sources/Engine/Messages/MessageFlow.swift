@@ -6,7 +6,7 @@ internal import Addresses
 internal import Logging
 internal import NIOCore
 internal import Prometheus
-public import Storage
+internal import Storage
 internal import Synchronization
 internal import XML
 internal import XMPP
@@ -131,8 +131,7 @@ extension Host {
         var keepers: Keepers = []
         if hooks.isKept?(message.stanza) ?? false {
             let parties = MessageParties(
-                sender: message.stanza.from.bare, senderNumber: sender,
-                receiver: message.to.bare, receiverNumber: receiver)
+                from: message.stanza.from, sender: sender, to: message.to, receiver: receiver)
             keepers = try hooks.keepers?(parties, self, connection) ?? []
         }
         let waits = !hasReceiver && hooks.waitsForReceiver?(message.stanza) ?? false
@@ -248,9 +247,10 @@ extension Host {
 
     // MARK: Settling
 
-    /// Lists the latest messages where they are looked for; `then` is called when that is done.
-    public func settleMessages(
-        then: @escaping @Sendable (Result<Void, StorageError>) -> Void = { _ in }
+    /// Lists some of the latest messages where they are looked for; `then` gets whether there were
+    /// any.
+    private func settleMessages(
+        then: @escaping @Sendable (Result<Bool, StorageError>) -> Void = { _ in }
     ) {
         let now = Clock.secondsSince1970()
         database.writer.submit(
@@ -269,8 +269,25 @@ extension Host {
                     self.settling.didSettle(nil)
                     self.log.error("messages: \(error)")
                 }
-                then(result.map { _ in })
+                if case .success(_?) = result {
+                    for hook in self.hooks.messagesSettled { hook(self) }
+                }
+                then(result.map { $0 != nil })
             })
+    }
+
+    /// Settles everything that is stored; `then` is called when that is done or cannot be.
+    public func settleAllMessages(then: @escaping @Sendable () -> Void) {
+        settleMessages { result in
+            if case .success(true) = result { return self.settleAllMessages(then: then) }
+            then()
+        }
+    }
+
+    /// Whether something that a client sent before its present request waits for the disk. On the
+    /// client's loop.
+    public func hasUnstored(_ session: Session) -> Bool {
+        session.stateHere.map { $0.inbound.openCount > 1 } ?? false
     }
 }
 

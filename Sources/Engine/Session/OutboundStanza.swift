@@ -20,6 +20,8 @@ public final class OutboundStanza: Sendable {
     /// Nobody else gets this message or IQ: should the session end before its client has it, it
     /// finds another way, or its sender hears of it.
     let isOnlyCopy: Bool
+    /// Part of the answer to its receiver's own request, which nothing holds back.
+    let isReply: Bool
     /// Where the message is stored, if it is.
     let record: MessageRecord?
 
@@ -31,15 +33,22 @@ public final class OutboundStanza: Sendable {
             kind, bytes, receivedAt: nil, isOnlyCopy: false, record: nil, onDelivery: onDelivery)
     }
 
+    /// A message that is part of the answer to its receiver's own request.
+    public static func reply(_ kind: Stanza.Kind, _ bytes: [UInt8]) -> OutboundStanza {
+        OutboundStanza(kind, bytes, receivedAt: nil, isOnlyCopy: false, isReply: true)
+    }
+
     init(
         _ kind: Stanza.Kind, _ bytes: [UInt8], receivedAt: NIODeadline?, isOnlyCopy: Bool,
-        record: MessageRecord? = nil, onDelivery: (@Sendable () -> Void)? = nil
+        record: MessageRecord? = nil, isReply: Bool = false,
+        onDelivery: (@Sendable () -> Void)? = nil
     ) {
         self.kind = kind
         self.bytes = bytes
         self.receivedAt = receivedAt
         self.isOnlyCopy = isOnlyCopy
         self.record = record
+        self.isReply = isReply
         self.onDelivery = onDelivery
     }
 

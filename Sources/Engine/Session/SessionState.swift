@@ -69,13 +69,13 @@ final class SessionState {
     /// Delivers a stanza to the client, now or when it can be.
     func deliver(_ stanza: OutboundStanza) {
         guard !hasEnded else { return host.redeliver(stanza) }
-        if contents.held != nil, stanza.kind == .message {
+        if contents.held != nil, stanza.kind == .message, !stanza.isReply {
             contents.held?.append(stanza)
             contents.heldBytes += stanza.bytes.count
             if contents.heldBytes > host.limits.outgoingQueue.value {
                 overflow(.heldMessages, "too many messages at once")
             }
-        } else if contents.holder?.hold(stanza) == true {
+        } else if !stanza.isReply, contents.holder?.hold(stanza) == true {
             if contents.holder?.isFull == true { releaseHolder() }
         } else {
             releaseHolder()

@@ -57,6 +57,15 @@ enum OfflineMessageStore {
         return true
     }
 
+    static func contains(
+        _ connection: Connection, _ message: Int64, _ receiver: Int64
+    ) throws -> Bool {
+        try connection.first(
+            "SELECT 1 FROM offline_messages WHERE receiver = ? AND message = ?",
+            .integer(receiver), .integer(message)
+        ) { _ in true } ?? false
+    }
+
     static func messages(
         _ connection: Connection, of account: BareJID
     ) throws -> [StoredMessage] {

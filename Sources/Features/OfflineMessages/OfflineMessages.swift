@@ -40,6 +40,10 @@ struct OfflineMessages: Feature {
         host.hooks.queue = { message, receiver, connection in
             try OfflineMessageStore.insert(connection, message, receiver, limit: limit.value)
         }
+        host.hooks.isWaiting = { message, receiver, connection in
+            try OfflineMessageStore.contains(connection, message, receiver)
+        }
+        host.hooks.fetched = { mailboxes.fetched($1, by: $0, $2) }
         host.hooks.queued = { mailboxes.queued(for: $0, $1) }
         host.hooks.willTakeMessages.append { session, _ in mailboxes.hold(for: session) }
         host.hooks.takesMessages.append { session, host in mailboxes.open(for: session, host) }
@@ -113,6 +117,16 @@ private final class Mailboxes: Sendable {
         stored.add()
         waiting.add(1)
         deliverIfBack(account, host)
+    }
+
+    /// A client has these from the archive, so it need not get them again.
+    func fetched(_ messages: [Int64], by account: BareJID, _ host: Host) {
+        host.database.writer.submit(
+            size: 0,
+            { try OfflineMessageStore.delete($0, of: account, messages) },
+            then: { result in
+                if case .success(let deleted) = result { self.waiting.add(-Double(deleted)) }
+            })
     }
 
     /// The receiver may have come back while the message was being stored.

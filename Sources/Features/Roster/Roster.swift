@@ -43,6 +43,9 @@ struct Roster: Feature {
         host.hooks.subscriptions = { account in
             cache.items(of: account).values.filter(\.state.to).map(\.contact)
         }
+        host.hooks.hasContact = { account, contact, connection in
+            try RosterStore.item(connection, of: account, contact)?.isListed ?? false
+        }
         host.hooks.maySeePresence = { contact, account in
             // The rosters of both say so, but only those of who is online are known here.
             contact == account || cache.items(of: account)[contact]?.state.from == true

@@ -129,7 +129,7 @@ import XMPP
 
     @Test("A full store returns further messages to their senders (XEP-0160 section 3)")
     func limit() async throws {
-        try await withServer("limits.offline_messages=2") { server in
+        try await withServer("limits.offline_messages=2", "archive.default=never") { server in
             try await server.addAccount("juliet")
             let romeo = try await server.online("romeo@capulet.example/orchard")
             for number in 1...3 { await send(romeo, "\(number)") }
@@ -138,6 +138,17 @@ import XMPP
             #expect(answers[0]["id"] == "3")
             #expect(answers[0].condition == "service-unavailable")
             #expect(server.refusals(.offlineMessages) == 1)
+            #expect(try await receive(server).map(\.body) == ["1", "2"])
+        }
+    }
+
+    @Test("What the receiver's archive has is not returned, though it is too much to wait")
+    func limitWithArchive() async throws {
+        try await withServer("limits.offline_messages=2") { server in
+            try await server.addAccount("juliet")
+            let romeo = try await server.online("romeo@capulet.example/orchard")
+            for number in 1...3 { await send(romeo, "\(number)") }
+            #expect(try await romeo.pending().isEmpty)
             #expect(try await receive(server).map(\.body) == ["1", "2"])
         }
     }

@@ -7,8 +7,8 @@ extension Element {
     private static let anything = "{any}"
 
     /// Whether this is what was expected: all attributes and children, in order. `{any}` stands
-    /// for any value or content; `id`, `xml:lang` and the `<text/>` of an error count only where
-    /// they are expected, white space between elements never.
+    /// for any value or content; `id`, `xml:lang`, the `<text/>` of an error and `<stanza-id/>`
+    /// count only where they are expected, white space between elements never.
     func matches(_ expected: Element) -> Bool {
         guard name == expected.name, namespace == expected.namespace else { return false }
         var unexpected = attributes
@@ -22,11 +22,11 @@ extension Element {
         }
         guard unexpected.allSatisfy({ ["id", "lang"].contains($0.name) }) else { return false }
         if expected.children == [.text(Self.anything)] { return true }
-        guard elements.isEmpty == expected.elements.isEmpty else { return false }
-        if elements.isEmpty { return text == expected.text }
-        let ignoresText = !expected.elements.contains(where: \.isErrorText)
-        let nodes = contentNodes.filter {
-            if case .element(let element) = $0, element.isErrorText { !ignoresText } else { true }
+        let isEmpty = elements.allSatisfy(\.isOptional)
+        if expected.elements.isEmpty { return isEmpty && text == expected.text }
+        let nodes = contentNodes.filter { node in
+            guard case .element(let element) = node, element.isOptional else { return true }
+            return expected.elements.contains { $0.isOptional && $0.name == element.name }
         }
         let wanted = expected.contentNodes
         return nodes.count == wanted.count
@@ -45,9 +45,13 @@ extension Element {
         }
     }
 
-    private var isErrorText: Bool {
-        name == "text"
-            && [Namespaces.stanzaErrors, "urn:ietf:params:xml:ns:xmpp-streams"].contains(namespace)
+    private var isOptional: Bool {
+        switch name {
+        case "text":
+            [Namespaces.stanzaErrors, "urn:ietf:params:xml:ns:xmpp-streams"].contains(namespace)
+        case "stanza-id": namespace == "urn:xmpp:sid:0"
+        default: false
+        }
     }
 
     /// As it could be written, for a message to a person.

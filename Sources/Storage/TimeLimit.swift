@@ -1,0 +1,30 @@
+// Reads that end when their time is up, so that one that has much to look at holds up nobody.
+
+internal import GRDB
+internal import GRDBSQLite
+
+extension Connection {
+    /// Runs statements, and has SQLite give up when their time is over.
+    ///
+    /// - Throws: what the body throws; `StorageError` with the code `interrupted` when the time was
+    ///   over.
+    public func limited<Value>(
+        to time: Duration, _ body: () throws -> Value
+    ) throws -> Value {
+        var deadline = ContinuousClock.now + time
+        return try withUnsafeMutablePointer(to: &deadline) { pointer in
+            // Every so many instructions of SQLite's machine, some 0.1 ms.
+            sqlite3_progress_handler(
+                database.sqliteConnection, 2000, isOver, UnsafeMutableRawPointer(pointer))
+            defer { sqlite3_progress_handler(database.sqliteConnection, 0, nil, nil) }
+            return try body()
+        }
+    }
+}
+
+/// THREADS: called on the thread that runs the statement, while `limited` waits for it.
+private func isOver(_ deadline: UnsafeMutableRawPointer?) -> Int32 {
+    guard let deadline else { return 0 }
+    let time = deadline.assumingMemoryBound(to: ContinuousClock.Instant.self).pointee
+    return ContinuousClock.now > time ? 1 : 0
+}
