@@ -94,7 +94,8 @@ deps-bench: deps
 bench: deps-bench build ## Compare with ejabberd and Prosody; ROUNDS=1 SERVERS=kinglet IDLE=1000 is quick
 	@$(PYTHON) Benchmarks/bench.py $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	    $(if $(SERVERS),--servers $(SERVERS)) $(if $(IDLE),--idle $(IDLE)) \
-	    $(if $(STALLS),--stalls $(STALLS)) $(if $(KINGLET),--kinglet $(KINGLET))
+	    $(if $(PARTS),--parts $(PARTS)) $(if $(STALLS),--stalls $(STALLS)) \
+	    $(if $(ROWS),--rows $(ROWS)) $(if $(KINGLET),--kinglet $(KINGLET))
 
 test-deb: deb deps-test ## Install, run and purge the package in a clean chroot (needs root)
 	$(call install_packages,$(PACKAGE_TEST_PACKAGES))

@@ -12,6 +12,10 @@ class BenchError(Exception):
     """What stops the benchmark, in one line."""
 
 
+class Skipped(Exception):
+    """Why something is not measured, though nothing went wrong."""
+
+
 def raise_descriptor_limit():
     """Ten thousand connections need as many descriptors, here and in the servers."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,14 +1,17 @@
 """The servers under test: a directory with configuration and data, started and stopped at will.
 
 All have one virtual host, SCRAM-SHA-256 keys of 4,096 rounds, the same certificate, loopback only,
-open registration where the users come that way, and neither limits, archives nor federation.
+open registration where the users come that way, and neither limits nor federation. Each can be had
+without an archive, or with every message archived in SQLite.
 """
 
 import contextlib
 import os
 import shutil
+import sqlite3
 import textwrap
 import time
+from pathlib import Path
 
 from processes import BenchError, Daemon, free_port, run
 
@@ -25,10 +28,16 @@ class Server:
     # What shares data: a server and its tuned variant.
     family = ""
     packages = ""
+    # What it needs besides for an archive.
+    archive_packages = ""
     is_tuned = False
+    CONFIGURATION = ""
+    # What follows it with the archive on.
+    ARCHIVE = ""
 
-    def __init__(self, directory, certificate, key):
+    def __init__(self, directory, certificate, key, archives=False):
         self.directory = directory
+        self.archives = archives
         self.start_seconds = 0
         self.certificate = certificate
         self.key = key
@@ -38,6 +47,10 @@ class Server:
 
     @classmethod
     def is_installed(cls):
+        return True
+
+    @classmethod
+    def can_archive(cls):
         return True
 
     def seed(self, users, tools):
@@ -62,6 +75,11 @@ class Server:
     def start(self):
         raise NotImplementedError
 
+    def configured(self, **values):
+        """The text of the configuration."""
+        text = self.CONFIGURATION + (self.ARCHIVE if self.archives else "")
+        return text.format(**values)
+
     @property
     def log(self):
         return self.directory / "output.log"
@@ -76,9 +94,11 @@ class Kinglet(Server):
     name = family = "kinglet"
     title = "Kinglet"
     binary = None
+    # Whether the program has an archive: then it is on unless it is switched off.
+    HAS_ARCHIVE = False
 
-    def __init__(self, directory, certificate, key):
-        super().__init__(directory, certificate, key)
+    def __init__(self, directory, certificate, key, archives=False):
+        super().__init__(directory, certificate, key, archives and self.HAS_ARCHIVE)
         self.configuration = directory / "kinglet.yaml"
         if not self.configuration.exists():
             run([self.binary, "init", "--config", self.configuration, "--data", self.data,
@@ -88,6 +108,10 @@ class Kinglet(Server):
     def data(self):
         return self.directory / "data"
 
+    @property
+    def database(self):
+        return self.data / "kinglet.db"
+
     def _settings(self):
         settings = {
             "tls.certificate": self.certificate, "tls.key": self.key,
@@ -95,6 +119,8 @@ class Kinglet(Server):
             "listen.client_tls_port": 0, "listen.plaintext": "loopback", "metrics.port": 0,
             "storage.scram_iterations": ITERATIONS, "log.level": "warning",
         }
+        if self.HAS_ARCHIVE and not self.archives:
+            settings["archive.default"] = "never"
         return [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
 
     def seed(self, users, tools):
@@ -112,6 +138,7 @@ class Ejabberd(Server):
     """Started through erl, without distribution: no epmd, no cookie, no other node."""
 
     name = family = title = packages = "ejabberd"
+    archive_packages = "erlang-p1-sqlite3"
     flags = ()
 
     CONFIGURATION = """
@@ -148,17 +175,36 @@ class Ejabberd(Server):
           mod_stream_mgmt: {{}}
           mod_vcard: {{}}
         """
+    # The first lines are one more module.
+    ARCHIVE = """
+          mod_mam:
+            assume_mam_usage: true
+            default: always
+        default_db: sql
+        sql_type: sqlite
+        sql_database: "{database}"
+        """
+    SCHEMA = Path("/usr/share/ejabberd/sql/lite.sql")
 
     @classmethod
     def is_installed(cls):
         return shutil.which("erl") and shutil.which("ejabberdctl")
 
+    @classmethod
+    def can_archive(cls):
+        found = "halt(case code:which(sqlite3) of non_existing -> 1; _ -> 0 end)."
+        return cls.SCHEMA.exists() and not _fails(
+            ["erl", "-noinput", "-boot", "no_dot_erlang", "-eval", found])
+
     def start(self):
         pair = self.directory / "pair.pem"
         pair.write_text(self.certificate.read_text() + self.key.read_text())
         pair.chmod(0o600)
-        configuration = self.write("ejabberd.yml", self.CONFIGURATION.format(
-            domain=DOMAIN, pair=pair, port=self.port))
+        database = self.directory / "archive.sqlite"
+        if self.archives and not database.exists():
+            self._make_archive(database)
+        configuration = self.write("ejabberd.yml", self.configured(
+            domain=DOMAIN, pair=pair, port=self.port, database=database))
         resolver = self.write("inetrc", '{lookup,["file","native"]}.\n')
         environment = dict(
             os.environ, HOME=str(self.directory), ERL_LIBS=self._libraries(),
@@ -169,6 +215,10 @@ class Ejabberd(Server):
             ["erl", "-noinput", "+K", "true", "+P", "250000", *self.flags, "-mnesia", "dir",
              f'"{self.directory / "spool"}"', "-s", "ejabberd"],
             self.log, environment, self.directory)
+
+    def _make_archive(self, database):
+        with contextlib.closing(sqlite3.connect(database)) as connection:
+            connection.executescript(self.SCHEMA.read_text())
 
     @staticmethod
     def _libraries():
@@ -190,6 +240,7 @@ class EjabberdTuned(Ejabberd):
 
 class Prosody(Server):
     name = family = packages = "prosody"
+    archive_packages = "lua-dbi-sqlite3"
     title = "Prosody"
     backend = "epoll"
 
@@ -218,14 +269,25 @@ class Prosody(Server):
         ssl = {{ certificate = "{certificate}", key = "{key}" }}
         VirtualHost "{domain}"
         """
+    # Settings of the host; what has no storage named stays in files.
+    ARCHIVE = """
+            modules_enabled = {{ "mam" }}
+            default_archive_policy = true
+            storage = {{ archive = "sql" }}
+            sql = {{ driver = "SQLite3", database = "{directory}/archive.sqlite" }}
+        """
 
     @classmethod
     def is_installed(cls):
         return shutil.which("prosody")
 
+    @classmethod
+    def can_archive(cls):
+        return not _fails(["lua5.4", "-e", "require 'DBI'; require 'dbd.sqlite3'"])
+
     def start(self):
         (self.directory / "spool").mkdir(mode=0o700, exist_ok=True)
-        configuration = self.write("prosody.cfg.lua", self.CONFIGURATION.format(
+        configuration = self.write("prosody.cfg.lua", self.configured(
             directory=self.directory, backend=self.backend, port=self.port,
             iterations=ITERATIONS, certificate=self.certificate, key=self.key, domain=DOMAIN))
         return Daemon(

@@ -80,14 +80,16 @@ def test_messages_that_went_astray_are_counted_over_all_runs():
     made = report.Results()
     made.add("kinglet", "chat plain", {"lost": 1, "duplicated": 0, "reordered": 0})
     made.add("kinglet", "rate TLS", {"lost": 0, "duplicated": 0, "reordered": 2})
-    assert made.faults("kinglet", "all", "") == 3
-    assert made.faults("prosody", "all", "") is None
+    made.add("kinglet", "archive chat TLS", {"lost": 4, "duplicated": 0, "reordered": 0})
+    assert made.faults("kinglet", ("chat", "rate"), "") == 3
+    assert made.faults("kinglet", "archive", "") == 4
+    assert made.faults("prosody", ("chat", "rate"), "") is None
 
 
 def test_the_table_has_a_column_for_each_server():
     lines = report.table(
-        results(kinglet=9.94, ejabberd=1234), [("kinglet", "Kinglet"), ("ejabberd", "ejabberd")]
-    ).splitlines()
+        results(kinglet=9.94, ejabberd=1234), [("kinglet", "Kinglet"), ("ejabberd", "ejabberd")],
+        report.ROWS).splitlines()
     assert lines[0].split() == ["Kinglet", "ejabberd"]
     row = lines[lines.index("CPU per message, saturated, µs") + 1]
     assert re.split(r"\s{2,}", row.strip()) == ["plain", "9.9", "1,234.0"]

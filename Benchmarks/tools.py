@@ -81,7 +81,10 @@ class Load:
 
 
 def _options(options):
+    """True stands for an option without a value."""
     arguments = []
     for name, value in options.items():
-        arguments += ["--" + name.replace("_", "-"), str(value)]
+        arguments.append("--" + name.replace("_", "-"))
+        if value is not True:
+            arguments.append(str(value))
     return arguments
