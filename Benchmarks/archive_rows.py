@@ -34,7 +34,53 @@ NEW_ROWS = """
 # What adds new_rows to all tables that have a part in them, full text included (or marked as done),
 # so that the server finds nothing to catch up with when it starts. There are also :domain, and :now
 # in microseconds since 1970.
-INSERTIONS = ()
+INSERTIONS = (
+    NEW_ROWS + """
+    INSERT OR IGNORE INTO addresses (jid)
+        SELECT DISTINCT owner || '@' || :domain FROM new_rows
+        UNION SELECT DISTINCT contact || '@' || :domain FROM new_rows
+    """,
+    # Every other one was sent by the owner; only the owner's archive has it.
+    NEW_ROWS + """
+    INSERT INTO messages (id, received, sender, receiver, keepers, stanza)
+        SELECT n + 1, :now / 1000 - (20000000 - n) * 1000,
+            CASE n / :owners / :contacts % 2 WHEN 0 THEN owners.id ELSE contacts.id END,
+            CASE n / :owners / :contacts % 2 WHEN 0 THEN contacts.id ELSE owners.id END,
+            CASE n / :owners / :contacts % 2 WHEN 0 THEN 1 ELSE 2 END,
+            CAST("<message xmlns='jabber:client' from='" ||
+                CASE n / :owners / :contacts % 2 WHEN 0 THEN owners.jid || '/phone'
+                    ELSE contacts.jid || '/phone' END ||
+                "' to='" || CASE n / :owners / :contacts % 2 WHEN 0 THEN contacts.jid
+                    ELSE owners.jid END ||
+                "' type='chat' id='" || n || "'><body>message number " || n ||
+                ", as long as many people write</body></message>" AS BLOB)
+        FROM new_rows
+        JOIN addresses AS owners ON owners.jid = owner || '@' || :domain
+        JOIN addresses AS contacts ON contacts.jid = contact || '@' || :domain
+        ORDER BY n
+    """,
+    """
+    INSERT INTO archive_entries (owner, message, contact)
+        SELECT CASE keepers WHEN 1 THEN sender ELSE receiver END, id,
+            CASE keepers WHEN 1 THEN receiver ELSE sender END
+        FROM messages WHERE id > :first AND id <= :end ORDER BY 1, 2
+    """,
+    """
+    INSERT INTO archive_spans (first, last, earliest, latest)
+        SELECT min(id), max(id), min(received), max(received) FROM messages
+        WHERE id > :first AND id <= :end GROUP BY (id - 1) / 1024
+    """,
+    """
+    INSERT INTO archive_usage (owner, messages, bytes)
+        SELECT CASE keepers WHEN 1 THEN sender ELSE receiver END AS owner, count(*),
+            sum(length(stanza))
+        FROM messages WHERE id > :first AND id <= :end GROUP BY 1
+        ON CONFLICT (owner) DO UPDATE SET
+            messages = messages + excluded.messages, bytes = bytes + excluded.bytes
+    """,
+    "UPDATE message_state SET settled = :end",
+    "UPDATE archive_state SET searchable = :end",
+)
 
 
 def archives(empty, full, tools, rows):

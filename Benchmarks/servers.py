@@ -95,7 +95,7 @@ class Kinglet(Server):
     title = "Kinglet"
     binary = None
     # Whether the program has an archive: then it is on unless it is switched off.
-    HAS_ARCHIVE = False
+    HAS_ARCHIVE = True
 
     def __init__(self, directory, certificate, key, archives=False):
         super().__init__(directory, certificate, key, archives and self.HAS_ARCHIVE)

@@ -73,8 +73,8 @@ public struct Hooks: Sendable {
     public var willTakeMessages: [@Sendable (Session, Host) -> Void] = []
     /// The same, once the router sees it.
     public var takesMessages: [@Sendable (Session, Host) -> Void] = []
-    /// Whether a message is one that archives keep, by what it holds.
-    public var isKept: (@Sendable (Stanza) -> Bool)?
+    /// Whether a message to this address may be one that archives keep. Asked for every message.
+    public var isKept: (@Sendable (Stanza, JID) -> Bool)?
     /// Whose archives keep a message of this kind, in the transaction that stores it.
     public var keepers: (@Sendable (MessageParties, Host, Connection) throws -> Keepers)?
     /// The `<stanza-id/>` (XEP-0359) of a stored message for the owner of an archive.

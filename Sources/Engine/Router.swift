@@ -34,7 +34,8 @@ extension Host {
         switch stanza.kind {
         case .presence: return true
         case .iq: return stanza.to.map { !$0.isBare } ?? false
-        case .message: return !(hooks.isKept?(stanza) ?? false)
+        case .message:
+            return !(hooks.isKept?(stanza, stanza.to ?? JID(bare: stanza.from.bare)) ?? false)
         }
     }
 

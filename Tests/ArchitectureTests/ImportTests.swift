@@ -15,7 +15,8 @@ struct ImportTests {
     static let owners: [String: Set<String>] = [
         "COpenSSL": ["TLS"], "CMicroHTTPD": ["MetricsEndpoint"], "CUnicode": ["Addresses"],
         "CMalloc": ["Engine"],
-        "GRDB": ["Storage"], "GRDBSQLite": ["Storage"], "Yams": ["Options"], "ArgumentParser": ["kinglet"],
+        "GRDB": ["Storage"], "GRDBSQLite": ["Storage"], "Yams": ["Options"],
+        "ArgumentParser": ["kinglet"],
         "NIOPosix": ["Listeners", "kinglet"], "NIOHTTP1": ["Listeners"],
         "NIOCore": ["TLS", "Engine", "Features", "Listeners", "kinglet"],
         "Logging": ["Engine", "Features", "Listeners", "kinglet"],

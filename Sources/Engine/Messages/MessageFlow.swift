@@ -65,7 +65,7 @@ extension Host {
         case .nowhere: return
         case .sessions, .account: break
         }
-        if hooks.isKept?(stanza) ?? false { return store(message, from: session) }
+        if hooks.isKept?(stanza, to) ?? false { return store(message, from: session) }
         if case .sessions(let receivers) = route {
             return deliver(message, nil, to: receivers)
         }
@@ -129,7 +129,7 @@ extension Host {
         let sender = try recent.number(of: message.stanza.from.bare, connection)
         let receiver = try recent.number(of: message.to.bare, connection)
         var keepers: Keepers = []
-        if hooks.isKept?(message.stanza) ?? false {
+        if hooks.isKept?(message.stanza, message.to) ?? false {
             let parties = MessageParties(
                 from: message.stanza.from, sender: sender, to: message.to, receiver: receiver)
             keepers = try hooks.keepers?(parties, self, connection) ?? []

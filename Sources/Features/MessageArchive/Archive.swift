@@ -21,7 +21,7 @@ final class Archive: Sendable {
         var key: ArchiveIDKey?
         var epochs: [(number: UInt32, first: Int64)] = []
         /// Those whose preferences are in the database.
-        var chosen: Set<Int64> = []
+        var chosen: Set<BareJID> = []
     }
 
     let options: ArchiveOptions
@@ -45,7 +45,7 @@ final class Archive: Sendable {
                 let identity = try MessageArchiveStore.identity(connection, newKey: newKey)
                 return (
                     identity.key, identity.epochs,
-                    try MessageArchiveStore.ownersWithPreferences(connection)
+                    try MessageArchiveStore.accountsWithPreferences(connection)
                 )
             }
             state.withLock { state in
@@ -94,6 +94,16 @@ final class Archive: Sendable {
 
     // MARK: Who keeps what
 
+    /// Whether an archive may list a message. Where nobody has one, messages need not wait for the
+    /// disk.
+    func mayKeep(_ stanza: Stanza, _ to: JID) -> Bool {
+        guard ArchiveContent.isKept(stanza) else { return false }
+        guard options.rule.value == .never else { return true }
+        return state.withLock {
+            $0.chosen.contains(stanza.from.bare) || $0.chosen.contains(to.bare)
+        }
+    }
+
     /// Whose archives list a message. On the writer's thread.
     func keepers(
         _ parties: MessageParties, _ host: Host, _ connection: Connection
@@ -113,7 +123,7 @@ final class Archive: Sendable {
         _ connection: Connection
     ) throws -> Bool {
         var rule = options.rule.value
-        if state.withLock({ $0.chosen.contains(owner) }),
+        if state.withLock({ $0.chosen.contains(account) }),
             let preferences = try MessageArchiveStore.preferences(connection, of: owner)
         {
             rule = preferences.rule(for: contact)
@@ -154,11 +164,10 @@ final class Archive: Sendable {
             { connection in
                 let owner = try MessageStore.number(of: account, in: connection)
                 try MessageArchiveStore.save(connection, preferences, of: owner)
-                return owner
             },
             then: { result in
-                if case .success(let owner) = result {
-                    self.state.withLock { _ = $0.chosen.insert(owner) }
+                if case .success = result {
+                    self.state.withLock { _ = $0.chosen.insert(account) }
                 }
                 session.answer(
                     request,

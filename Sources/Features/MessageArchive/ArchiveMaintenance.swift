@@ -35,10 +35,11 @@ final class ArchiveMaintenance: Sendable {
     }
 
     func start(_ host: Host) {
+        // A command that opens the data has other things to do.
+        guard let loop = host.loops.first?.eventLoop else { return }
         count(host)
         indexWords(host)
         removeSome(host)
-        guard let loop = host.loops.first?.eventLoop else { return }
         let log = host.log
         loop.scheduleRepeatedTask(
             initialDelay: .minutes(1), delay: Self.retentionInterval

@@ -37,7 +37,7 @@ struct MessageArchive: Feature {
         host.advertise("\(Self.namespace)#groupchat-field", for: [.ownAccount])
         host.advertise("urn:xmpp:fulltext:0", for: [.ownAccount])
         host.hooks.started.append { archive.start($0) }
-        host.hooks.isKept = ArchiveContent.isKept
+        host.hooks.isKept = { archive.mayKeep($0, $1) }
         host.hooks.keepers = { try archive.keepers($0, $1, $2) }
         host.hooks.stanzaID = { archive.stanzaID($0, $1) }
         host.hooks.settleMessages.append { try MessageArchiveStore.settle($1, $0) }

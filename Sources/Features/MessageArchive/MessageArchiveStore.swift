@@ -146,12 +146,14 @@ enum MessageArchiveStore {
 
     // MARK: Preferences
 
-    static func ownersWithPreferences(_ connection: Connection) throws -> [Int64] {
-        var owners: [Int64] = []
-        try connection.rows("SELECT owner FROM archive_preferences") { row in
-            owners.append(row.integer(0))
+    static func accountsWithPreferences(_ connection: Connection) throws -> [BareJID] {
+        var accounts: [BareJID] = []
+        try connection.rows(
+            "SELECT jid FROM archive_preferences JOIN addresses ON addresses.id = owner"
+        ) { row in
+            if let jid = row.text(0).flatMap({ try? BareJID($0) }) { accounts.append(jid) }
         }
-        return owners
+        return accounts
     }
 
     static func preferences(
