@@ -64,12 +64,18 @@ public struct StanzaError: Error, Sendable, Equatable {
     public var kind: Kind
     /// A sentence for a person, or nil.
     public var text: String?
+    /// What an extension says more exactly (RFC 6120 section 8.3.4), or nil.
+    public var application: Element?
 
     /// Creates an error of the condition's usual type.
-    public init(_ condition: Condition, _ text: String? = nil, kind: Kind? = nil) {
+    public init(
+        _ condition: Condition, _ text: String? = nil, kind: Kind? = nil,
+        application: Element? = nil
+    ) {
         self.condition = condition
         self.kind = kind ?? condition.kind
         self.text = text
+        self.application = application
     }
 
     /// `<error/>` as it stands in a stanza.
@@ -82,6 +88,7 @@ public struct StanzaError: Error, Sendable, Equatable {
             child.attributes.append(Attribute("lang", "en", namespace: Namespaces.xml))
             element.children.append(.element(child))
         }
+        if let application { element.children.append(.element(application)) }
         return element
     }
 }

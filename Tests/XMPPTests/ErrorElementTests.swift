@@ -35,6 +35,14 @@ import XMPP
         #expect(text.attributes == [Attribute("lang", "en", namespace: Namespaces.xml)])
     }
 
+    @Test("An extension's own condition comes last (RFC 6120 section 8.3.4)")
+    func applicationError() {
+        let application = Element("blocked", "urn:xmpp:blocking:errors")
+        let element = StanzaError(.notAcceptable, "why", application: application).element
+        #expect(element.elements.map(\.name) == ["not-acceptable", "text", "blocked"])
+        #expect(element.elements.last == application)
+    }
+
     @Test(
         "A stream error is one condition in its namespace (RFC 6120 section 4.9.2)",
         arguments: StreamError.Condition.allCases)
