@@ -102,6 +102,9 @@ public enum RefusalReason: String, MetricLabel {
     case heldMessages = "held_messages"
     case rosterItems = "roster_items"
     case offlineMessages = "offline_messages"
+    /// A stanza between two of whom one has blocked the other.
+    case blocked
+    case blockedAddresses = "blocked_addresses"
     case registrationClosed = "registration_closed"
     case registrationRate = "registration_rate"
     case storage

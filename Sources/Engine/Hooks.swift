@@ -47,8 +47,8 @@ public struct MessageParties: Sendable {
 
 /// All hooks. Filled by the features, unchanged afterwards.
 public struct Hooks: Sendable {
-    /// The database is open, nothing listens yet.
-    public var started: [@Sendable (Host) -> Void] = []
+    /// The database is open, nothing listens yet. An error keeps the server from starting.
+    public var started: [@Sendable (Host) throws -> Void] = []
     /// A child of `<stream:features/>`, or nil.
     public var streamFeatures: [@Sendable (StreamFeatureContext, Host) -> Element?] = []
     /// A request before authentication; false when the hook has no use for it.
@@ -107,11 +107,19 @@ public struct Hooks: Sendable {
     /// Whether `contact` gets the presence of `account`; one of the two has a session.
     public var maySeePresence: (@Sendable (_ contact: BareJID, _ account: BareJID) -> Bool)?
     /// Requests for an account's presence that nobody has answered, ready to deliver.
-    public var subscriptionRequests: (@Sendable (BareJID) -> [OutboundStanza])?
+    public var subscriptionRequests: (@Sendable (BareJID, Host) -> [OutboundStanza])?
     /// `contact` may see `account` from now on: send what there is.
     public var presenceGranted: (@Sendable (_ account: BareJID, _ to: BareJID, Host) -> Void)?
     /// `contact` may no longer see `account`: say that it is gone.
     public var presenceRevoked: (@Sendable (_ account: BareJID, _ to: BareJID, Host) -> Void)?
+    /// Whether an account has blocked an address (XEP-0191). The account need not be online, nor
+    /// exist. Any thread.
+    public var isBlocked: (@Sendable (_ owner: BareJID, _ other: JID) -> Bool)?
+    /// An account has blocked those whom the function names: say to them that it is gone.
+    public var presenceHidden:
+        (@Sendable (_ account: BareJID, _ from: (JID) -> Bool, Host) -> Void)?
+    /// An account has unblocked those whom the function names: send what there is, to both sides.
+    public var presenceShown: (@Sendable (_ account: BareJID, _ to: (JID) -> Bool, Host) -> Void)?
     /// An account goes: delete what is its own, in the same transaction.
     public var removeAccount: [@Sendable (BareJID, Connection) throws -> Void] = []
     /// An account has gone, and so have its sessions.

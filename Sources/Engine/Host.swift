@@ -87,7 +87,14 @@ public final class Host: Sendable {
         loops.first?.eventLoop.scheduleRepeatedTask(
             initialDelay: .seconds(1), delay: .seconds(1)
         ) { _ in memory.check(log) }
-        for hook in hooks.started { hook(self) }
+        do {
+            for hook in hooks.started { try hook(self) }
+        } catch {
+            throw error as? StorageError
+                ?? StorageError(
+                    code: .other, operation: "starting", subject: databaseFile,
+                    message: "\(error)")
+        }
     }
 
     /// An identifier for a request of the server's own.

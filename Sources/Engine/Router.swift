@@ -49,6 +49,7 @@ extension Host {
             }
             return
         }
+        if stops(stanza, to: to) { return }
         guard isLocal(to.domain) else {
             // Federation is not there yet: no other domain can be reached.
             bounce(stanza, StanzaError(.remoteServerNotFound, "\(to.domain) cannot be reached"))
@@ -132,6 +133,7 @@ extension Host {
     func redeliver(_ stanza: OutboundStanza) {
         guard stanza.isOnlyCopy, let source = Stanza(routed: stanza.bytes) else { return }
         let to = source.to ?? JID(bare: source.from.bare)
+        if stops(source, to: to) { return }
         switch source.kind {
         case .message: redeliver(source, stanza.record, to: to)
         case .iq: deliverIQ(source, to: to)

@@ -11,6 +11,7 @@ public enum AllFeatures {
         Presence.self,
         OfflineMessages.self,
         MessageArchive.self,
+        BlockingCommand.self,
         ServiceDiscovery.self,
         EntityCapabilities.self,
         Ping.self,

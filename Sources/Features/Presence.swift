@@ -1,6 +1,7 @@
 // RFC 6121 section 4: presence between local users. Initial presence, updates and probes,
 // directed presence, and unavailable presence to everybody who saw the session. Requests for
-// subscriptions pass to whoever keeps rosters.
+// subscriptions pass to whoever keeps rosters. Nothing passes between two of whom one has blocked
+// the other (XEP-0191).
 
 internal import Addresses
 internal import Engine
@@ -32,8 +33,16 @@ struct Presence: Feature {
         host.hooks.presenceRevoked = { account, contact, host in
             for session in host.sessions.sessions(of: account)
             where session.availability.isAvailable {
-                Self.send(Self.unavailable(session.jid, to: contact), to: contact, host)
+                Self.deliver(
+                    Self.unavailable(session.jid, to: contact), from: session.jid,
+                    JID(bare: contact), host)
             }
+        }
+        host.hooks.presenceHidden = { account, isHidden, host in
+            Self.hide(account, from: isHidden, host, directed)
+        }
+        host.hooks.presenceShown = { account, isShown, host in
+            Self.show(account, to: isShown, host)
         }
     }
 
@@ -97,7 +106,9 @@ struct Presence: Feature {
         for contact in host.hooks.subscriptions?(account) ?? [] {
             answerProbe(of: contact, for: session, host)
         }
-        for request in host.hooks.subscriptionRequests?(account) ?? [] { session.deliver(request) }
+        for request in host.hooks.subscriptionRequests?(account, host) ?? [] {
+            session.deliver(request)
+        }
     }
 
     private static func priority(of stanza: Stanza) -> Int8? {
@@ -126,16 +137,19 @@ struct Presence: Feature {
             }
             for other in host.sessions.sessions(of: account)
             where other !== session && other.availability.isAvailable {
-                deliver(gone(session, stanza, to: JID(bare: account)), to: [other], host)
+                other.deliver(gone(session, stanza, to: JID(bare: account)))
             }
         }
-        for receiver in receivers { deliver(gone(session, stanza, to: receiver), receiver, host) }
+        for receiver in receivers {
+            deliver(gone(session, stanza, to: receiver), from: session.jid, receiver, host)
+        }
     }
 
     private static func tell(
         _ contact: BareJID, _ session: Session, _ stanza: Stanza?, _ host: Host
     ) {
-        deliver(gone(session, stanza, to: JID(bare: contact)), JID(bare: contact), host)
+        let to = JID(bare: contact)
+        deliver(gone(session, stanza, to: to), from: session.jid, to, host)
     }
 
     private static func gone(_ session: Session, _ stanza: Stanza?, to: JID) -> OutboundStanza {
@@ -156,7 +170,8 @@ struct Presence: Feature {
         } else {
             directed.remove(to, session)
         }
-        deliver(OutboundStanza(.presence, stanza.routedBytes()), to, host)
+        deliver(
+            OutboundStanza(.presence, stanza.routedBytes()), from: session.jid, to, host)
     }
 
     /// A client's own probe (section 4.3); servers probe by themselves.
@@ -166,41 +181,84 @@ struct Presence: Feature {
     }
 
     /// Sends a contact's presence to one who may see it; to others, nothing.
-    private static func answerProbe(of contact: BareJID, for session: Session, _ host: Host) {
+    private static func answerProbe(
+        of contact: BareJID, for session: Session, _ host: Host,
+        where isWanted: (JID) -> Bool = { _ in true }
+    ) {
         guard host.isLocal(contact.domain),
             host.hooks.maySeePresence?(session.jid.bare, contact) ?? false
         else { return }
-        for other in host.sessions.sessions(of: contact) {
+        for other in host.sessions.sessions(of: contact)
+        where isWanted(other.jid) && !host.isBlocked(between: other.jid, and: session.jid) {
             guard let presence = other.availability.presence else { continue }
             host.deliver(readdressed(presence, to: session.jid.bare), to: [session])
         }
     }
 
+    // MARK: Block lists (XEP-0191 sections 3.3 and 3.4)
+
+    /// Who has just been blocked sees an account go, whether it showed itself to all contacts or
+    /// to them alone. Later presence finds the block in force.
+    private static func hide(
+        _ account: BareJID, from isBlocked: (JID) -> Bool, _ host: Host,
+        _ directed: DirectedPresence
+    ) {
+        let contacts = (host.hooks.subscribers?(account) ?? []).map { JID(bare: $0) }
+        for session in host.sessions.sessions(of: account) {
+            var receivers = directed.receivers(session)
+            if session.availability.isAvailable { receivers.formUnion(contacts) }
+            for to in receivers {
+                for other in clients(at: to, host)
+                where isBlocked(other.jid)
+                    && host.hooks.isBlocked?(other.jid.bare, session.jid) != true
+                {
+                    other.deliver(unavailable(session.jid, to: to))
+                }
+                if isBlocked(to) { directed.remove(to, session) }
+            }
+        }
+    }
+
+    /// Who is no longer blocked sees the account again, and the account sees them.
+    private static func show(_ account: BareJID, to isShown: (JID) -> Bool, _ host: Host) {
+        let subscribers = host.hooks.subscribers?(account) ?? []
+        let subscriptions = host.hooks.subscriptions?(account) ?? []
+        for session in host.sessions.sessions(of: account) {
+            guard let presence = session.availability.presence else { continue }
+            for contact in subscribers { send(presence, to: contact, host, where: isShown) }
+            for contact in subscriptions {
+                answerProbe(of: contact, for: session, host, where: isShown)
+            }
+        }
+    }
+
     // MARK: To a receiver
 
-    private static func send(_ stanza: Stanza, to contact: BareJID, _ host: Host) {
+    private static func send(
+        _ stanza: Stanza, to contact: BareJID, _ host: Host,
+        where isWanted: (JID) -> Bool = { _ in true }
+    ) {
         host.deliver(
             readdressed(stanza, to: contact),
-            to: host.sessions.sessions(of: contact).filter(\.availability.isAvailable))
+            to: clients(at: JID(bare: contact), host).filter {
+                isWanted($0.jid) && !host.isBlocked(between: stanza.from, and: $0.jid)
+            })
     }
 
-    private static func send(_ stanza: OutboundStanza, to contact: BareJID, _ host: Host) {
-        deliver(stanza, JID(bare: contact), host)
-    }
-
-    private static func deliver(_ stanza: OutboundStanza, _ to: JID, _ host: Host) {
-        guard host.isLocal(to.domain) else { return }
-        if to.isBare {
-            deliver(
-                stanza,
-                to: host.sessions.sessions(of: to.bare).filter(\.availability.isAvailable), host)
-        } else if let session = host.sessions.session(to) {
+    private static func deliver(
+        _ stanza: OutboundStanza, from sender: JID, _ to: JID, _ host: Host
+    ) {
+        for session in clients(at: to, host)
+        where !host.isBlocked(between: sender, and: session.jid) {
             session.deliver(stanza)
         }
     }
 
-    private static func deliver(_ stanza: OutboundStanza, to sessions: [Session], _ host: Host) {
-        for session in sessions { session.deliver(stanza) }
+    /// Whom presence to an address reaches, were it not for block lists.
+    private static func clients(at to: JID, _ host: Host) -> [Session] {
+        guard host.isLocal(to.domain) else { return [] }
+        guard to.isBare else { return host.sessions.session(to).map { [$0] } ?? [] }
+        return host.sessions.sessions(of: to.bare).filter(\.availability.isAvailable)
     }
 
     private static func readdressed(_ stanza: Stanza, to contact: BareJID) -> Stanza {
@@ -242,6 +300,10 @@ private final class DirectedPresence: Sendable {
             receivers[session.jid]?.remove(receiver)
             if receivers[session.jid]?.isEmpty == true { receivers[session.jid] = nil }
         }
+    }
+
+    func receivers(_ session: Session) -> Set<JID> {
+        receivers.withLock { $0[session.jid] ?? [] }
     }
 
     func removeAll(_ session: Session) -> [JID] {

@@ -184,6 +184,8 @@ public final class SessionFlags: Sendable {
     public enum Flag: UInt8, Sendable {
         /// It requested its roster, so that it gets pushes (RFC 6121 section 2.1.6).
         case interestedInRoster
+        /// It requested its block list, so that it gets pushes (XEP-0191 section 3.3).
+        case interestedInBlockList
     }
 
     private let bits = Atomic<UInt8>(0)

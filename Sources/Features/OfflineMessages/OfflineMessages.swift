@@ -194,20 +194,33 @@ private final class Mailboxes: Sendable {
                 if case .failure(let error) = result {
                     host.log.error("offline messages: \(error)")
                 }
-                guard let last = messages.last else {
+                guard !messages.isEmpty else {
                     // First, for a message that is being stored now must find nobody served.
                     self.close(account, session)
                     return session.releaseMessages()
                 }
-                let stanzas = messages.map { message in
-                    let bytes = OfflineMessages.stamped(message, for: account, host)
-                    guard message.id == last.id else { return OutboundStanza(.message, bytes) }
-                    return OutboundStanza(.message, bytes) {
-                        self.delete(messages.map(\.id), of: session, host)
-                    }
+                let wanted = messages.filter { !Self.isBlocked($0, by: account, host) }
+                let delete: @Sendable () -> Void = {
+                    self.delete(messages.map(\.id), of: session, host)
                 }
-                session.deliverAheadOfHeld(stanzas)
+                guard let last = wanted.last else { return delete() }
+                session.deliverAheadOfHeld(
+                    wanted.map { message in
+                        OutboundStanza(
+                            .message, OfflineMessages.stamped(message, for: account, host),
+                            onDelivery: message.id == last.id ? delete : nil)
+                    })
             })
+    }
+
+    /// Whether the receiver has blocked the sender since (XEP-0191 section 3.3).
+    private static func isBlocked(
+        _ message: StoredMessage, by account: BareJID, _ host: Host
+    ) -> Bool {
+        guard let isBlocked = host.hooks.isBlocked,
+            let sender = Stanza(routed: message.stanza)?.from
+        else { return false }
+        return isBlocked(account, sender)
     }
 
     private func delete(_ messages: [Int64], of session: Session, _ host: Host) {

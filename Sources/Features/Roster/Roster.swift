@@ -51,9 +51,10 @@ struct Roster: Feature {
             contact == account || cache.items(of: account)[contact]?.state.from == true
                 || cache.items(of: contact)[account]?.state.to == true
         }
-        host.hooks.subscriptionRequests = { account in
-            cache.items(of: account).values.filter { $0.state.pendingIn }
-                .map { OutboundStanza(.presence, $0.request) }
+        host.hooks.subscriptionRequests = { account, host in
+            cache.items(of: account).values.filter { item in
+                item.state.pendingIn && !Self.isBlocked(item.contact, by: account, host)
+            }.map { OutboundStanza(.presence, $0.request) }
         }
         host.hooks.removeAccount.append { account, connection in
             try RosterStore.endSubscriptions(connection, of: account)
@@ -263,8 +264,15 @@ struct Roster: Feature {
         return outcome
     }
 
+    private static func isBlocked(
+        _ contact: BareJID, by account: BareJID, _ host: Host
+    ) -> Bool {
+        host.hooks.isBlocked?(account, JID(bare: contact)) ?? false
+    }
+
     /// The contact's side, when it is local. One that does not exist hears nothing and says
-    /// nothing (section 8.5.1).
+    /// nothing (section 8.5.1), nor does one who has blocked the sender (XEP-0191 section 3.3);
+    /// but what a blocked sender takes back or grants holds.
     private static func forward(
         _ verb: SubscriptionVerb, _ stanza: Stanza?, _ sender: BareJID, _ receiver: BareJID,
         _ connection: Connection, _ host: Host, _ outcome: inout Outcome, limit: Int
@@ -272,6 +280,8 @@ struct Roster: Feature {
         guard host.isLocal(receiver.domain), try Accounts.exists(receiver, in: connection) else {
             return
         }
+        let isBlocked = isBlocked(sender, by: receiver, host)
+        if isBlocked, verb == .subscribe { return }
         let found = try RosterStore.item(connection, of: receiver, sender)
         if found == nil, verb == .subscribe,
             try RosterStore.count(connection, of: receiver) >= limit
@@ -299,7 +309,7 @@ struct Roster: Feature {
         item.request = item.state.pendingIn ? (verb == .subscribe ? bytes : item.request) : []
         try RosterStore.save(connection, of: receiver, item)
         outcome.changes.append((receiver, item, before.isListed))
-        outcome.deliveries.append((receiver, verb, bytes))
+        if !isBlocked { outcome.deliveries.append((receiver, verb, bytes)) }
         if verb == .unsubscribe, before.state.from { outcome.revoked.append((sender, receiver)) }
     }
 
