@@ -89,7 +89,7 @@ struct BlockingCommand: Feature {
                 case .failure(let error):
                     host.log.error("block list: \(error)")
                     host.metrics.refusals[.storage].add()
-                    session.answer(request, .failure(notStored(error)))
+                    session.answer(request, .failure(.notStored(error)))
                 }
             })
     }

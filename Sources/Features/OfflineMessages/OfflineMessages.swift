@@ -201,7 +201,7 @@ private final class Mailboxes: Sendable {
                 }
                 let wanted = messages.filter { !Self.isBlocked($0, by: account, host) }
                 let delete: @Sendable () -> Void = {
-                    self.delete(messages.map(\.id), of: session, host)
+                    self.delete(messages.map(\.id), delivered: wanted.count, of: session, host)
                 }
                 guard let last = wanted.last else { return delete() }
                 session.deliverAheadOfHeld(
@@ -223,7 +223,9 @@ private final class Mailboxes: Sendable {
         return isBlocked(account, sender)
     }
 
-    private func delete(_ messages: [Int64], of session: Session, _ host: Host) {
+    private func delete(
+        _ messages: [Int64], delivered: Int, of session: Session, _ host: Host
+    ) {
         let account = session.jid.bare
         host.database.writer.submit(
             size: 0,
@@ -231,7 +233,7 @@ private final class Mailboxes: Sendable {
             then: { result in
                 switch result {
                 case .success(let deleted):
-                    self.delivered.add(deleted)
+                    self.delivered.add(delivered)
                     self.waiting.add(-Double(deleted))
                     self.deliver(to: session, host)
                 case .failure(let error):

@@ -425,11 +425,12 @@ extension TestClient {
             defer { gate.signal() }
             await two.send(
                 "<iq type='set' id='b'><block xmlns='\(namespace)'>\(items([romeo]))</block></iq>")
-            await one.send("<message to='\(juliet)'><body>in time</body></message>")
+            // Headlines are not archived: nothing but the block waits for the writer.
+            await one.send("<message to='\(juliet)' type='headline'><body>in time</body></message>")
             #expect(try await two.next().body == "in time")
             gate.signal()
             #expect(try await two.next()["id"] == "b")
-            await one.send("<message to='\(juliet)'><body>late</body></message>")
+            await one.send("<message to='\(juliet)' type='headline'><body>late</body></message>")
             #expect(try await one.next().condition == "service-unavailable")
             #expect(try await two.pending().isEmpty)
         }
