@@ -98,6 +98,9 @@ public struct Hooks: Sendable {
         (@Sendable (_ message: Int64, _ receiver: Int64, Connection) throws -> Bool)?
     /// A message waits now for an account, and that is committed.
     public var queued: (@Sendable (BareJID, Host) -> Void)?
+    /// Copies of a message for further sessions of its receiver and its sender (XEP-0280). Called
+    /// when the message is delivered, or else when it waits. Any thread.
+    public var copies: (@Sendable (CopiedMessage, Host) -> [MessageCopy])?
     /// Presence of type subscribe, subscribed, unsubscribe or unsubscribed from a client.
     public var subscription: (@Sendable (Stanza, Session, Host) -> Void)?
     /// Who gets an account's presence (RFC 6121 section 4.2.2). The account has a session.

@@ -131,7 +131,14 @@ extension Host {
     /// A stanza whose session ended before its client had it goes where it would have gone without
     /// that session. Any thread.
     func redeliver(_ stanza: OutboundStanza) {
-        guard stanza.isOnlyCopy, let source = Stanza(routed: stanza.bytes) else { return }
+        var bytes = stanza.bytes
+        if let shared = stanza.shared {
+            guard shared.isLostByAll() else { return }
+            bytes = shared.message
+        } else if !stanza.isOnlyCopy {
+            return
+        }
+        guard let source = Stanza(routed: bytes) else { return }
         let to = source.to ?? JID(bare: source.from.bare)
         if stops(source, to: to) { return }
         switch source.kind {
@@ -146,7 +153,9 @@ extension Host {
     public func bounce(_ stanza: Stanza, _ error: StanzaError) {
         if stanza.isError || (stanza.kind == .iq && stanza.isType("result")) { return }
         guard let sender = sessions.session(stanza.from) else { return }
-        sender.deliver(OutboundStanza(stanza.kind, stanza.errorBytes(error)))
+        let answer = OutboundStanza(stanza.kind, stanza.errorBytes(error))
+        sender.deliver(answer)
+        if stanza.kind == .message { copyError(answer, to: sender) }
     }
 
     // MARK: Requests that the server answers

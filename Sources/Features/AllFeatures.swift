@@ -18,6 +18,8 @@ public enum AllFeatures {
         SoftwareVersion.self,
         EntityTime.self,
         LastActivity.self,
+        MessageCarbons.self,
+        ClientStateIndication.self,
         InBandRegistration.self,
         ContactAddresses.self,
     ]

@@ -28,11 +28,19 @@ final class Message: Sendable {
     let to: JID
     /// What it claims and may not.
     let forged: [FragmentChild]
+    /// It comes from its sender at this moment, who may have further clients.
+    let isNew: Bool
 
-    init(_ stanza: Stanza, to: JID) {
+    init(_ stanza: Stanza, to: JID, isNew: Bool = true) {
         self.stanza = stanza
         self.to = to
+        self.isNew = isNew
         forged = stanza.forgedStanzaIDs(of: [stanza.from.bare, to.bare])
+    }
+
+    /// For the delivery time.
+    var arrival: NIODeadline? {
+        stanza.receivedAt > 0 ? .uptimeNanoseconds(stanza.receivedAt) : nil
     }
 }
 
@@ -70,15 +78,17 @@ extension Host {
             return deliver(message, nil, to: receivers)
         }
         guard hooks.waitsForReceiver?(stanza) ?? false else {
-            if hooks.waitsForReceiver == nil { bounce(stanza, StanzaError(.serviceUnavailable)) }
-            return
+            guard hooks.waitsForReceiver != nil else {
+                return bounce(stanza, StanzaError(.serviceUnavailable))
+            }
+            return copy(message, nil)
         }
         store(message, from: session)
     }
 
     /// A message that its receiver's session did not get any more (XEP-0198 section 4). Any thread.
     func redeliver(_ stanza: Stanza, _ record: MessageRecord?, to: JID) {
-        let message = Message(stanza, to: to)
+        let message = Message(stanza, to: to, isNew: false)
         switch route(stanza, to: to) {
         case .bounce(let error): bounce(stanza, error)
         case .nowhere: break
@@ -158,11 +168,13 @@ extension Host {
         case .success(.stored(let record, let isWaiting)):
             if settling.isDue(record.id) { settleMessages() }
             guard isWaiting else { return deliverStored(message, record, done) }
-            copy(message, record, to: [])
+            copy(message, record)
             hooks.queued?(message.to.bare, self)
         case .success(.notKept):
             if case .sessions(let receivers) = route(message.stanza, to: message.to) {
                 deliver(message, nil, to: receivers)
+            } else {
+                copy(message, nil)
             }
         case .success(.resent):
             metrics.resentMessages.add()
@@ -189,7 +201,7 @@ extension Host {
             deliver(message, record, to: receivers)
             return done()
         }
-        copy(message, record, to: [])
+        copy(message, record)
         queue(message, record.id, done)
     }
 
@@ -218,25 +230,16 @@ extension Host {
 
     /// Delivers a message to these sessions, and copies to those that want them.
     func deliver(_ message: Message, _ record: MessageRecord?, to receivers: [Session]) {
-        let stanza = message.stanza
-        let copies = copy(message, record, to: receivers)
+        let copies = copies(of: message, record, to: receivers)
+        let count = receivers.count + copies.count { $0.direction == .received }
+        let bytes = message.stanza.routedBytes(
+            without: message.forged, adding: stanzaID(record, .receiver, of: message.to.bare))
+        let shared = count > 1 ? SharedDelivery(bytes, count: count) : nil
         let outbound = OutboundStanza(
-            .message,
-            stanza.routedBytes(
-                without: message.forged,
-                adding: stanzaID(record, .receiver, of: message.to.bare)),
-            receivedAt: stanza.receivedAt > 0 ? .uptimeNanoseconds(stanza.receivedAt) : nil,
-            isOnlyCopy: receivers.count + copies == 1, record: record)
+            .message, bytes, receivedAt: message.arrival, isOnlyCopy: count == 1, shared: shared,
+            record: record)
         for session in receivers { session.deliver(outbound) }
-    }
-
-    /// Copies a message to other sessions of its receiver and its sender that want that; gives the
-    /// number of the receiver's.
-    @discardableResult
-    private func copy(
-        _ message: Message, _ record: MessageRecord?, to receivers: [Session]
-    ) -> Int {
-        0
+        send(copies, of: message, record, shared: shared)
     }
 
     /// `<stanza-id/>` for the owner of an archive, empty if that archive does not list it.

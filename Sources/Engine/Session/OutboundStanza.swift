@@ -20,6 +20,8 @@ public final class OutboundStanza: Sendable {
     /// Nobody else gets this message or IQ: should the session end before its client has it, it
     /// finds another way, or its sender hears of it.
     let isOnlyCopy: Bool
+    /// Several clients are to get this message, in this form or another, and one of them is enough.
+    let shared: SharedDelivery?
     /// Part of the answer to its receiver's own request, which nothing holds back.
     let isReply: Bool
     /// Where the message is stored, if it is.
@@ -40,13 +42,14 @@ public final class OutboundStanza: Sendable {
 
     init(
         _ kind: Stanza.Kind, _ bytes: [UInt8], receivedAt: NIODeadline?, isOnlyCopy: Bool,
-        record: MessageRecord? = nil, isReply: Bool = false,
+        shared: SharedDelivery? = nil, record: MessageRecord? = nil, isReply: Bool = false,
         onDelivery: (@Sendable () -> Void)? = nil
     ) {
         self.kind = kind
         self.bytes = bytes
         self.receivedAt = receivedAt
         self.isOnlyCopy = isOnlyCopy
+        self.shared = shared
         self.record = record
         self.isReply = isReply
         self.onDelivery = onDelivery
@@ -54,7 +57,7 @@ public final class OutboundStanza: Sendable {
 
     /// A message that will have to wait for its client carries the time of its arrival
     /// (XEP-0203); other stanzas stay what they are.
-    func delayed(by domain: String) -> OutboundStanza {
+    public func delayed(by domain: String) -> OutboundStanza {
         guard kind == .message, receivedAt != nil,
             let end = bytes.lastIndex(of: UInt8(ascii: "<"))
         else { return self }
@@ -65,6 +68,7 @@ public final class OutboundStanza: Sendable {
             kind,
             bytes[..<end] + XMLWriter.bytes(delay, contentNamespace: Namespaces.client)
                 + bytes[end...],
-            receivedAt: nil, isOnlyCopy: isOnlyCopy, record: record, onDelivery: onDelivery)
+            receivedAt: nil, isOnlyCopy: isOnlyCopy, shared: shared, record: record,
+            onDelivery: onDelivery)
     }
 }

@@ -167,6 +167,13 @@ public final class Session: Sendable {
         post(.run { $0?.releaseMessages() })
     }
 
+    /// Has a holder decide from now on what its client need not get yet; nil sends what was kept.
+    /// On the session's loop.
+    public func setHolder(_ holder: (any StanzaHolder)?) { stateHere?.setHolder(holder) }
+
+    /// Whether a holder decides. On the session's loop.
+    public var hasHolder: Bool { stateHere?.contents.holder != nil }
+
     /// Ends the session with a stream error, from any thread; `then` is called on the session's
     /// loop once everybody has been told that the resource is gone.
     public func terminate(_ error: StreamError, then: @escaping @Sendable () -> Void = {}) {
@@ -186,6 +193,8 @@ public final class SessionFlags: Sendable {
         case interestedInRoster
         /// It requested its block list, so that it gets pushes (XEP-0191 section 3.3).
         case interestedInBlockList
+        /// It wants copies of what its account's other clients send and get (XEP-0280).
+        case wantsCopies
     }
 
     private let bits = Atomic<UInt8>(0)

@@ -75,10 +75,12 @@ final class SessionState {
             if contents.heldBytes > host.limits.outgoingQueue.value {
                 overflow(.heldMessages, "too many messages at once")
             }
-        } else if !stanza.isReply, contents.holder?.hold(stanza) == true {
-            if contents.holder?.isFull == true { releaseHolder() }
+        } else if stanza.onDelivery == nil, !stanza.isReply, contents.holder?.hold(stanza) == true {
+            guard contents.holder?.isFull == true else { return }
+            releaseHolder(.full)
+            limitQueue()
         } else {
-            releaseHolder()
+            releaseHolder(.overtaken)
             send(stanza)
             limitQueue()
         }
@@ -132,7 +134,7 @@ final class SessionState {
     func deliverAheadOfHeld(_ stanzas: [OutboundStanza]) {
         // They are still in the offline store.
         guard !hasEnded else { return }
-        releaseHolder()
+        releaseHolder(.overtaken)
         for stanza in stanzas { send(stanza) }
         if contents.queue.isManaged { stream?.requestAcknowledgement() }
     }
@@ -148,12 +150,17 @@ final class SessionState {
 
     /// Lets a holder decide from now on, or sends what it kept and asks it no more.
     func setHolder(_ holder: (any StanzaHolder)?) {
-        releaseHolder()
+        endHolder(.active)
         contents.holder = holder
     }
 
-    private func releaseHolder() {
-        guard let stanzas = contents.holder?.release(), !stanzas.isEmpty else { return }
+    private func endHolder(_ reason: HolderRelease) {
+        releaseHolder(reason)
+        contents.holder = nil
+    }
+
+    private func releaseHolder(_ reason: HolderRelease) {
+        guard let stanzas = contents.holder?.release(reason) else { return }
         for stanza in stanzas { send(stanza) }
     }
 
@@ -231,7 +238,7 @@ final class SessionState {
     func hibernate() {
         stream = nil
         // A new stream begins active (XEP-0352 section 5.2).
-        setHolder(nil)
+        endHolder(.streamEnd)
         management?.requestedAt = nil
         management?.unrequested = 0
         stopAwaiting()
@@ -255,7 +262,7 @@ final class SessionState {
         stream = nil
         hasEnded = true
         contents.queue.rewind()
-        setHolder(nil)
+        endHolder(.streamEnd)
         return contents
     }
 
@@ -288,7 +295,7 @@ final class SessionState {
             host.metrics.hibernating.add(-1)
         }
         for hook in host.hooks.sessionEnded.reversed() { hook(session.jid.bare, session, host) }
-        let rest = contents.queue.removeAll() + (contents.holder?.release() ?? [])
+        let rest = contents.queue.removeAll() + (contents.holder?.release(.streamEnd) ?? [])
         for stanza in rest + (contents.held ?? []) { host.redeliver(stanza) }
         contents = Contents()
         for event in late { handle(event) }
