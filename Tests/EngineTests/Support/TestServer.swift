@@ -33,14 +33,16 @@ final class TestServer: Sendable {
     private let directory: TemporaryDirectory
     private let clients = Mutex<[TestClient]>([])
 
-    /// - Parameter settings: as on the command line, `limits.resources=2`.
+    /// - Parameters:
+    ///   - settings: as on the command line, `limits.resources=2`.
+    ///   - features: further ones, of the test's own.
     convenience init(
         _ settings: [String], domains: [String] = [domain], loops count: Int = 1,
-        memoryInUse: @escaping @Sendable () -> Int? = { nil }
+        features: [any Feature.Type] = [], memoryInUse: @escaping @Sendable () -> Int? = { nil }
     ) throws {
         try self.init(
             settings, domains: domains, loops: count, in: TemporaryDirectory(),
-            memoryInUse: memoryInUse)
+            features: features, memoryInUse: memoryInUse)
     }
 
     /// A second server over the same database.
@@ -50,7 +52,7 @@ final class TestServer: Sendable {
 
     private init(
         _ settings: [String], domains: [String], loops count: Int,
-        in directory: TemporaryDirectory,
+        in directory: TemporaryDirectory, features: [any Feature.Type] = [],
         memoryInUse: @escaping @Sendable () -> Int? = { nil }
     ) throws {
         self.directory = directory
@@ -65,7 +67,7 @@ final class TestServer: Sendable {
         registry = Registry(cells: count + 1)
         let builder = HostBuilder(options: options, registry: registry)
         builder.memoryInUse = memoryInUse
-        for feature in AllFeatures.list { builder.add(feature) }
+        for feature in AllFeatures.list + features { builder.add(feature) }
         try options.finish()
         loops = (0..<count).map { _ in NIOAsyncTestingEventLoop() }
         host = try Host(
@@ -204,13 +206,13 @@ final class TestServer: Sendable {
 /// Runs a test against a server of its own and stops it cleanly.
 func withServer(
     _ settings: String...,
-    domains: [String] = [TestServer.domain], loops: Int = 1,
+    domains: [String] = [TestServer.domain], loops: Int = 1, features: [any Feature.Type] = [],
     memoryInUse: @escaping @Sendable () -> Int? = { nil },
     sourceLocation: SourceLocation = #_sourceLocation,
     _ body: (TestServer) async throws -> Void
 ) async throws {
     let server = try TestServer(
-        settings, domains: domains, loops: loops, memoryInUse: memoryInUse)
+        settings, domains: domains, loops: loops, features: features, memoryInUse: memoryInUse)
     do {
         try await body(server)
     } catch {
