@@ -17,24 +17,13 @@ extension ClientStream {
         isWaiting = true
         let loop = loop
         let stream = NIOLoopBound(self, eventLoop: loop.eventLoop)
-        Self.run(host.hooks.prepareSession[...], account, host) { isReady in
+        host.prepareSession(account) { isReady in
             loop.eventLoop.execute {
                 let stream = stream.value
                 guard isReady else { return stream.preparationFailed(request) }
                 guard !stream.hasEnded else { return stream.discardPreparation() }
                 stream.bind(account, resource, request)
             }
-        }
-    }
-
-    private static func run(
-        _ hooks: ArraySlice<SessionPreparation>, _ account: BareJID, _ host: Host,
-        _ done: @escaping @Sendable (Bool) -> Void
-    ) {
-        guard let first = hooks.first else { return done(true) }
-        first(account, host) { isReady in
-            guard isReady else { return done(false) }
-            run(hooks.dropFirst(), account, host, done)
         }
     }
 
@@ -110,6 +99,6 @@ extension ClientStream {
     func discardPreparation() {
         guard let account = preparedAccount else { return }
         preparedAccount = nil
-        for hook in host.hooks.sessionEnded.reversed() { hook(account, nil, host) }
+        host.discardPreparation(account)
     }
 }

@@ -429,6 +429,14 @@ public final class ClientStream {
         end(StreamError(.conflict, "resumed by a new connection"))
     }
 
+    /// The server stops. A session that its client may resume stays.
+    func stop(_ error: StreamError) {
+        guard let state, state.isResumable, !isLeaving else { return end(error) }
+        self.state = nil
+        end(error)
+        state.hibernate()
+    }
+
     /// Ends the stream, with an error or in peace (RFC 6120 section 4.4), and the session with it.
     func end(_ error: StreamError?) {
         guard !hasEnded else { return }

@@ -100,6 +100,8 @@ public enum RefusalReason: String, MetricLabel {
     /// Acknowledged more than was sent.
     case acknowledgement
     case heldMessages = "held_messages"
+    /// Not kept for the next start of the server.
+    case suspendedSessions = "suspended_sessions"
     case rosterItems = "roster_items"
     case offlineMessages = "offline_messages"
     /// A stanza between two of whom one has blocked the other.
@@ -123,12 +125,25 @@ public enum ResumptionLabel: String, MetricLabel {
     public static var labelName: String { "result" }
 }
 
+/// What became of a session that could be resumed when the server stopped.
+public enum SuspensionLabel: String, MetricLabel {
+    /// Written down at the stop.
+    case suspended
+    /// Hibernating again since the start.
+    case restored
+    /// Ended at the start: the server crashed since the session was restored, or has no place.
+    case dropped
+    /// The label's name.
+    public static var labelName: String { "result" }
+}
+
 /// The engine's own metrics; a feature's stand in the feature.
 public struct EngineMetrics: Sendable {
     let connections: LabelledGauge2<ConnectionType, TLSLabel>
     let sessions: Gauge
     let hibernating: Gauge
     let resumptions: LabelledCounter<ResumptionLabel>
+    let suspensions: LabelledCounter<SuspensionLabel>
     let logins: LabelledCounter2<MechanismLabel, LoginResult>
     let stanzas: LabelledCounter2<StanzaKindLabel, Direction>
     let deliveryTime: Histogram
@@ -149,6 +164,9 @@ public struct EngineMetrics: Sendable {
         resumptions = registry.counter(
             "kinglet_resumptions_total", by: ResumptionLabel.self,
             help: "Sessions that clients resumed or tried to, and that expired.")
+        suspensions = registry.counter(
+            "kinglet_suspensions_total", by: SuspensionLabel.self,
+            help: "Sessions that were kept while the server restarted, or not.")
         logins = registry.counter(
             "kinglet_logins_total", by: MechanismLabel.self, LoginResult.self,
             help: "Logins by SASL mechanism and result.")

@@ -66,6 +66,17 @@ public struct Hooks: Sendable {
     /// What `prepareSession` made ready may go: the session ended, or never began. Called in the
     /// reverse order, so that what was made ready first is there for all others.
     public var sessionEnded: [@Sendable (BareJID, Session?, Host) -> Void] = []
+    /// A session leaves this process to go on in the next one, and nobody is told. On its loop.
+    public var sessionSuspended: [@Sendable (Session, Host) -> Void] = []
+    /// A session goes on that was being given what waits for its account when the server stopped,
+    /// and these messages are in its queue; gives what to call with each that its client has. Nil
+    /// if another session is being given them. On its loop.
+    public var restoreReceiver:
+        (@Sendable (_ messages: [Int64], Session, Host) -> (@Sendable (Int64) -> Void)?)?
+    /// Whom a session has sent directed presence (RFC 6121 section 4.6).
+    public var directedPresence: (@Sendable (Session) -> [JID])?
+    /// A session goes on that sent these directed presence.
+    public var restoreDirectedPresence: (@Sendable ([JID], Session) -> Void)?
     /// Presence from a client: broadcast, subscription or directed. On the client's loop.
     public var presence: (@Sendable (Stanza, Session, Host) -> Void)?
     /// A session is announcing itself with a priority of 0 or more and was not available so

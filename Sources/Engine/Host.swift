@@ -147,6 +147,7 @@ public final class Host: Sendable {
             jid,
             with: { connection in
                 for hook in hooks.removeAccount { try hook(jid, connection) }
+                try SuspendedSessionStore.delete(connection, of: jid)
             },
             then: { result in
                 if case .success(true) = result {
@@ -198,12 +199,32 @@ public final class Host: Sendable {
         }
     }
 
-    /// Tells every client that the server stops, and ends its stream, logged in or not.
+    /// Has ready what a session of the account needs; `done` is called on any thread.
+    func prepareSession(_ account: BareJID, _ done: @escaping @Sendable (Bool) -> Void) {
+        prepare(hooks.prepareSession[...], account, done)
+    }
+
+    private func prepare(
+        _ hooks: ArraySlice<SessionPreparation>, _ account: BareJID,
+        _ done: @escaping @Sendable (Bool) -> Void
+    ) {
+        guard let first = hooks.first else { return done(true) }
+        first(account, self) { isReady in
+            guard isReady else { return done(false) }
+            self.prepare(hooks.dropFirst(), account, done)
+        }
+    }
+
+    /// Gives up what was had ready for a session that never began.
+    func discardPreparation(_ account: BareJID) {
+        for hook in hooks.sessionEnded.reversed() { hook(account, nil, self) }
+    }
+
+    /// Tells every client that the server stops, and ends its stream, logged in or not. Sessions
+    /// that can be resumed are left for `suspendSessions`.
     public func endAllStreams() {
         keyStretcher.finish()
-        for session in sessions.all {
-            session.terminate(StreamError(.systemShutdown))
-        }
+        for session in sessions.all { session.stopStream(StreamError(.systemShutdown)) }
         for loop in loops { loop.endTimedStreams(StreamError(.systemShutdown)) }
     }
 }

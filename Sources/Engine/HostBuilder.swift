@@ -25,7 +25,8 @@ public final class HostBuilder {
     let iterations: Setting<Int>
     let durability: Setting<Durability>
     let storageQueue: Setting<Int>
-    private(set) var steps = Accounts.schema + MessageStore.schema
+    private(set) var steps =
+        Accounts.schema + MessageStore.schema + SuspendedSessionStore.schema
     private(set) var iqHandlers: [String: IQHandler] = [:]
     private(set) var streamElements: [String: StreamElementHandler] = [:]
     private(set) var serverInfo = DiscoveryInfo()

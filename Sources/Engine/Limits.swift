@@ -39,6 +39,8 @@ public struct Limits: Sendable {
     public let acknowledgement: Setting<Duration>
     /// How long a session waits for its client to come back.
     public let hibernation: Setting<Duration>
+    /// Bytes of sessions that are kept while the server restarts.
+    public let suspendedSessions: Setting<Int>
     /// Memory of the whole program; 0 is half of the machine's.
     public let memory: Setting<Int>
 
@@ -105,6 +107,12 @@ public struct Limits: Sendable {
             reloadable: true,
             help: "Time a session waits for its client after the connection broke; 0 for not at "
                 + "all.")
+        suspendedSessions = options.size(
+            "limits.suspended_sessions", default: 16_777_216, in: 0...1_073_741_824,
+            reloadable: true,
+            help: "Bytes of sessions, with what their clients have not acknowledged, that are "
+                + "written when the server stops, so that clients resume them after the restart; "
+                + "those that take most end instead.")
         memory = options.size(
             "limits.memory", default: 0, in: 0...1_099_511_627_776, reloadable: true,
             help: "Memory in use above which no new connection is taken. 0 is half of the "

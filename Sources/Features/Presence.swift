@@ -24,6 +24,10 @@ struct Presence: Feature {
             guard let session else { return }
             Self.leave(session, nil, host, directed)
         }
+        host.hooks.directedPresence = { Array(directed.receivers($0)) }
+        host.hooks.restoreDirectedPresence = { receivers, session in
+            for receiver in receivers { _ = directed.insert(receiver, session) }
+        }
         host.hooks.presenceGranted = { account, contact, host in
             for session in host.sessions.sessions(of: account) {
                 guard let presence = session.availability.presence else { continue }

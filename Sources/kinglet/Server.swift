@@ -112,6 +112,7 @@ final class Server: Sendable {
             loginSecret: try program.files.loadLoginSecret(), eventLoops: loops, log: log)
         var listeners: ClientListeners?
         do {
+            await host.restoreSessions()
             let opened = try await ClientListeners.open(
                 program.listen, host: host, tls: tls)
             listeners = opened
@@ -139,6 +140,7 @@ final class Server: Sendable {
                 hardware: hardware, control: control, listeners: opened, group: group, log: log)
         } catch {
             await listeners?.close()
+            await host.stop()
             try? host.database.close()
             throw error
         }
@@ -304,8 +306,7 @@ final class Server: Sendable {
         parts.state.withLock { $0.isListening = false }
         await listeners.close()
         await control.close()
-        host.endAllStreams()
-        await host.drain()
+        await host.stop()
         do {
             try host.database.close()
         } catch {

@@ -69,13 +69,15 @@ public struct MessageCopy: Sendable {
 final class SharedDelivery: Sendable {
     /// As its receiver gets it.
     let message: [UInt8]
-    /// How many have it or may yet get it.
     private let remaining: Atomic<Int>
 
     init(_ message: [UInt8], count: Int) {
         self.message = message
         remaining = Atomic(count)
     }
+
+    /// How many have it or may yet get it.
+    var count: Int { remaining.load(ordering: .acquiring) }
 
     /// A session ended before its client had it, which is said once for each. True for the last
     /// one, if no client has it.

@@ -199,7 +199,8 @@ public enum MessageStore {
             INSERT INTO streams (id, account, handled, seen)
             SELECT stream, sender, max(handled), ? FROM messages
             WHERE id BETWEEN ? AND ? AND stream IS NOT NULL GROUP BY stream
-            ON CONFLICT (id) DO UPDATE SET handled = excluded.handled, seen = excluded.seen
+            ON CONFLICT (id) DO UPDATE
+            SET handled = max(handled, excluded.handled), seen = excluded.seen
             """, .integer(now), .integer(range.lowerBound), .integer(range.upperBound))
         try connection.execute(
             "UPDATE message_state SET settled = ?", .integer(range.upperBound))

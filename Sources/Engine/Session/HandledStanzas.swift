@@ -14,6 +14,11 @@ struct HandledStanzas {
     /// An answer said less than this, so one more follows.
     private var owed: UInt32?
 
+    init() {}
+
+    /// Goes on after so many, all of which were handled.
+    init(handled: UInt32) { received = handled }
+
     /// A stanza came in; gives its number.
     mutating func receive() -> UInt32 {
         received &+= 1

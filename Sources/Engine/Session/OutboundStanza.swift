@@ -26,13 +26,23 @@ public final class OutboundStanza: Sendable {
     let isReply: Bool
     /// Where the message is stored, if it is.
     let record: MessageRecord?
+    /// The number of a message that stays in the offline store until its client has it.
+    let waiting: Int64?
 
     /// Creates a stanza to deliver.
+    public convenience init(_ kind: Stanza.Kind, _ bytes: [UInt8]) {
+        self.init(kind, bytes, receivedAt: nil, isOnlyCopy: false)
+    }
+
+    /// Creates a message that stays in the offline store until `onDelivery`.
+    ///
+    /// - Parameter waiting: its number there.
     public convenience init(
-        _ kind: Stanza.Kind, _ bytes: [UInt8], onDelivery: (@Sendable () -> Void)? = nil
+        waiting: Int64, _ bytes: [UInt8], onDelivery: @escaping @Sendable () -> Void
     ) {
         self.init(
-            kind, bytes, receivedAt: nil, isOnlyCopy: false, record: nil, onDelivery: onDelivery)
+            .message, bytes, receivedAt: nil, isOnlyCopy: false, waiting: waiting,
+            onDelivery: onDelivery)
     }
 
     /// A message that is part of the answer to its receiver's own request.
@@ -43,6 +53,7 @@ public final class OutboundStanza: Sendable {
     init(
         _ kind: Stanza.Kind, _ bytes: [UInt8], receivedAt: NIODeadline?, isOnlyCopy: Bool,
         shared: SharedDelivery? = nil, record: MessageRecord? = nil, isReply: Bool = false,
+        waiting: Int64? = nil,
         onDelivery: (@Sendable () -> Void)? = nil
     ) {
         self.kind = kind
@@ -52,6 +63,7 @@ public final class OutboundStanza: Sendable {
         self.shared = shared
         self.record = record
         self.isReply = isReply
+        self.waiting = waiting
         self.onDelivery = onDelivery
     }
 
@@ -69,6 +81,7 @@ public final class OutboundStanza: Sendable {
             bytes[..<end] + XMLWriter.bytes(delay, contentNamespace: Namespaces.client)
                 + bytes[end...],
             receivedAt: nil, isOnlyCopy: isOnlyCopy, shared: shared, record: record,
+            isReply: isReply, waiting: waiting,
             onDelivery: onDelivery)
     }
 }

@@ -22,8 +22,21 @@ struct OutgoingQueue: Sendable {
     /// The client acknowledges, so what is written is kept until then.
     var isManaged = false
 
+    init() {}
+
+    /// The queue of a client that acknowledges, as it was.
+    init(_ stanzas: [OutboundStanza], written: Int, acknowledged: UInt32) {
+        for stanza in stanzas { append(stanza) }
+        writtenCount = max(0, min(written, stanzas.count))
+        self.acknowledged = acknowledged
+        isManaged = true
+    }
+
     /// Stanzas written since the count began, modulo 2^32.
     var sent: UInt32 { acknowledged &+ UInt32(truncatingIfNeeded: writtenCount) }
+
+    /// Everything in it.
+    var all: [OutboundStanza] { Array(stanzas) }
 
     /// Written or not.
     var count: Int { stanzas.count }

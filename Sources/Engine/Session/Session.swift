@@ -174,6 +174,21 @@ public final class Session: Sendable {
     /// Whether a holder decides. On the session's loop.
     public var hasHolder: Bool { stateHere?.contents.holder != nil }
 
+    /// Ends the stream because the server stops, from any thread. A session that its client may
+    /// resume stays; any other ends.
+    func stopStream(_ error: StreamError) {
+        post(.run { $0?.stopStream(error) })
+    }
+
+    /// Asks the state something, from any thread; nil once the session has ended.
+    func ask<Answer: Sendable>(
+        _ question: @escaping @Sendable (SessionState) -> Answer
+    ) async -> Answer? {
+        await withCheckedContinuation { continuation in
+            post(.run { continuation.resume(returning: $0.map(question)) })
+        }
+    }
+
     /// Ends the session with a stream error, from any thread; `then` is called on the session's
     /// loop once everybody has been told that the resource is gone.
     public func terminate(_ error: StreamError, then: @escaping @Sendable () -> Void = {}) {
@@ -202,6 +217,12 @@ public final class SessionFlags: Sendable {
     /// Whether the client asked for it.
     public func contains(_ flag: Flag) -> Bool {
         bits.load(ordering: .acquiring) & (1 << flag.rawValue) != 0
+    }
+
+    /// All of them, for a session that outlives the process.
+    var rawValue: UInt8 {
+        get { bits.load(ordering: .acquiring) }
+        set { bits.store(newValue, ordering: .releasing) }
     }
 
     /// Notes that it did, or that it no longer does.

@@ -24,6 +24,8 @@ final class SessionState {
         var heldBytes = 0
         /// Decides what an inactive client need not get now (XEP-0352); nil while it is active.
         var holder: (any StanzaHolder)?
+        /// The session comes from an earlier process, and is still written down as it was then.
+        var isWritten = false
     }
 
     let session: Session
@@ -33,6 +35,7 @@ final class SessionState {
     private(set) weak var stream: ClientStream?
     private(set) var hasEnded = false
     private var hibernationEnd: Scheduled<Void>?
+    private var hibernatesUntil = NIODeadline.distantPast
     /// The loop asks once a second what the client got.
     private var isAwaiting = false
 
@@ -232,26 +235,67 @@ final class SessionState {
         self.stream = stream
         hibernationEnd?.cancel()
         hibernationEnd = nil
+        isHibernating = false
+        forgetWritten()
     }
 
     /// The stream is gone, the session stays for a while.
-    func hibernate() {
+    ///
+    /// - Parameter time: for how long, in seconds; nil for as long as its client was told.
+    func hibernate(for time: Int? = nil) {
         stream = nil
         // A new stream begins active (XEP-0352 section 5.2).
         endHolder(.streamEnd)
         management?.requestedAt = nil
         management?.unrequested = 0
         stopAwaiting()
-        if !session.isHibernating {
-            session.isHibernating = true
-            host.metrics.hibernating.add(1)
-        }
-        let time = TimeAmount.seconds(Int64(management?.resumptionTime ?? 0))
-        hibernationEnd = loop.eventLoop.assumeIsolated().scheduleTask(in: time) {
+        isHibernating = true
+        let time = time ?? management?.resumptionTime ?? 0
+        hibernatesUntil = loop.eventLoop.now + .seconds(Int64(time))
+        hibernationEnd = loop.eventLoop.assumeIsolated().scheduleTask(deadline: hibernatesUntil) {
             self.hibernationEnd = nil
             self.host.metrics.resumptions[.expired].add(1, cell: self.loop.cell)
             self.end(nil)
         }
+    }
+
+    private var isHibernating: Bool {
+        get { session.isHibernating }
+        set {
+            guard newValue != isHibernating else { return }
+            session.isHibernating = newValue
+            host.metrics.hibernating.add(newValue ? 1 : -1)
+        }
+    }
+
+    /// The server stops. What the client may resume waits for `suspend`.
+    func stopStream(_ error: StreamError) {
+        guard !hasEnded else { return }
+        if let stream { stream.stop(error) } else if !isResumable { leave() }
+    }
+
+    /// Takes the state out of this process for the next one, and nobody hears of it. Nil if the
+    /// session cannot go on, or has a stream.
+    func suspend() -> SuspendedSession? {
+        guard isResumable, stream == nil else { return nil }
+        for hook in host.hooks.sessionSuspended { hook(session, host) }
+        let remaining = (hibernatesUntil - loop.eventLoop.now).nanoseconds / 1_000_000_000
+        guard let suspended = SuspendedSession(session, contents, remaining: Int(remaining), host)
+        else { return nil }
+        host.sessions.remove(session)
+        host.metrics.sessions.add(-1)
+        isHibernating = false
+        _ = depart()
+        // What comes now goes where it would go without the session.
+        session.place.withLock { $0 = .ended }
+        return suspended
+    }
+
+    /// The session is not any more what was written of it.
+    private func forgetWritten() {
+        guard contents.isWritten, let id = session.resumptionID else { return }
+        contents.isWritten = false
+        host.forgetSuspended(id)
     }
 
     /// Takes the state apart for its way to another loop.
@@ -290,13 +334,12 @@ final class SessionState {
         }
         host.sessions.remove(session)
         host.metrics.sessions.add(-1)
-        if session.isHibernating {
-            session.isHibernating = false
-            host.metrics.hibernating.add(-1)
-        }
+        isHibernating = false
         for hook in host.hooks.sessionEnded.reversed() { hook(session.jid.bare, session, host) }
         let rest = contents.queue.removeAll() + (contents.holder?.release(.streamEnd) ?? [])
         for stanza in rest + (contents.held ?? []) { host.redeliver(stanza) }
+        // After that, or a crash in between would lose them.
+        forgetWritten()
         contents = Contents()
         for event in late { handle(event) }
     }

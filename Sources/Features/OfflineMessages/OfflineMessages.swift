@@ -1,6 +1,6 @@
 // XEP-0160: messages for accounts with no available session are stored and delivered when the
 // next one announces itself with a priority of 0 or more, stamped with the time of their arrival
-// (XEP-0203). They are deleted once they were handed to the client's socket: a crash in between
+// (XEP-0203). They are deleted once the client has them, a batch at a time: a crash in between
 // repeats them and loses none. Not stored: errors, headlines, group chat, and messages that hold
 // nothing but chat states or ask not to be stored (XEP-0334).
 
@@ -48,8 +48,10 @@ struct OfflineMessages: Feature {
         host.hooks.willTakeMessages.append { session, _ in mailboxes.hold(for: session) }
         host.hooks.takesMessages.append { session, host in mailboxes.open(for: session, host) }
         host.hooks.sessionEnded.append { account, session, host in
-            mailboxes.close(account, session)
+            mailboxes.end(account, session, host)
         }
+        host.hooks.sessionSuspended.append { mailboxes.end($0.jid.bare, $0, $1) }
+        host.hooks.restoreReceiver = { mailboxes.restore($0, for: $1, $2) }
         host.hooks.removeAccount.append { try OfflineMessageStore.deleteAll($1, of: $0) }
         host.hooks.accountRemoved.append { mailboxes.countWaiting($1) }
     }
@@ -94,6 +96,12 @@ private final class Mailboxes: Sendable {
         let session: Session
         /// The session is visible and its messages are on their way.
         var isServed = false
+        /// How many were read last.
+        var batch = 0
+        /// Those of them that its client need not get, and those that it has.
+        var done: [Int64] = []
+        /// How many it need not get.
+        var unwanted = 0
     }
 
     /// Who gets each account's messages.
@@ -138,7 +146,8 @@ private final class Mailboxes: Sendable {
         guard let session, claim(account, session), startServing(session) else { return }
         // It may have ended since it was looked up.
         guard host.sessions.session(session.jid) === session else {
-            return close(account, session)
+            close(account, session)
+            return
         }
         deliver(to: session, host)
     }
@@ -174,11 +183,71 @@ private final class Mailboxes: Sendable {
         }
     }
 
-    /// The session ended before it had everything: the rest stays for the next one.
-    func close(_ account: BareJID, _ session: Session?) {
+    /// The session has everything, or gets no more: the rest stays for the next one. Gives what
+    /// its client has and is still stored.
+    @discardableResult
+    private func close(_ account: BareJID, _ session: Session) -> Receiver? {
         receivers.withLock { receivers in
-            guard let session, receivers[account]?.session === session else { return }
+            guard let receiver = receivers[account], receiver.session === session else {
+                return nil
+            }
             receivers[account] = nil
+            return receiver
+        }
+    }
+
+    /// The session ended, or leaves this process, maybe before it had everything.
+    func end(_ account: BareJID, _ session: Session?, _ host: Host) {
+        guard let session else { return }
+        guard let receiver = close(account, session), !receiver.done.isEmpty else { return }
+        delete(receiver, of: account, host) { _ in }
+    }
+
+    /// The session goes on as one that these messages were handed to.
+    func restore(
+        _ messages: [Int64], for session: Session, _ host: Host
+    ) -> (@Sendable (Int64) -> Void)? {
+        guard claim(session.jid.bare, session) else { return nil }
+        if !messages.isEmpty, startServing(session) { beginBatch(messages, done: [], for: session) }
+        return { self.didDeliver($0, to: session, host) }
+    }
+
+    /// A batch was read.
+    ///
+    /// - Parameter done: those of them that may go without being sent.
+    @discardableResult
+    private func beginBatch(
+        _ messages: [Int64], done: [Int64], for session: Session
+    ) -> Receiver? {
+        receivers.withLock { receivers in
+            guard receivers[session.jid.bare]?.session === session else { return nil }
+            receivers[session.jid.bare]?.batch = messages.count
+            receivers[session.jid.bare]?.done = done
+            receivers[session.jid.bare]?.unwanted = done.count
+            return receivers[session.jid.bare]
+        }
+    }
+
+    /// A client has a message; after the last one of the batch others follow.
+    private func didDeliver(_ message: Int64, to session: Session, _ host: Host) {
+        let account = session.jid.bare
+        let batch: Receiver? = receivers.withLock { receivers in
+            guard receivers[account]?.session === session else { return nil }
+            receivers[account]?.done.append(message)
+            guard let receiver = receivers[account], receiver.done.count >= receiver.batch
+            else { return nil }
+            return receiver
+        }
+        if let batch { deleteBatch(batch, of: session, host) }
+    }
+
+    private func deleteBatch(_ batch: Receiver, of session: Session, _ host: Host) {
+        let account = session.jid.bare
+        delete(batch, of: account, host) { isDeleted in
+            // If not, they stay, and come again with the next login: twice rather than never.
+            if isDeleted { return self.deliver(to: session, host) }
+            self.close(account, session)
+            session.releaseMessages()
         }
     }
 
@@ -200,15 +269,19 @@ private final class Mailboxes: Sendable {
                     return session.releaseMessages()
                 }
                 let wanted = messages.filter { !Self.isBlocked($0, by: account, host) }
-                let delete: @Sendable () -> Void = {
-                    self.delete(messages.map(\.id), delivered: wanted.count, of: session, host)
+                let unwanted = Set(messages.map(\.id)).subtracting(wanted.map(\.id))
+                let batch = self.beginBatch(
+                    messages.map(\.id), done: Array(unwanted), for: session)
+                guard !wanted.isEmpty else {
+                    if let batch { self.deleteBatch(batch, of: session, host) }
+                    return
                 }
-                guard let last = wanted.last else { return delete() }
                 session.deliverAheadOfHeld(
                     wanted.map { message in
-                        OutboundStanza(
-                            .message, OfflineMessages.stamped(message, for: account, host),
-                            onDelivery: message.id == last.id ? delete : nil)
+                        let bytes = OfflineMessages.stamped(message, for: account, host)
+                        return OutboundStanza(waiting: message.id, bytes) {
+                            self.didDeliver(message.id, to: session, host)
+                        }
                     })
             })
     }
@@ -224,23 +297,21 @@ private final class Mailboxes: Sendable {
     }
 
     private func delete(
-        _ messages: [Int64], delivered: Int, of session: Session, _ host: Host
+        _ batch: Receiver, of account: BareJID, _ host: Host,
+        then: @escaping @Sendable (Bool) -> Void
     ) {
-        let account = session.jid.bare
         host.database.writer.submit(
             size: 0,
-            { connection in try OfflineMessageStore.delete(connection, of: account, messages) },
+            { connection in try OfflineMessageStore.delete(connection, of: account, batch.done) },
             then: { result in
                 switch result {
                 case .success(let deleted):
-                    self.delivered.add(delivered)
+                    self.delivered.add(batch.done.count - batch.unwanted)
                     self.waiting.add(-Double(deleted))
-                    self.deliver(to: session, host)
+                    then(true)
                 case .failure(let error):
-                    // They stay, and come again with the next login: twice rather than never.
                     host.log.error("offline messages: \(error)")
-                    self.close(account, session)
-                    session.releaseMessages()
+                    then(false)
                 }
             })
     }

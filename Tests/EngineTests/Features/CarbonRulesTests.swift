@@ -123,7 +123,7 @@ struct CarbonRulesTests {
                 "<message to='\(Self.balcony)' type='chat'>\(Self.body)\(Self.private_)\(Self.noCopy)"
                     + "</message>")
             let message = try #require(try await scene.juliet.pendingMessages().first)
-            #expect(message.elements.map(\.name) == ["body", "private", "no-copy"])
+            #expect(message.elements.map(\.name) == ["body", "private", "no-copy", "stanza-id"])
         }
     }
 
@@ -190,8 +190,10 @@ struct CarbonRulesTests {
             let scene = try await Scene(server)
             await scene.chamber.drop()
             await scene.juliet.setWritable(false)
+            // What is archived is not refused.
             await scene.romeo.send(
-                "<message id='1' to='\(Self.balcony)' type='chat'>\(Self.body)</message>")
+                "<message id='1' to='\(Self.balcony)' type='chat'>\(Self.body)"
+                    + "<no-permanent-store xmlns='urn:xmpp:hints'/></message>")
             #expect(try await scene.home.pendingBodies() == ["sent x"])
             let late = try await server.onlineWithCarbons(
                 "juliet@capulet.example/late", priority: -1)

@@ -32,27 +32,41 @@ final class TestServer: Sendable {
     let registry: Registry
     private let directory: TemporaryDirectory
     private let clients = Mutex<[TestClient]>([])
+    private let isClosed = Atomic<Bool>(false)
 
-    /// - Parameters:
-    ///   - settings: as on the command line, `limits.resources=2`.
-    ///   - features: further ones, of the test's own.
+    /// - Parameter settings: as on the command line, `limits.resources=2`.
     convenience init(
         _ settings: [String], domains: [String] = [domain], loops count: Int = 1,
-        features: [any Feature.Type] = [], memoryInUse: @escaping @Sendable () -> Int? = { nil }
+        memoryInUse: @escaping @Sendable () -> Int? = { nil }
     ) throws {
         try self.init(
             settings, domains: domains, loops: count, in: TemporaryDirectory(),
-            features: features, memoryInUse: memoryInUse)
+            memoryInUse: memoryInUse)
     }
 
-    /// A second server over the same database.
-    convenience init(over other: TestServer) throws {
-        try self.init([], domains: other.host.domains, loops: 1, in: other.directory)
+    /// A second server over the same database: what the first one would find after a crash.
+    convenience init(
+        over other: TestServer, _ settings: [String] = [], loops count: Int = 1
+    ) throws {
+        try self.init(settings, domains: other.host.domains, loops: count, in: other.directory)
+    }
+
+    /// Stops as on SIGTERM, has something done to the database, and starts again on it.
+    func restart(
+        _ settings: String..., loops count: Int = 1,
+        meanwhile body: (TestServer) async throws -> Void = { _ in }
+    ) async throws -> TestServer {
+        await host.stop()
+        await stop()
+        let next = try TestServer(over: self, settings, loops: count)
+        try await body(next)
+        await next.host.restoreSessions()
+        return next
     }
 
     private init(
         _ settings: [String], domains: [String], loops count: Int,
-        in directory: TemporaryDirectory, features: [any Feature.Type] = [],
+        in directory: TemporaryDirectory,
         memoryInUse: @escaping @Sendable () -> Int? = { nil }
     ) throws {
         self.directory = directory
@@ -67,7 +81,7 @@ final class TestServer: Sendable {
         registry = Registry(cells: count + 1)
         let builder = HostBuilder(options: options, registry: registry)
         builder.memoryInUse = memoryInUse
-        for feature in AllFeatures.list + features { builder.add(feature) }
+        for feature in AllFeatures.list { builder.add(feature) }
         try options.finish()
         loops = (0..<count).map { _ in NIOAsyncTestingEventLoop() }
         host = try Host(
@@ -78,6 +92,7 @@ final class TestServer: Sendable {
 
     /// Ends all connections and closes the database, which must not throw.
     func stop(sourceLocation: SourceLocation = #_sourceLocation) async {
+        guard !isClosed.exchange(true, ordering: .relaxed) else { return }
         let clients = clients.withLock { clients in
             defer { clients = [] }
             return clients
@@ -206,13 +221,13 @@ final class TestServer: Sendable {
 /// Runs a test against a server of its own and stops it cleanly.
 func withServer(
     _ settings: String...,
-    domains: [String] = [TestServer.domain], loops: Int = 1, features: [any Feature.Type] = [],
+    domains: [String] = [TestServer.domain], loops: Int = 1,
     memoryInUse: @escaping @Sendable () -> Int? = { nil },
     sourceLocation: SourceLocation = #_sourceLocation,
     _ body: (TestServer) async throws -> Void
 ) async throws {
     let server = try TestServer(
-        settings, domains: domains, loops: loops, features: features, memoryInUse: memoryInUse)
+        settings, domains: domains, loops: loops, memoryInUse: memoryInUse)
     do {
         try await body(server)
     } catch {
