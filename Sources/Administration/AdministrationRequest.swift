@@ -6,6 +6,7 @@ public struct AdministrationRequest: Codable, Sendable, Equatable {
     /// The things that can be done.
     public enum Operation: String, Codable, Sendable, CaseIterable {
         case addUser, removeUser, setPassword, disableUser, enableUser, listUsers, showUser
+        case listSessions, closeSessions
         case status, metrics
     }
 
@@ -13,6 +14,8 @@ public struct AdministrationRequest: Codable, Sendable, Equatable {
     public var operation: Operation
     /// The bare JID that it is about.
     public var jid: String?
+    /// Of a user's sessions, only the one with this resource.
+    public var resource: String?
     /// A password, which no answer and no log repeats.
     public var password: String?
     /// For a new user.
@@ -22,11 +25,13 @@ public struct AdministrationRequest: Codable, Sendable, Equatable {
 
     /// Creates a request.
     public init(
-        _ operation: Operation, jid: String? = nil, password: String? = nil,
+        _ operation: Operation, jid: String? = nil, resource: String? = nil,
+        password: String? = nil,
         isAdministrator: Bool? = nil, domain: String? = nil
     ) {
         self.operation = operation
         self.jid = jid
+        self.resource = resource
         self.password = password
         self.isAdministrator = isAdministrator
         self.domain = domain
@@ -41,6 +46,8 @@ public struct AdministrationAnswer: Codable, Sendable, Equatable {
     public var jid: String?
     /// Users, for a list or one user.
     public var users: [UserDescription]?
+    /// Sessions of one user; nil when no server runs.
+    public var sessions: [SessionDescription]?
     /// The state of the server.
     public var status: ServerStatus?
     /// The metrics page.
@@ -49,12 +56,13 @@ public struct AdministrationAnswer: Codable, Sendable, Equatable {
     /// Creates an answer.
     public init(
         error: String? = nil, jid: String? = nil, users: [UserDescription]? = nil,
-        status: ServerStatus? = nil,
+        sessions: [SessionDescription]? = nil, status: ServerStatus? = nil,
         metrics: String? = nil
     ) {
         self.error = error
         self.jid = jid
         self.users = users
+        self.sessions = sessions
         self.status = status
         self.metrics = metrics
     }
@@ -74,6 +82,30 @@ public struct UserDescription: Codable, Sendable, Equatable {
     public var lastLogin: String?
     /// Resources that are online now; nil when no server runs.
     public var online: [String]?
+    /// What is kept for the user, by name; for one user only.
+    public var sizes: [String: Int]?
+    /// The user's sessions; for one user only, and nil when no server runs.
+    public var sessions: [SessionDescription]?
+}
+
+/// A device that is online, or was and may come back.
+public struct SessionDescription: Codable, Sendable, Equatable {
+    /// The resource.
+    public var resource: String
+    /// Where the client connects from, or did last.
+    public var address: String
+    /// When it logged in, as XEP-0082 writes it.
+    public var since: String
+    /// The TLS version of its connection, or `none`; nil while it has no connection.
+    public var tls: String?
+    /// Whether it has announced itself.
+    public var available: Bool
+    /// The priority that it announced.
+    public var priority: Int?
+    /// Without a connection: seconds until the session ends, unless the client resumes it.
+    public var hibernatesFor: Int?
+    /// Stanzas that the client has not acknowledged; nil if it never does.
+    public var unacknowledged: Int?
 }
 
 /// The state of the server as `kinglet status` shows it.

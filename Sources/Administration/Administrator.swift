@@ -2,6 +2,7 @@
 // alike: the difference is who opened the host.
 
 internal import Addresses
+internal import Dispatch
 public import Engine
 internal import Storage
 internal import Synchronization
@@ -10,6 +11,9 @@ internal import XMPP
 /// Carries out administration requests. Safe on any thread, though it waits for the database:
 /// never on an event loop.
 public struct Administrator: Sendable {
+    /// How long event loops have to answer.
+    private static let patience = DispatchTimeInterval.seconds(20)
+
     private let host: Host
     private let isRunning: Bool
     private let status: @Sendable () -> ServerStatus
@@ -75,10 +79,23 @@ public struct Administrator: Sendable {
                 users: try host.accounts.list(domain: domain).map(describe))
         case .showUser:
             let jid = try account(request)
-            guard let account = try host.accounts.account(jid) else {
+            guard let (account, sizes) = try host.accountAndSizes(of: jid) else {
                 throw AdministrationError.noSuchUser(jid)
             }
-            return AdministrationAnswer(users: [describe(account)])
+            var user = describe(account)
+            user.sizes = Dictionary(sizes.map { ($0.name, $0.value) }) { $0 + $1 }
+            if isRunning { user.sessions = try describe(host.sessions.sessions(of: jid)) }
+            return AdministrationAnswer(users: [user])
+        case .listSessions, .closeSessions:
+            let jid = try account(request)
+            guard try host.accounts.account(jid) != nil else {
+                throw AdministrationError.noSuchUser(jid)
+            }
+            guard isRunning else { return AdministrationAnswer(jid: jid.description) }
+            let sessions = try sessions(of: jid, resource: request.resource)
+            let described = try describe(sessions)
+            if request.operation == .closeSessions { try close(sessions) }
+            return AdministrationAnswer(jid: jid.description, sessions: described)
         case .status:
             var status = status()
             status.users = try host.accounts.count()
@@ -151,6 +168,65 @@ public struct Administrator: Sendable {
             lastLogin: account.lastLogin.map { Clock.timestamp($0) },
             online: isRunning
                 ? host.sessions.sessions(of: account.jid).map(\.jid.resource) : nil)
+    }
+
+    // MARK: Sessions
+
+    private func sessions(of jid: BareJID, resource: String?) throws -> [Session] {
+        let sessions = host.sessions.sessions(of: jid)
+        guard let resource else { return sessions }
+        let full: JID
+        do {
+            full = try JID("\(jid)/\(resource)")
+        } catch {
+            throw AdministrationError(message: "\(error)")
+        }
+        guard let session = sessions.first(where: { $0.jid == full }) else {
+            throw AdministrationError(message: "\(jid) has no session \(resource)")
+        }
+        return [session]
+    }
+
+    /// Those that end meanwhile are left out.
+    private func describe(_ sessions: [Session]) throws -> [SessionDescription] {
+        try answers(of: sessions) { $0.describe(then: $1) }.compactMap { $0.map(describe) }
+    }
+
+    private func describe(_ session: Session.Description) -> SessionDescription {
+        let availability = session.availability
+        return SessionDescription(
+            resource: session.jid.resource, address: session.address,
+            since: Clock.timestamp(session.since), tls: session.tls?.rawValue,
+            available: availability.isAvailable,
+            priority: availability.isAvailable ? Int(availability.priority) : nil,
+            hibernatesFor: session.hibernatesFor.map { Int($0) },
+            unacknowledged: session.unacknowledged)
+    }
+
+    private func close(_ sessions: [Session]) throws {
+        let error = StreamError(.policyViolation, "closed by the administrator")
+        _ = try answers(of: sessions) { session, done in session.terminate(error) { done(()) } }
+    }
+
+    /// Asks all sessions at once. An event loop that is stuck must not keep the administrator.
+    private func answers<Value: Sendable>(
+        of sessions: [Session],
+        _ ask: (Session, @escaping @Sendable (Value) -> Void) -> Void
+    ) throws -> [Value] {
+        let waiting = sessions.map { session in
+            let waiting = Waiting<Value>()
+            ask(session) { waiting.finish($0) }
+            return waiting
+        }
+        let end = DispatchTime.now() + Self.patience
+        return try zip(sessions, waiting).map { session, waiting in
+            guard let value = waiting.wait(until: end) else {
+                throw AdministrationError(
+                    message: "the session \(session.jid) does not answer; is the server overloaded?"
+                )
+            }
+            return value
+        }
     }
 
     // MARK: Waiting for the writer

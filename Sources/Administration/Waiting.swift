@@ -18,4 +18,10 @@ final class Waiting<Value: Sendable>: Sendable {
             if let value = value.withLock({ $0 }) { return value }
         }
     }
+
+    /// The value, nil if it does not come in time.
+    func wait(until end: DispatchTime) -> Value? {
+        guard done.wait(timeout: end) == .success else { return nil }
+        return value.withLock { $0 }
+    }
 }

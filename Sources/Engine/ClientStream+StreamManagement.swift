@@ -116,6 +116,7 @@ extension ClientStream {
         }
         state.management = management
         state.contents.queue.isManaged = true
+        state.countUnacknowledged()
         send(XMLWriter.bytes(answer, contentNamespace: Namespaces.client))
     }
 

@@ -42,7 +42,7 @@ public final class ClientStream {
     let loop: Loop
     let transport: any StreamTransport
     let description: ConnectionDescription
-    private var tls: TLSLabel = .none
+    private(set) var tls: TLSLabel = .none
     var reader: StreamReader
     var negotiation: ClientNegotiation
     /// What the client is once it has bound a resource; it may outlive this stream.

@@ -142,6 +142,7 @@ public struct EngineMetrics: Sendable {
     let connections: LabelledGauge2<ConnectionType, TLSLabel>
     let sessions: Gauge
     let hibernating: Gauge
+    let unacknowledged: SummedGauge
     let resumptions: LabelledCounter<ResumptionLabel>
     let suspensions: LabelledCounter<SuspensionLabel>
     let logins: LabelledCounter2<MechanismLabel, LoginResult>
@@ -161,6 +162,10 @@ public struct EngineMetrics: Sendable {
         hibernating = registry.gauge(
             "kinglet_sessions_hibernating",
             help: "Sessions whose connection broke and that wait for their client.")
+        unacknowledged = registry.summedGauge(
+            "kinglet_unacknowledged_stanzas",
+            help: "Stanzas that wait for the acknowledgement of clients that give one, sent or "
+                + "not.")
         resumptions = registry.counter(
             "kinglet_resumptions_total", by: ResumptionLabel.self,
             help: "Sessions that clients resumed or tried to, and that expired.")

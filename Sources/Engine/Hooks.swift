@@ -45,6 +45,20 @@ public struct MessageParties: Sendable {
     public let receiver: Int64
 }
 
+/// How much is kept for an account.
+public struct AccountSize: Sendable, Equatable {
+    /// What is counted, such as `roster_items`; ends in `_bytes` if it is bytes.
+    public let name: String
+    /// How many there are.
+    public let value: Int
+
+    /// Creates an entry.
+    public init(_ name: String, _ value: Int) {
+        self.name = name
+        self.value = value
+    }
+}
+
 /// All hooks. Filled by the features, unchanged afterwards.
 public struct Hooks: Sendable {
     /// The database is open, nothing listens yet. An error keeps the server from starting.
@@ -134,6 +148,8 @@ public struct Hooks: Sendable {
         (@Sendable (_ account: BareJID, _ from: (JID) -> Bool, Host) -> Void)?
     /// An account has unblocked those whom the function names: send what there is, to both sides.
     public var presenceShown: (@Sendable (_ account: BareJID, _ to: (JID) -> Bool, Host) -> Void)?
+    /// How much is kept for an account, for its administrator, in a transaction that reads.
+    public var accountSizes: [@Sendable (BareJID, Connection) throws -> [AccountSize]] = []
     /// An account goes: delete what is its own, in the same transaction.
     public var removeAccount: [@Sendable (BareJID, Connection) throws -> Void] = []
     /// An account has gone, and so have its sessions.

@@ -1,5 +1,5 @@
-// Gauges: numbers that go up and down. They change far more rarely than counters, so each is one
-// atomic for all threads.
+// Gauges: numbers that go up and down. Most change far more rarely than counters, so each is one
+// atomic for all threads; one that changes with every stanza has a cell per event loop.
 
 import Synchronization
 
@@ -28,6 +28,26 @@ public final class Gauge: Sendable {
 
     /// The number now.
     public var value: Double { Double(bitPattern: bits.load(ordering: .relaxed)) }
+}
+
+/// A whole number that goes up and down as often as a counter goes up. Each event loop changes a
+/// cell of its own, so what one adds another may take away: only the sum means something.
+public final class SummedGauge: Sendable {
+    @usableFromInline let block: CellBlock
+
+    init(_ block: CellBlock) {
+        self.block = block
+    }
+
+    /// Adds to the number; a negative `delta` takes away.
+    /// - Parameter cell: the number of the calling event loop; 0 for everybody else.
+    @inlinable
+    public func add(_ delta: Int, cell: Int = 0) {
+        block.add(UInt64(bitPattern: Int64(delta)), slot: 0, cell: cell)
+    }
+
+    /// The sum of all cells.
+    public var value: Int { Int(truncatingIfNeeded: block.total(slot: 0)) }
 }
 
 /// A gauge for each value of a label: `queued[.offline].set(3)`.

@@ -51,6 +51,13 @@ extension Registry {
         return gauge
     }
 
+    /// Registers a gauge that event loops change in cells of their own.
+    public func summedGauge(_ name: String, help: String) -> SummedGauge {
+        let gauge = SummedGauge(CellBlock(cells: cells, slots: 1))
+        self.gauge(name, help: help) { Double(gauge.value) }
+        return gauge
+    }
+
     /// Registers a gauge for each value of a label.
     public func gauge<L: MetricLabel>(
         _ name: String, by label: L.Type, help: String

@@ -10,7 +10,7 @@ struct UserCommand: AsyncParsableCommand {
         commandName: "user", abstract: "Manage users.",
         subcommands: [
             Add.self, Remove.self, Password.self, Disable.self, Enable.self, List.self, Show.self,
-            Import.self,
+            Sessions.self, Import.self,
         ])
 
     struct Add: AsyncParsableCommand {
@@ -108,25 +108,6 @@ struct UserCommand: AsyncParsableCommand {
         }
     }
 
-    struct Show: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Show one user.")
-        @OptionGroup var common: CommonArguments
-        @Argument(help: "The address.") var jid: String
-        @Flag(help: "One JSON document.") var json = false
-
-        func run() async throws {
-            try await reportingFailure {
-                let backend = try Backend(common)
-                let answer = try await backend.perform(AdministrationRequest(.showUser, jid: jid))
-                if json {
-                    try JSONOutput.print(answer.users?.first)
-                } else {
-                    try UserCommand.show(answer.users ?? [], json: false)
-                }
-            }
-        }
-    }
-
     struct Import: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Add users from a file.",
@@ -181,7 +162,7 @@ struct UserCommand: AsyncParsableCommand {
         Terminal.say("\(done) \(jid)")
     }
 
-    fileprivate static func show(_ users: [UserDescription], json: Bool) throws {
+    static func show(_ users: [UserDescription], json: Bool) throws {
         if json { return try JSONOutput.print(users) }
         for user in users {
             var notes: [String] = []

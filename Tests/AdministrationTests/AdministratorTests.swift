@@ -1,4 +1,3 @@
-import Administration
 import Engine
 import Features
 import Foundation
@@ -8,13 +7,15 @@ import Prometheus
 import Storage
 import Testing
 
+@testable import Administration
+
 /// A server's data at rest, in a directory of its own.
 private final class Fixture {
     let host: Engine.Host
     let administrator: Administrator
     private let directory: URL
 
-    init() throws {
+    init(isRunning: Bool = false) throws {
         directory = FileManager.default.temporaryDirectory
             .appendingPathComponent("administrator-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
@@ -29,17 +30,18 @@ private final class Fixture {
             loginSecret: Array(repeating: 1, count: 32), eventLoops: [],
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         administrator = Administrator(
-            host: host, isRunning: false,
+            host: host, isRunning: isRunning,
             status: { ServerStatus(running: false, version: "1", domains: ["example.org"]) },
             metrics: { "page" })
     }
 
     func perform(
         _ operation: AdministrationRequest.Operation, _ jid: String? = nil,
-        password: String? = nil, domain: String? = nil
+        resource: String? = nil, password: String? = nil, domain: String? = nil
     ) -> AdministrationAnswer {
         administrator.perform(
-            AdministrationRequest(operation, jid: jid, password: password, domain: domain))
+            AdministrationRequest(
+                operation, jid: jid, resource: resource, password: password, domain: domain))
     }
 
     func close() throws {
@@ -94,6 +96,8 @@ struct AdministratorTests {
             (.removeUser, "nobody@example.org", nil, "no user nobody@example.org"),
             (.disableUser, "nobody@example.org", nil, "no user nobody@example.org"),
             (.showUser, "nobody@example.org", nil, "no user nobody@example.org"),
+            (.listSessions, "nobody@example.org", nil, "no user nobody@example.org"),
+            (.closeSessions, "nobody@example.org", nil, "no user nobody@example.org"),
             (.listUsers, nil, "..", ".."),
         ] as [(AdministrationRequest.Operation, String?, String?, String)])
     func refusals(
@@ -108,6 +112,51 @@ struct AdministratorTests {
         #expect(answer.error?.contains(words) == true, "\(answer.error ?? "no error")")
         if let text, text.count > 2 { #expect(answer.error?.contains(text) == false) }
         try fixture.close()
+    }
+
+    @Test("One user is shown with what is kept, and without a server nobody is online")
+    func show() throws {
+        let fixture = try Fixture()
+        #expect(fixture.perform(.addUser, "alice@example.org", password: "secret").error == nil)
+        try fixture.host.database.writeNow { connection in
+            for contact in ["bob", "carol"] {
+                try connection.execute(
+                    "INSERT INTO roster_items VALUES (?, ?, '', '', 0, 1, NULL)",
+                    .text("alice@example.org"), .text("\(contact)@example.net"))
+            }
+        }
+        let user = try #require(fixture.perform(.showUser, "alice").users?.first)
+        #expect(user.sizes?["roster_items"] == 2)
+        #expect(user.sizes?["archive_messages"] == 0)
+        #expect(user.online == nil && user.sessions == nil && user.lastLogin == nil)
+        #expect(fixture.perform(.listUsers).users?.first?.sizes == nil, "a list is cheap")
+        for operation in [AdministrationRequest.Operation.listSessions, .closeSessions] {
+            let answer = fixture.perform(operation, "alice")
+            #expect(answer == AdministrationAnswer(jid: "alice@example.org"))
+        }
+        try fixture.close()
+    }
+
+    @Test("Where a server runs, a user without sessions has none, and none that could be closed")
+    func noSessions() throws {
+        let fixture = try Fixture(isRunning: true)
+        #expect(fixture.perform(.addUser, "alice@example.org", password: "secret").error == nil)
+        #expect(fixture.perform(.showUser, "alice").users?.first?.sessions == [])
+        #expect(fixture.perform(.listSessions, "alice").sessions == [])
+        #expect(fixture.perform(.closeSessions, "alice").sessions == [])
+        let refused = fixture.perform(.closeSessions, "alice", resource: "phone")
+        #expect(refused.error == "alice@example.org has no session phone")
+        let broken = fixture.perform(.closeSessions, "alice", resource: "a\u{7}b")
+        #expect(broken.error != nil && broken.sessions == nil)
+        try fixture.close()
+    }
+
+    @Test("Who waits for what never comes gives up in time")
+    func patience() {
+        #expect(Waiting<Int>().wait(until: .now()) == nil)
+        let brought = Waiting<Int>()
+        brought.finish(7)
+        #expect(brought.wait(until: .now()) == 7)
     }
 
     @Test("Requests and answers survive their way through JSON")

@@ -25,6 +25,18 @@ struct MetricTests {
         #expect(counter.value == 5)
     }
 
+    @Test("A summed gauge is right although one cell takes away what another added")
+    func summed() {
+        let registry = Registry(cells: 3)
+        let gauge = registry.summedGauge("kinglet_x", help: "X.")
+        gauge.add(5, cell: 1)
+        gauge.add(-3, cell: 2)
+        #expect(gauge.value == 2)
+        gauge.add(-4)
+        #expect(gauge.value == -2)
+        #expect(registry.samples == ["kinglet_x -2"])
+    }
+
     @Test("Each label value, and each pair of them, has its own metric")
     func labels() {
         let registry = Registry()

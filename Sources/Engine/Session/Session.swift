@@ -45,6 +45,8 @@ public final class Session: Sendable {
 
     /// The full JID.
     public let jid: JID
+    /// When the client bound its resource, seconds since 1970.
+    public let since: Int64
     /// What the client asked for; features set and read their own flag.
     public let flags = SessionFlags()
     let host: Host
@@ -54,8 +56,11 @@ public final class Session: Sendable {
     private let resumption = Mutex<String?>(nil)
     private let hibernates = Atomic<Bool>(false)
 
-    init(_ jid: JID, address: String, host: Host) {
+    init(
+        _ jid: JID, address: String, since: Int64 = Clock.secondsSince1970(), host: Host
+    ) {
         self.jid = jid
+        self.since = since
         self.host = host
         addressState = Mutex(address)
     }

@@ -26,6 +26,8 @@ final class SessionState {
         var holder: (any StanzaHolder)?
         /// The session comes from an earlier process, and is still written down as it was then.
         var isWritten = false
+        /// How many of the queue's stanzas the metric counts.
+        var counted = 0
     }
 
     let session: Session
@@ -35,7 +37,8 @@ final class SessionState {
     private(set) weak var stream: ClientStream?
     private(set) var hasEnded = false
     private var hibernationEnd: Scheduled<Void>?
-    private var hibernatesUntil = NIODeadline.distantPast
+    /// When the session ends unless its client comes back, while it hibernates.
+    private(set) var hibernatesUntil = NIODeadline.distantPast
     /// The loop asks once a second what the client got.
     private var isAwaiting = false
 
@@ -106,6 +109,7 @@ final class SessionState {
 
     /// Writes the stanza, or queues it behind those that wait.
     private func send(_ stanza: OutboundStanza) {
+        defer { countUnacknowledged() }
         guard let stream, stream.takesStanzas, !contents.queue.hasUnwritten else {
             return contents.queue.append(
                 stream == nil ? stanza.delayed(by: session.jid.domain) : stanza)
@@ -115,6 +119,14 @@ final class SessionState {
         _ = contents.queue.takeUnwritten()
         stream.write(stanza)
         awaitAcknowledgement()
+    }
+
+    /// Tells the metric how many stanzas the client has not acknowledged.
+    func countUnacknowledged() {
+        let count = contents.queue.isManaged ? contents.queue.count : 0
+        guard count != contents.counted else { return }
+        host.metrics.unacknowledged.add(count - contents.counted, cell: loop.cell)
+        contents.counted = count
     }
 
     /// The stream takes stanzas again.
@@ -191,6 +203,7 @@ final class SessionState {
     /// The client has everything up to `h`.
     func acknowledge(_ h: UInt32) -> OutgoingQueue.Acknowledgement {
         let result = contents.queue.acknowledge(h) { $0.onDelivery?() }
+        countUnacknowledged()
         management?.requestedAt = nil
         if contents.queue.writtenCount == 0 { stopAwaiting() }
         return result
@@ -286,6 +299,8 @@ final class SessionState {
         host.metrics.sessions.add(-1)
         isHibernating = false
         _ = depart()
+        _ = contents.queue.removeAll()
+        countUnacknowledged()
         // What comes now goes where it would go without the session.
         session.place.withLock { $0 = .ended }
         return suspended
@@ -337,6 +352,7 @@ final class SessionState {
         isHibernating = false
         for hook in host.hooks.sessionEnded.reversed() { hook(session.jid.bare, session, host) }
         let rest = contents.queue.removeAll() + (contents.holder?.release(.streamEnd) ?? [])
+        countUnacknowledged()
         for stanza in rest + (contents.held ?? []) { host.redeliver(stanza) }
         // After that, or a crash in between would lose them.
         forgetWritten()

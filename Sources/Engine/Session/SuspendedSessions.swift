@@ -210,6 +210,7 @@ extension Host {
         metrics.sessions.add(1)
         hooks.restoreDirectedPresence?(suspended.directed, session)
         state.contents = reconnected(suspended, session).contents
+        state.countUnacknowledged()
         let longest = Int(limits.hibernation.value.components.seconds)
         state.hibernate(for: suspended.time(now: Clock.secondsSince1970(), longest: longest))
         return session

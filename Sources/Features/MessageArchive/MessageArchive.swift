@@ -42,6 +42,14 @@ struct MessageArchive: Feature {
         host.hooks.stanzaID = { archive.stanzaID($0, $1) }
         host.hooks.settleMessages.append { try MessageArchiveStore.settle($1, $0) }
         host.hooks.messagesSettled.append { archive.messagesSettled($0) }
+        host.hooks.accountSizes.append { account, connection in
+            let number = try MessageStore.existingNumber(of: account, in: connection)
+            let usage = try number.map { try MessageArchiveStore.usage(connection, of: $0) }
+            return [
+                AccountSize("archive_messages", usage?.messages ?? 0),
+                AccountSize("archive_bytes", usage?.bytes ?? 0),
+            ]
+        }
         host.hooks.removeAccount.append { account, connection in
             guard let number = try MessageStore.existingNumber(of: account, in: connection) else {
                 return

@@ -46,11 +46,7 @@ enum OfflineMessageStore {
     static func insert(
         _ connection: Connection, _ message: Int64, _ receiver: Int64, limit: Int
     ) throws -> Bool {
-        let count =
-            try connection.first(
-                "SELECT count(*) FROM offline_messages WHERE receiver = ?", .integer(receiver)
-            ) { Int($0.integer(0)) } ?? 0
-        guard count < limit else { return false }
+        guard try count(connection, receiver) < limit else { return false }
         try connection.execute(
             "INSERT OR IGNORE INTO offline_messages (receiver, message) VALUES (?, ?)",
             .integer(receiver), .integer(message))
@@ -121,6 +117,20 @@ enum OfflineMessageStore {
             "SELECT message FROM offline_messages WHERE receiver = ?", .integer(receiver)
         ) { messages.append($0.integer(0)) }
         _ = try delete(connection, of: account, messages)
+    }
+
+    /// How many messages wait for an account.
+    static func count(_ connection: Connection, of account: BareJID) throws -> Int {
+        guard let receiver = try MessageStore.existingNumber(of: account, in: connection) else {
+            return 0
+        }
+        return try count(connection, receiver)
+    }
+
+    private static func count(_ connection: Connection, _ receiver: Int64) throws -> Int {
+        try connection.first(
+            "SELECT count(*) FROM offline_messages WHERE receiver = ?", .integer(receiver)
+        ) { Int($0.integer(0)) } ?? 0
     }
 
     static func count(_ connection: Connection) throws -> Int {

@@ -52,6 +52,12 @@ struct OfflineMessages: Feature {
         }
         host.hooks.sessionSuspended.append { mailboxes.end($0.jid.bare, $0, $1) }
         host.hooks.restoreReceiver = { mailboxes.restore($0, for: $1, $2) }
+        host.hooks.accountSizes.append { account, connection in
+            [
+                AccountSize(
+                    "offline_messages", try OfflineMessageStore.count(connection, of: account))
+            ]
+        }
         host.hooks.removeAccount.append { try OfflineMessageStore.deleteAll($1, of: $0) }
         host.hooks.accountRemoved.append { mailboxes.countWaiting($1) }
     }

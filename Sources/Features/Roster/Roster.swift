@@ -56,6 +56,9 @@ struct Roster: Feature {
                 item.state.pendingIn && !Self.isBlocked(item.contact, by: account, host)
             }.map { OutboundStanza(.presence, $0.request) }
         }
+        host.hooks.accountSizes.append { account, connection in
+            [AccountSize("roster_items", try RosterStore.count(connection, of: account))]
+        }
         host.hooks.removeAccount.append { account, connection in
             try RosterStore.endSubscriptions(connection, of: account)
             try RosterStore.deleteAll(connection, of: account)
