@@ -467,6 +467,6 @@ public final class ClientStream {
         discardPreparation()
         guard let state else { return }
         self.state = nil
-        state.leave()
+        state.leave(isOver: isLeaving)
     }
 }

@@ -148,6 +148,7 @@ public final class Host: Sendable {
             with: { connection in
                 for hook in hooks.removeAccount { try hook(jid, connection) }
                 try SuspendedSessionStore.delete(connection, of: jid)
+                try MessageStore.forgetStreams(connection, of: jid)
             },
             then: { result in
                 if case .success(true) = result {

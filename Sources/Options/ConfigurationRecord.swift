@@ -2,11 +2,23 @@
 
 /// A field that the entries of a list of records may have.
 public struct RecordField: Sendable, Equatable {
+    /// What a field takes.
+    public enum Content: Sendable, Equatable {
+        /// Any text.
+        case text
+        /// A length of time within bounds, read by `ConfigurationRecord.duration`.
+        case duration(ClosedRange<Duration>)
+        /// A number of bytes within bounds, read by `ConfigurationRecord.size`.
+        case size(ClosedRange<Int>)
+    }
+
     /// The key in the entry.
     public let name: String
     /// Whether an entry without it is refused.
     public let required: Bool
-    /// Whether it takes a list of texts; otherwise one text.
+    /// What it takes.
+    public let content: Content
+    /// Whether it takes a list of texts; otherwise one value.
     public let list: Bool
     /// Whether messages must not repeat its value.
     public let secret: Bool
@@ -15,10 +27,11 @@ public struct RecordField: Sendable, Equatable {
 
     /// Declares a field; the parts are described at the properties.
     public init(
-        name: String, required: Bool = false, list: Bool = false, secret: Bool = false,
-        help: String
+        name: String, content: Content = .text, required: Bool = false, list: Bool = false,
+        secret: Bool = false, help: String
     ) {
         self.name = name
+        self.content = content
         self.required = required
         self.list = list
         self.secret = secret
@@ -45,6 +58,16 @@ public struct ConfigurationRecord: Sendable, Equatable {
     /// The texts of a list field; empty when the entry does not set it.
     public func strings(_ name: String) -> [String] {
         values[name] ?? []
+    }
+
+    /// The length of time in a field; nil when the entry does not set it.
+    public func duration(_ name: String) -> Duration? {
+        string(name).flatMap(Quantity.duration)
+    }
+
+    /// The number of bytes in a field; nil when the entry does not set it.
+    public func size(_ name: String) -> Int? {
+        string(name).flatMap(Quantity.size)
     }
 
     /// Whether both have the same fields with the same values.

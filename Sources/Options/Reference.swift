@@ -129,7 +129,13 @@ struct Reference {
     }
 
     private func description(of field: RecordField) -> String {
-        var traits = [field.list ? "list of texts" : "text"]
+        let content =
+            switch field.content {
+            case .text: field.list ? "list of texts" : "text"
+            case .duration: "duration"
+            case .size: "size"
+            }
+        var traits = [content]
         if field.required { traits.append("required") }
         if field.secret { traits.append("secret") }
         return "\(field.name) (\(traits.joined(separator: ", "))): \(field.help)"

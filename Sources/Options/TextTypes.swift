@@ -195,6 +195,15 @@ private struct RecordReading {
     private static func read(
         _ node: ConfigurationNode, as field: RecordField
     ) throws(ValueProblems) -> [String] {
+        switch field.content {
+        case .text: break
+        case .duration(let bounds):
+            _ = try ValueType.duration(in: bounds, example: bounds.upperBound).read(node)
+            return [node.scalar ?? ""]
+        case .size(let bounds):
+            _ = try ValueType.size(in: bounds, example: bounds.upperBound).read(node)
+            return [node.scalar ?? ""]
+        }
         let reader = TextReader(secret: field.secret)
         return field.list
             ? try reader.readList(node, maximumCount: maximumCount) : [try reader.read(node)]

@@ -1,5 +1,7 @@
+import Addresses
 import Engine
 import NIOCore
+import Storage
 import Testing
 import XML
 import XMPP
@@ -38,6 +40,12 @@ struct ResumptionTests {
 
     private func message(_ number: Int) -> String {
         "<message to='\(Self.juliet)' type='chat' id='\(number)'><body>\(number)</body></message>"
+    }
+
+    private func streams(_ server: TestServer) throws -> Int64? {
+        try server.host.database.readNow { connection in
+            try connection.first("SELECT count(*) FROM streams") { $0.integer(0) }
+        }
     }
 
     private func bodies(_ elements: [Element]) -> [String] {
@@ -173,6 +181,50 @@ struct ResumptionTests {
             await again.send("<presence/>")
             let elements = try await again.pending()
             #expect(bodies(elements) == ["1", "2"])
+        }
+    }
+
+    @Test(
+        "A client that comes too late hears how much was handled, exactly, until its account goes")
+    func positionAfterTheEnd() async throws {
+        try await withServer("limits.hibernation=20s") { server in
+            try await server.addAccount("juliet")
+            let romeo = try await server.online(Self.romeo)
+            let id = try await enable(romeo)
+            await romeo.send(
+                message(1) + "<iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>")
+            await romeo.send("<message to='\(Self.juliet)' type='headline'/>" + message(2))
+            await romeo.send("<presence/>")
+            await server.settle()
+            await romeo.drop()
+            await romeo.pass(.seconds(21))
+            await server.settle()
+            let late = try await resume(server, id, h: 0, user: "romeo")
+            #expect(late.1.name == "failed" && late.1["h"] == "5")
+            await late.0.drop()
+            // Messages of the stream that are listed later do not take it back.
+            await withCheckedContinuation { done in
+                server.host.settleAllMessages { done.resume() }
+            }
+            #expect(try await resume(server, id, h: 0, user: "romeo").1["h"] == "5")
+            #expect(try await resume(server, id, h: 0, user: "juliet").1["h"] == nil)
+            let account = try BareJID("romeo@capulet.example")
+            await withCheckedContinuation { done in
+                server.host.removeAccount(account) { _ in done.resume() }
+            }
+            await server.settle()
+            #expect(try streams(server) == 0)
+        }
+    }
+
+    @Test("A client that said good-bye will not ask: nothing is written of its stream")
+    func goodBye() async throws {
+        try await withServer { server in
+            let romeo = try await server.online(Self.romeo)
+            _ = try await enable(romeo)
+            await romeo.send("</stream:stream>")
+            await server.settle()
+            #expect(try streams(server) == 0)
         }
     }
 

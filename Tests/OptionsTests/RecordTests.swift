@@ -109,4 +109,42 @@ import Testing
         #expect(above == below)
         #expect(above?.first?.line != below?.first?.line)
     }
+
+    @Test("Fields that are durations and sizes are read as such, within their bounds")
+    func quantities() throws {
+        func result(
+            _ yaml: String
+        ) throws -> Result<[ConfigurationRecord], ConfigurationErrors> {
+            try read(yaml) {
+                $0.records(
+                    "archive.domains",
+                    fields: [
+                        RecordField(
+                            name: "max_age", content: .duration(.seconds(0)...(.seconds(86_400))),
+                            help: "How long."),
+                        RecordField(
+                            name: "max_size", content: .size(0...1_073_741_824),
+                            help: "How much."),
+                    ], help: "Limits.")
+            }
+        }
+        let records = try #require(
+            try result("archive: {domains: [{max_age: 2h, max_size: 3MiB}, {}]}").value)
+        #expect(records[0].duration("max_age") == .seconds(7200))
+        #expect(records[0].size("max_size") == 3_145_728)
+        #expect(records[1].duration("max_age") == nil && records[1].size("max_size") == nil)
+        #expect(
+            try result("archive: {domains: [{max_age: 2, max_size: 3MB}, {max_size: 2GiB}]}")
+                .message
+                    == """
+                    kinglet.yaml:1: archive.domains: entry 1: max_age: expected a duration between 0s \
+                    and 1d, such as 1d; found "2"; the units are ms, s, m, h and d, directly \
+                    behind the number
+                    kinglet.yaml:1: archive.domains: entry 1: max_size: expected a size between 0 and \
+                    1GiB, such as 1GiB; found "3MB"; the units are B, KiB, MiB, GiB and TiB, directly \
+                    behind the number
+                    kinglet.yaml:1: archive.domains: entry 2: max_size: expected a size between 0 and \
+                    1GiB, such as 1GiB; found "2GiB"
+                    """)
+    }
 }

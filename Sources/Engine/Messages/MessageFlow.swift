@@ -250,6 +250,9 @@ extension Host {
 
     // MARK: Settling
 
+    /// How long the position of a stream is known after it, in seconds.
+    private static let streamMemory: Int64 = 30 * 86_400
+
     /// Lists some of the latest messages where they are looked for; `then` gets whether there were
     /// any.
     private func settleMessages(
@@ -263,6 +266,7 @@ extension Host {
                 else { return nil }
                 for hook in self.hooks.settleMessages { try hook(range, connection) }
                 try MessageStore.settle(connection, range, now: now)
+                try MessageStore.forgetStreams(connection, before: now - Self.streamMemory)
                 return range.upperBound
             },
             then: { result in

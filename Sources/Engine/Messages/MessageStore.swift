@@ -231,12 +231,16 @@ public enum MessageStore {
         _ connection: Connection, _ position: StreamPosition, of account: BareJID, now: Int64
     ) throws {
         try connection.execute(
-            "INSERT OR REPLACE INTO streams (id, account, handled, seen) VALUES (?, ?, ?, ?)",
+            """
+            INSERT INTO streams (id, account, handled, seen) VALUES (?, ?, ?, ?)
+            ON CONFLICT (id) DO UPDATE
+            SET handled = max(handled, excluded.handled), seen = excluded.seen
+            """,
             .integer(position.stream), .integer(try number(of: account, in: connection)),
             .integer(Int64(position.handled)), .integer(now))
     }
 
-    /// Forgets streams that ended long ago.
+    /// Forgets streams of which nothing was heard since a time, in seconds since 1970.
     static func forgetStreams(_ connection: Connection, before time: Int64) throws {
         try connection.execute("DELETE FROM streams WHERE seen < ?", .integer(time))
     }

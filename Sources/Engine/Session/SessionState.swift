@@ -335,8 +335,13 @@ final class SessionState {
     }
 
     /// Takes the session out of the world, once.
-    func leave() {
+    ///
+    /// - Parameter isOver: its client said so, and will not ask for it.
+    func leave(isOver: Bool = false) {
         guard !hasEnded else { return }
+        if isResumable, !isOver, let position = position(of: inbound.handled) {
+            host.note(position, of: session.jid.bare)
+        }
         hasEnded = true
         stream = nil
         hibernationEnd?.cancel()

@@ -1,6 +1,5 @@
 // What archives need besides messages, off their way and in small pieces: the index of words, the
-// removal of what is too old or too much or belonged to an account that is gone, and the count of
-// what there is.
+// removal of what belonged to an account that is gone, and the count of what there is.
 
 internal import Engine
 internal import Logging
@@ -22,21 +21,21 @@ final class ArchiveMaintenance: Sendable {
         /// Called when all words are indexed.
         var waiting: [@Sendable () -> Void] = []
         var isRemoving = false
-        var isRetaining = false
     }
 
-    private let options: ArchiveOptions
+    private let retention: ArchiveRetention
     private let metrics: ArchiveMetrics
     private let state = Mutex(State())
 
     init(options: ArchiveOptions, metrics: ArchiveMetrics) {
-        self.options = options
         self.metrics = metrics
+        retention = ArchiveRetention(options: options, removed: metrics.removed)
     }
 
     func start(_ host: Host) {
         // A command that opens the data has other things to do.
         guard let loop = host.loops.first?.eventLoop else { return }
+        retention.check(host)
         count(host)
         indexWords(host)
         removeSome(host)
@@ -126,86 +125,11 @@ final class ArchiveMaintenance: Sendable {
 
     // MARK: Retention
 
-    /// Removes the oldest messages of domains that have too old ones, or too much of them.
+    /// Removes what is too old or too much.
     func retain(_ host: Host, then: @escaping @Sendable () -> Void = {}) {
-        let age = options.maximumAge.value.components.seconds
-        let size = Int64(options.maximumSize.value)
-        guard age > 0 || size > 0 else { return then() }
-        let begins = state.withLock { state in
-            defer { state.isRetaining = true }
-            return !state.isRetaining
+        retention.run(host) { hasRemoved in
+            if hasRemoved { self.count(host) }
+            then()
         }
-        guard begins else { return then() }
-        let oldest = age > 0 ? Clock.millisecondsSince1970() - age * 1000 : nil
-        host.database.read({ try MessageArchiveStore.bytesByDomain($0) }) { result in
-            guard case .success(let bytes) = result else { return self.didRetain(host, then) }
-            let excess = size > 0 ? bytes.mapValues { $0 - size }.filter { $0.value > 0 } : [:]
-            self.retainNext(host, Retention(oldest: oldest, excess: excess), then)
-        }
-    }
-
-    private struct Retention: Sendable {
-        /// What was received before goes.
-        let oldest: Int64?
-        /// So many bytes of a domain's are too many.
-        var excess: [String: Int64]
-        /// How far it is.
-        var after: Int64 = 0
-        /// The first message that stayed; nil as long as all go.
-        var firstKept: Int64?
-    }
-
-    private func retainNext(
-        _ host: Host, _ retention: Retention, _ then: @escaping @Sendable () -> Void
-    ) {
-        let isWaiting = host.hooks.isWaiting
-        host.database.writer.submit(
-            size: 0,
-            { connection -> (Retention, removed: Int, isDone: Bool) in
-                var retention = retention
-                var removed = 0
-                let messages = try MessageArchiveStore.oldest(
-                    connection, after: retention.after, limit: Self.removalBatch)
-                var isDone = messages.count < Self.removalBatch
-                for message in messages {
-                    retention.after = message.id
-                    let isOld = retention.oldest.map { message.receivedAt < $0 } ?? false
-                    // Only the oldest may go, so the first one that stays ends it (section 3.2).
-                    guard isOld || !retention.excess.isEmpty else {
-                        isDone = true
-                        retention.firstKept = message.id
-                        break
-                    }
-                    for owner in message.owners {
-                        let isTooMuch = retention.excess[owner.domain] != nil
-                        guard isOld || isTooMuch else { continue }
-                        try MessageArchiveStore.remove(
-                            connection, message.id, from: owner.number, isWaiting: isWaiting)
-                        removed += 1
-                        guard let excess = retention.excess[owner.domain] else { continue }
-                        retention.excess[owner.domain] =
-                            excess > message.size ? excess - message.size : nil
-                    }
-                }
-                if let first = retention.firstKept {
-                    try MessageArchiveStore.deleteSpans(connection, before: first)
-                }
-                return (retention, removed, isDone)
-            },
-            then: { result in
-                guard case .success(let (next, removed, isDone)) = result else {
-                    if case .failure(let error) = result { host.log.error("archive: \(error)") }
-                    return self.didRetain(host, then)
-                }
-                self.metrics.removed.add(removed)
-                guard isDone else { return self.retainNext(host, next, then) }
-                self.didRetain(host, then)
-            })
-    }
-
-    private func didRetain(_ host: Host, _ then: @Sendable () -> Void) {
-        state.withLock { $0.isRetaining = false }
-        count(host)
-        then()
     }
 }

@@ -95,6 +95,10 @@ struct ArchiveOptions: Sendable {
     let queryTime: Setting<Duration>
     let maximumAge: Setting<Duration>
     let maximumSize: Setting<Int>
+    let domains: Setting<[ConfigurationRecord]>
+
+    private static let ages = Duration.seconds(0)...(.seconds(3_153_600_000))
+    private static let sizes = 0...1_099_511_627_776
 
     init(_ options: OptionSet) {
         rule = options.choice(
@@ -109,13 +113,24 @@ struct ArchiveOptions: Sendable {
             reloadable: true,
             help: "Time that one query or search may take; then it is given up.")
         maximumAge = options.duration(
-            "archive.max_age", default: .seconds(0), in: .seconds(0)...(.seconds(3_153_600_000)),
-            reloadable: true,
+            "archive.max_age", default: .seconds(0), in: Self.ages, reloadable: true,
             help: "Age after which messages are deleted; 0 for never.")
         maximumSize = options.size(
-            "archive.max_size", default: 0, in: 0...1_099_511_627_776, reloadable: true,
+            "archive.max_size", default: 0, in: Self.sizes, reloadable: true,
             help: "Bytes of messages in the archives of one domain's users; the oldest go when "
                 + "there are more. 0 for no limit.")
+        domains = options.records(
+            "archive.domains",
+            fields: [
+                RecordField(
+                    name: "domains", required: true, list: true, help: "The domains it is for."),
+                RecordField(
+                    name: "max_age", content: .duration(Self.ages),
+                    help: "In place of archive.max_age."),
+                RecordField(
+                    name: "max_size", content: .size(Self.sizes),
+                    help: "In place of archive.max_size, for each of the domains."),
+            ], reloadable: true, help: "What is different for some of the domains.")
     }
 }
 

@@ -376,7 +376,9 @@ enum MessageArchiveStore {
         return messages
     }
 
-    static func deleteSpans(_ connection: Connection, before id: Int64) throws {
-        try connection.execute("DELETE FROM archive_spans WHERE last < ?", .integer(id))
+    /// Forgets the times of messages that are gone.
+    static func deleteSpansOfNothing(_ connection: Connection) throws {
+        try connection.execute(
+            "DELETE FROM archive_spans WHERE last < (SELECT min(id) FROM messages)")
     }
 }
