@@ -17,7 +17,7 @@ RELEASE := -c release --static-swift-stdlib --product kinglet
 
 .DEFAULT_GOAL := help
 .PHONY: help deps deps-test build run install deb test test-swift test-clients test-deb fuzz bench \
-    readme lint format clean
+    soak readme lint format clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,6 +96,10 @@ bench: deps-bench build ## Compare with ejabberd and Prosody; ROUNDS=1 SERVERS=k
 	    $(if $(SERVERS),--servers $(SERVERS)) $(if $(IDLE),--idle $(IDLE)) \
 	    $(if $(PARTS),--parts $(PARTS)) $(if $(STALLS),--stalls $(STALLS)) \
 	    $(if $(ROWS),--rows $(ROWS)) $(if $(KINGLET),--kinglet $(KINGLET))
+
+soak: deps-bench build ## Talk for an hour while clients come and go; DURATION=600 RATE=100 are seconds, messages/s
+	@$(PYTHON) Benchmarks/soak.py $(if $(DURATION),--seconds $(DURATION)) \
+	    $(if $(RATE),--rate $(RATE)) $(if $(KINGLET),--kinglet $(KINGLET))
 
 test-deb: deb deps-test ## Install, run and purge the package in a clean chroot (needs root)
 	$(call install_packages,$(PACKAGE_TEST_PACKAGES))

@@ -43,12 +43,18 @@ class Client:
     @classmethod
     def bound(cls, port, user, password):
         client = cls.authenticated(port, user, password)
-        client.send(
-            "<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
-        answer = client.read_through("</iq>|/>")
-        if "<jid>" not in answer:
-            raise BenchError(f"{user} was not bound: {answer}")
+        client.bind()
         return client
+
+    def bind(self, resource=""):
+        """As this resource, or one of the server's choice."""
+        wish = f"<resource>{resource}</resource>" if resource else ""
+        self.send(
+            "<iq type='set' id='bind'>"
+            f"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>{wish}</bind></iq>")
+        answer = self.read_through("</iq>|/>")
+        if "<jid>" not in answer:
+            raise BenchError(f"not bound: {answer}")
 
     def __enter__(self):
         return self
@@ -85,9 +91,10 @@ class Client:
         name = re.search(r"""\bid=['"]([^'"]+)""", answer)
         return name[1] if resumable and name else None
 
-    def settle(self):
-        """Both sides have acknowledged everything; returns how many stanzas came."""
-        came, new = 0, None
+    def settle(self, came=0):
+        """Both sides have acknowledged everything; returns how many stanzas came, with those that
+        came before."""
+        new = None
         while new != 0:
             self.send(f"<a xmlns='{SM}' h='{came}'/><r xmlns='{SM}'/>")
             new = count_stanzas(self.read_through(r"<a\b[^>]*>"))

@@ -123,8 +123,8 @@ class Kinglet(Server):
             settings["archive.default"] = "never"
         return [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
 
-    def seed(self, users, tools):
-        lines = "".join(f"u{number} {tools.password}\n" for number in range(users))
+    def seed(self, users, tools, prefix="u"):
+        lines = "".join(f"{prefix}{number} {tools.password}\n" for number in range(users))
         run([self.binary, "user", "import", "-", "--config", self.configuration,
              *self._settings()], stdin=lines, timeout=3600)
 

@@ -36,8 +36,10 @@ public final class Database: Sendable {
             configuration.maximumReaderCount = 3
             configuration.busyMode = .timeout(5)
             configuration.prepareDatabase { database in
-                // A Pi has little memory: 2 MB of pages per connection.
-                try database.execute(sql: "PRAGMA cache_size = -2000")
+                // A Pi has little memory. What readers come back to, the kernel has; the pages
+                // that the writer changes are its own until the commit.
+                let kilobytes = database.configuration.readonly ? 400 : 2000
+                try database.execute(sql: "PRAGMA cache_size = -\(kilobytes)")
             }
             pool = try DatabasePool(path: file, configuration: configuration)
             try Self.migrate(pool, file: file, steps: steps)
