@@ -253,25 +253,25 @@ extension Host {
     /// How long the position of a stream is known after it, in seconds.
     private static let streamMemory: Int64 = 30 * 86_400
 
-    /// Lists some of the latest messages where they are looked for; `then` gets whether there were
-    /// any.
+    /// Lists some of the latest messages where they are looked for; `then` gets whether there may
+    /// be more of them.
     private func settleMessages(
         then: @escaping @Sendable (Result<Bool, StorageError>) -> Void = { _ in }
     ) {
         let now = Clock.secondsSince1970()
         database.writer.submit(
             size: 0,
-            { connection -> Int64? in
+            { connection -> ClosedRange<Int64>? in
                 guard let range = try MessageStore.unsettled(connection, limit: Settling.batch)
                 else { return nil }
                 for hook in self.hooks.settleMessages { try hook(range, connection) }
                 try MessageStore.settle(connection, range, now: now)
                 try MessageStore.forgetStreams(connection, before: now - Self.streamMemory)
-                return range.upperBound
+                return range
             },
             then: { result in
                 switch result {
-                case .success(let last): self.settling.didSettle(last)
+                case .success(let range): self.settling.didSettle(range?.upperBound)
                 case .failure(let error):
                     self.settling.didSettle(nil)
                     self.log.error("messages: \(error)")
@@ -279,11 +279,11 @@ extension Host {
                 if case .success(_?) = result {
                     for hook in self.hooks.messagesSettled { hook(self) }
                 }
-                then(result.map { $0 != nil })
+                then(result.map { ($0?.count ?? 0) >= Settling.batch })
             })
     }
 
-    /// Settles everything that is stored; `then` is called when that is done or cannot be.
+    /// Settles everything that is stored now; `then` is called when that is done or cannot be.
     public func settleAllMessages(then: @escaping @Sendable () -> Void) {
         settleMessages { result in
             if case .success(true) = result { return self.settleAllMessages(then: then) }

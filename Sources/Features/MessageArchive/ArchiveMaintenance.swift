@@ -11,16 +11,26 @@ internal import Synchronization
 
 /// The work behind the archives. Safe on any thread.
 final class ArchiveMaintenance: Sendable {
-    /// Messages whose words are indexed in one transaction: some 5 ms.
-    private static let wordBatch = 256
+    /// Messages whose words are indexed in one transaction, for which others wait.
+    private static let wordBatch = 128
     private static let removalBatch = 200
     private static let retentionInterval = TimeAmount.minutes(10)
 
     private struct State {
         var isIndexing = false
-        /// Called when all words are indexed.
+        /// There was more to index after this run had begun, and it may not have seen that.
+        var isDueAgain = false
+        /// Called after the run that goes on, and after the next one.
         var waiting: [@Sendable () -> Void] = []
+        var waitingForNext: [@Sendable () -> Void] = []
         var isRemoving = false
+
+        mutating func beginIndexing() {
+            isIndexing = true
+            isDueAgain = false
+            waiting = waitingForNext
+            waitingForNext = []
+        }
     }
 
     private let retention: ArchiveRetention
@@ -63,36 +73,52 @@ final class ArchiveMaintenance: Sendable {
 
     // MARK: Words
 
-    /// Calls back when the words of everything that is stored are indexed, or cannot be.
+    /// Calls back when the words of everything that is stored now are indexed, or cannot be.
     func indexAllWords(_ host: Host, then: @escaping @Sendable () -> Void) {
         host.settleAllMessages {
-            self.state.withLock { $0.waiting.append(then) }
+            self.state.withLock { $0.waitingForNext.append(then) }
             self.indexWords(host)
         }
     }
 
     private func indexWords(_ host: Host) {
         let begins = state.withLock { state in
-            defer { state.isIndexing = true }
-            return !state.isIndexing
+            guard !state.isIndexing else {
+                state.isDueAgain = true
+                return false
+            }
+            state.beginIndexing()
+            return true
         }
         if begins { indexSome(host) }
     }
 
+    /// Reads and cuts beside the writer, for whom messages wait.
     private func indexSome(_ host: Host) {
-        host.database.writer.submit(
-            size: 0,
-            { try MessageArchiveStore.indexWords($0, limit: Self.wordBatch) },
+        host.database.read(
+            { try MessageArchiveStore.words($0, limit: Self.wordBatch) },
             then: { result in
-                if case .success(true) = result { return self.indexSome(host) }
-                if case .failure(let error) = result { host.log.error("archive: \(error)") }
-                let waiting = self.state.withLock { state in
-                    defer { state.waiting = [] }
-                    state.isIndexing = false
-                    return state.waiting
+                guard case .success(let words?) = result else {
+                    return self.didIndex(host, result.map { _ in })
                 }
-                for body in waiting { body() }
+                host.database.writer.submit(size: 0, { try MessageArchiveStore.index($0, words) }) {
+                    guard case .success = $0, words.isMore else { return self.didIndex(host, $0) }
+                    self.indexSome(host)
+                }
             })
+    }
+
+    private func didIndex(_ host: Host, _ result: Result<Void, StorageError>) {
+        if case .failure(let error) = result { host.log.error("archive: \(error)") }
+        let (waiting, goesOn) = state.withLock { state in
+            let waiting = state.waiting
+            state.isIndexing = false
+            guard state.isDueAgain else { return (waiting, false) }
+            state.beginIndexing()
+            return (waiting, true)
+        }
+        for body in waiting { body() }
+        if goesOn { indexSome(host) }
     }
 
     // MARK: Removal

@@ -189,34 +189,53 @@ enum MessageArchiveStore {
 
     // MARK: Words (XEP-0431)
 
-    /// Indexes the words of the next settled messages, at most so many; false when there are none
-    /// left.
-    static func indexWords(_ connection: Connection, limit: Int) throws -> Bool {
+    /// Words of messages that are to be indexed.
+    struct Words: Sendable {
+        /// The messages above and up to which these are.
+        let range: (after: Int64, last: Int64)
+        let texts: [(id: Int64, words: String)]
+        /// Whether others follow.
+        let isMore: Bool
+    }
+
+    /// The words of the next settled messages, at most so many; nil when there are none left.
+    static func words(_ connection: Connection, limit: Int) throws -> Words? {
         let done = try connection.first("SELECT searchable FROM archive_state") { $0.integer(0) }
         let settled = try MessageStore.settled(connection)
-        guard let done, done < settled else { return false }
+        guard let done, done < settled else { return nil }
         var last = settled
-        var texts: [(id: Int64, body: String, owners: String)] = []
+        var texts: [(id: Int64, words: String)] = []
         var count = 0
         try connection.rows(
             """
-            SELECT id, stanza, keepers, sender, receiver FROM messages
-            WHERE id > ? AND id <= ? ORDER BY id LIMIT ?
+            SELECT id, stanza FROM messages
+            WHERE id > ? AND id <= ? AND keepers != 0 ORDER BY id LIMIT ?
             """, .integer(done), .integer(settled), .integer(Int64(limit))
         ) { row in
             count += 1
             if count == limit { last = row.integer(0) }
-            let owners = Self.owners(row.integer(2), row.integer(3), row.integer(4))
-            guard let body = Self.words(of: row.blob(1)), !owners.isEmpty else { return }
-            texts.append((row.integer(0), body, owners))
+            guard let words = Self.words(of: row.blob(1)) else { return }
+            texts.append((row.integer(0), words))
         }
-        for (id, body, owners) in texts {
+        return Words(range: (done, last), texts: texts, isMore: last < settled)
+    }
+
+    /// Indexes words that were read before. Nothing, if somebody else did so meanwhile.
+    static func index(_ connection: Connection, _ words: Words) throws {
+        let done = try connection.first("SELECT searchable FROM archive_state") { $0.integer(0) }
+        guard done == words.range.after else { return }
+        for (id, words) in words.texts {
+            // It may have left archives since.
+            let owners = try connection.first(
+                "SELECT keepers, sender, receiver FROM messages WHERE id = ?", .integer(id)
+            ) { Self.owners($0.integer(0), $0.integer(1), $0.integer(2)) }
+            guard let owners, !owners.isEmpty else { continue }
             try connection.execute(
                 "INSERT INTO archive_text (rowid, body, owners) VALUES (?, ?, ?)",
-                .integer(id), .text(body), .text(owners))
+                .integer(id), .text(words), .text(owners))
         }
-        try connection.execute("UPDATE archive_state SET searchable = ?", .integer(last))
-        return last < settled
+        try connection.execute(
+            "UPDATE archive_state SET searchable = ?", .integer(words.range.last))
     }
 
     private static func words(of stanza: [UInt8]) -> String? {

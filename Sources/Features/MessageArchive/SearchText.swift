@@ -20,6 +20,7 @@ enum SearchText {
     /// What the table is given for a message: its tokens with spaces between them; "" for a body
     /// in which nothing can be searched.
     static func indexed(from body: String) -> String {
+        if let text = indexedASCII(body) { return text }
         var text = ""
         for token in SearchTokens(body.unicodeScalars) {
             guard text.utf8.count + 1 + token.utf8.count <= longestText else { break }
@@ -27,6 +28,35 @@ enum SearchText {
             text += token
         }
         return text
+    }
+
+    /// The same for a text of ASCII alone, byte by byte; nil for any other, or for one so long that
+    /// it has to be cut.
+    private static func indexedASCII(_ body: String) -> String? {
+        guard body.utf8.count <= longestText, body.utf8.allSatisfy({ $0 < 0x80 }) else {
+            return nil
+        }
+        return String(unsafeUninitializedCapacity: body.utf8.count) { text in
+            var count = 0
+            var length = 0
+            for byte in body.utf8 {
+                switch byte {
+                case UInt8(ascii: "0")...UInt8(ascii: "9"),
+                    UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "a")...UInt8(ascii: "z"):
+                    length += 1
+                    guard length <= SearchTokens.longest else { continue }
+                    if length == 1, count > 0 {
+                        text[count] = UInt8(ascii: " ")
+                        count += 1
+                    }
+                    text[count] = byte
+                    count += 1
+                default: length = 0
+                }
+            }
+            return count
+        }
     }
 
     /// The `MATCH` expression for what a user typed: all words are required, "words in quotation
@@ -100,7 +130,7 @@ private struct SearchTerms: Sequence, IteratorProtocol {
 /// The tokens of a text, without anything that stands between them.
 private struct SearchTokens: Sequence, IteratorProtocol {
     /// Longer words, such as keys in base 64, are found by so many of their first characters.
-    private static let longest = 64
+    static let longest = 64
 
     private var rest: String.UnicodeScalarView.SubSequence
 

@@ -1,5 +1,6 @@
 // How long archives keep messages, and how much of them.
 
+import Addresses
 import Engine
 import NIOCore
 import NIOEmbedded
@@ -7,6 +8,8 @@ import Storage
 import Testing
 import XML
 import XMPP
+
+@testable import Features
 
 @Suite("XEP-0313: what is too old or too much goes (section 3.2)")
 struct ArchiveRetentionTests {
@@ -171,6 +174,52 @@ struct ArchiveRetentionTests {
             // Nothing more goes.
             await pass(server)
             #expect(server.metric("kinglet_archive_bytes") == after)
+        }
+    }
+
+    @Test(
+        "What leaves an archive between the reading of its words and their index is not found in it"
+    )
+    func meanwhile() async throws {
+        try await withServer { server in
+            let clients = try await talk(server, olderBy: 0)
+            let database = server.host.database
+            try database.writeNow { connection in
+                try connection.execute(
+                    "INSERT INTO archive_text (archive_text) VALUES ('delete-all')")
+                try connection.execute("UPDATE archive_state SET searchable = 0")
+            }
+            let words = try #require(
+                try database.readNow { try MessageArchiveStore.words($0, limit: 100) })
+            #expect(words.texts.count == 10 && !words.isMore)
+            let numbers = try database.readNow { connection in
+                try [Self.juliet, Self.romeo].map {
+                    try MessageStore.existingNumber(of: try BareJID($0), in: connection)
+                }
+            }
+            let (juliet, romeo) = (try #require(numbers[0]), try #require(numbers[1]))
+            // One message leaves one archive, one leaves both.
+            try database.writeNow { connection in
+                for (message, owner) in [(3, juliet), (4, juliet), (4, romeo)] as [(Int64, Int64)] {
+                    try MessageArchiveStore.remove(
+                        connection, message, from: owner, isWaiting: nil)
+                }
+                try MessageArchiveStore.index(connection, words)
+                // Once is enough.
+                try MessageArchiveStore.index(connection, words)
+            }
+            #expect(try await bodies(clients[0], with: "word2") == [])
+            #expect(try await bodies(clients[1], with: "word2") == ["word2"])
+            for client in clients {
+                #expect(try await bodies(client, with: "word3") == [])
+                #expect(try await bodies(client, with: "word9") == ["word9"])
+            }
+            try database.writeNow { connection in
+                try MessageArchiveStore.remove(connection, 3, from: romeo, isWaiting: nil)
+                try connection.execute(
+                    "INSERT INTO archive_text (archive_text) VALUES ('integrity-check')")
+            }
+            #expect(try await bodies(clients[1], with: "word2") == [])
         }
     }
 
