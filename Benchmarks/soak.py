@@ -36,7 +36,7 @@ SAMPLE_SECONDS = 5
 # The part of the time that counts as warm-up: heaps and caches fill, hibernated sessions expire.
 WARM_UP = 0.3
 # How much more may be held at the end than after the warm-up, by the medians of both.
-MEMORY_KB = 3072
+MEMORY_KB = 2048
 DESCRIPTORS = 8
 
 

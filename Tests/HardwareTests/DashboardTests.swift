@@ -77,11 +77,15 @@ private let knownMetrics: Set<String> = Set(
             "kinglet_stanzas_total", "kinglet_offline_messages", "kinglet_refusals_total",
             "kinglet_certificate_expiry_timestamp_seconds", "kinglet_process_cpu_seconds_total",
             "kinglet_process_resident_memory_bytes", "kinglet_process_open_descriptors",
-            "kinglet_process_max_descriptors",
+            "kinglet_process_max_descriptors", "kinglet_sessions", "kinglet_sessions_hibernating",
+            "kinglet_sessions_inactive", "kinglet_resumptions_total",
+            "kinglet_unacknowledged_stanzas", "kinglet_archive_bytes", "kinglet_csi_held_total",
+            "kinglet_csi_superseded_total", "kinglet_csi_flushed_total",
         ]
         + [
             "kinglet_message_delivery_seconds", "kinglet_commit_duration_seconds",
             "kinglet_commit_batch_size", "kinglet_event_loop_lag_seconds",
+            "kinglet_archive_query_seconds",
         ].flatMap { ["\($0)_bucket", "\($0)_sum", "\($0)_count"] })
 
 /// The names in a query that are metrics of ours.
