@@ -13,6 +13,7 @@ public enum ProcessMetrics {
     private static let maximum = "kinglet_process_max_descriptors"
     private static let started = "kinglet_process_start_time_seconds"
     private static let threads = "kinglet_process_threads"
+    private static let written = "kinglet_process_disk_written_bytes_total"
 
     /// Registers them.
     /// - Parameter proc: where procfs is mounted.
@@ -25,6 +26,7 @@ public enum ProcessMetrics {
             (maximum, .gauge, "File descriptors that the process may open."),
             (started, .gauge, "When the process started, in seconds since 1970."),
             (threads, .gauge, "Threads."),
+            (written, .counter, "Bytes that the process had the kernel write to disks."),
         ]
         registry.collect(families.map { FamilyDescription(name: $0, kind: $1, help: $2) }) {
             collect(proc, into: &$0)
@@ -62,6 +64,10 @@ public enum ProcessMetrics {
             let limit = number(in: limits, after: "Max open files")
         {
             sink.add(maximum, value: limit)
+        }
+        // The kernel counts a page when it becomes dirty, whatever becomes of it.
+        if let io = text("\(proc)/self/io"), let bytes = number(in: io, after: "write_bytes:") {
+            sink.add(written, value: bytes)
         }
         if let count = entries("\(proc)/self/fd") {
             sink.add(open, value: Double(count))
