@@ -284,6 +284,31 @@ struct SuspendedSessionTests {
         }
     }
 
+    @Test("It is as old as it was, and comes from where it did")
+    func age() async throws {
+        try await withServer { server in
+            let juliet = try await ResumingClient(try await server.online(Self.balcony))
+            let session = try #require(server.host.sessions.session(try JID(Self.balcony)))
+            let since = session.since - 86_400
+            let next = try await server.restart { stopped in
+                try stopped.host.database.writeNow { connection in
+                    let written = try connection.first(
+                        "SELECT since FROM suspended_sessions"
+                    ) { $0.integer(0) }
+                    #expect(written == session.since)
+                    try connection.execute(
+                        "UPDATE suspended_sessions SET since = ?", .integer(since))
+                }
+            }
+            let restored = try #require(next.host.sessions.session(try JID(Self.balcony)))
+            #expect(restored.since == since && restored.address == session.address)
+            try await juliet.comeBack(to: next)
+            let again = try await next.restart()
+            #expect(again.host.sessions.all.map(\.since) == [since])
+            for server in [again, next] { await server.stop() }
+        }
+    }
+
     // MARK: Crashes, and restarts in a row
 
     @Test("After a crash nothing is restored: its messages wait offline, once")

@@ -14,6 +14,8 @@ struct SuspendedSession: Sendable {
     let id: String
     let jid: JID
     let address: String
+    /// When its client bound the resource, in seconds since 1970.
+    let since: Int64
     let flags: UInt8
     /// The presence that it broadcasts, as routed; empty while it is unavailable.
     let presence: [UInt8]
@@ -45,7 +47,8 @@ extension SuspendedSession {
         else { return nil }
         let availability = session.availability
         self.init(
-            id: id, jid: session.jid, address: session.address, flags: session.flags.rawValue,
+            id: id, jid: session.jid, address: session.address, since: session.since,
+            flags: session.flags.rawValue,
             presence: availability.presence?.routedBytes() ?? [],
             priority: availability.priority,
             directed: host.hooks.directedPresence?(session) ?? [],

@@ -25,6 +25,7 @@ enum SuspendedSessionStore {
                 domain TEXT NOT NULL,
                 resource TEXT NOT NULL,
                 address TEXT NOT NULL,
+                since INTEGER NOT NULL,
                 flags INTEGER NOT NULL,
                 presence BLOB NOT NULL,
                 priority INTEGER NOT NULL,
@@ -69,13 +70,14 @@ enum SuspendedSessionStore {
         try connection.execute(
             """
             INSERT INTO suspended_sessions (
-                id, local, domain, resource, address, flags, presence, priority, directed,
+                id, local, domain, resource, address, since, flags, presence, priority, directed,
                 handled, base, acknowledged, written, holds, resumption_time, remaining, suspended
-            ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             .text(session.id), .text(session.jid.local), .text(session.jid.domain),
-            .text(session.jid.resource), .text(session.address), .integer(Int64(session.flags)),
-            .blob(session.presence), .integer(Int64(session.priority)),
+            .text(session.jid.resource), .text(session.address), .integer(session.since),
+            .integer(Int64(session.flags)), .blob(session.presence),
+            .integer(Int64(session.priority)),
             // No address holds a line's end (RFC 7622).
             .text(session.directed.map(\.description).joined(separator: "\n")),
             .integer(Int64(session.handled)), .integer(Int64(session.base)),
@@ -150,7 +152,7 @@ enum SuspendedSessionStore {
                    (SELECT disabled FROM accounts
                     WHERE accounts.domain = suspended_sessions.domain
                     AND accounts.local = suspended_sessions.local),
-                   number
+                   number, since
             FROM suspended_sessions ORDER BY number
             """
         ) { rows.append(read($0, stanzas[$0.integer(19)] ?? [])) }
@@ -207,7 +209,8 @@ enum SuspendedSessionStore {
         let directed = (row.text(8) ?? "").split(separator: "\n")
         let session = SuspendedSession(
             id: row.text(0) ?? "", jid: JID(bare: account, preparedResource: row.text(3) ?? ""),
-            address: row.text(4) ?? "", flags: UInt8(truncatingIfNeeded: row.integer(5)),
+            address: row.text(4) ?? "", since: row.integer(20),
+            flags: UInt8(truncatingIfNeeded: row.integer(5)),
             presence: row.blob(6), priority: Int8(truncatingIfNeeded: row.integer(7)),
             directed: directed.compactMap { try? JID(String($0)) },
             handled: UInt32(truncatingIfNeeded: row.integer(9)),

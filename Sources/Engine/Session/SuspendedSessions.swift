@@ -197,7 +197,8 @@ extension Host {
     }
 
     private func insert(_ suspended: SuspendedSession, on loop: Loop) -> Session? {
-        let session = Session(suspended.jid, address: suspended.address, host: self)
+        let session = Session(
+            suspended.jid, address: suspended.address, since: suspended.since, host: self)
         session.flags.rawValue = suspended.flags
         session.resumptionID = suspended.id
         let state = SessionState(session, host: self, loop: loop)
