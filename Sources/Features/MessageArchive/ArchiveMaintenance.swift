@@ -15,6 +15,7 @@ final class ArchiveMaintenance: Sendable {
     private static let wordBatch = 128
     private static let removalBatch = 200
     private static let retentionInterval = TimeAmount.minutes(10)
+    private static let countInterval = TimeAmount.minutes(1)
 
     private struct State {
         var isIndexing = false
@@ -55,6 +56,12 @@ final class ArchiveMaintenance: Sendable {
         ) { [weak host] _ in
             guard let host else { return log.debug("archive: the server is gone") }
             self.retain(host)
+        }
+        // On a quiet server messages settle after days.
+        loop.scheduleRepeatedTask(
+            initialDelay: Self.countInterval, delay: Self.countInterval
+        ) { [weak host] _ in
+            if let host { self.count(host) }
         }
     }
 
@@ -142,7 +149,10 @@ final class ArchiveMaintenance: Sendable {
                     $0, limit: Self.removalBatch, isWaiting: isWaiting)
             },
             then: { result in
-                if case .success(true) = result { return self.removeNext(host) }
+                if case .success(let removed?) = result {
+                    self.metrics.removed.add(removed)
+                    return self.removeNext(host)
+                }
                 if case .failure(let error) = result { host.log.error("archive: \(error)") }
                 self.state.withLock { $0.isRemoving = false }
                 self.count(host)

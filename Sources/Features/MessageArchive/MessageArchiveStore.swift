@@ -137,10 +137,21 @@ enum MessageArchiveStore {
         return (listed.0 + latest.0, listed.1 + latest.1)
     }
 
-    /// Rows and bytes of all archives, settled ones.
+    /// The same of all archives.
     static func usage(_ connection: Connection) throws -> (messages: Int, bytes: Int) {
         try connection.first(
-            "SELECT coalesce(sum(messages), 0), coalesce(sum(bytes), 0) FROM archive_usage"
+            """
+            SELECT coalesce(sum(messages), 0), coalesce(sum(bytes), 0) FROM (
+                SELECT messages, bytes FROM archive_usage
+                UNION ALL
+                SELECT entries, entries * size FROM (
+                    SELECT length(stanza) AS size,
+                        (keepers & 1 > 0) + (keepers & 2 > 0)
+                        - (keepers & 3 = 3 AND sender = receiver) AS entries
+                    FROM messages WHERE id > (SELECT settled FROM message_state)
+                )
+            )
+            """
         ) { (Int($0.integer(0)), Int($0.integer(1))) } ?? (0, 0)
     }
 
@@ -314,15 +325,15 @@ enum MessageArchiveStore {
             "DELETE FROM archive_preferences WHERE owner = ?", .integer(owner))
     }
 
-    /// Removes some of what is marked, of one owner; false when nothing is marked any more. The
-    /// messages must have settled.
+    /// Removes some of what is marked, of one owner, and gives the number; nil when nothing is
+    /// marked any more. The messages must have settled.
     static func removeSome(
         _ connection: Connection, limit: Int, isWaiting: IsWaiting?
-    ) throws -> Bool {
+    ) throws -> Int? {
         let removal = try connection.first(
             "SELECT owner, through FROM archive_removals LIMIT 1"
         ) { ($0.integer(0), $0.integer(1)) }
-        guard let (owner, through) = removal else { return false }
+        guard let (owner, through) = removal else { return nil }
         var messages: [Int64] = []
         try connection.rows(
             """
@@ -339,7 +350,7 @@ enum MessageArchiveStore {
             try connection.execute(
                 "DELETE FROM archive_usage WHERE owner = ? AND messages <= 0", .integer(owner))
         }
-        return true
+        return messages.count
     }
 
     /// Bytes in the archives of each domain's accounts.
