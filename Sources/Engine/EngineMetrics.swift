@@ -142,6 +142,7 @@ public struct EngineMetrics: Sendable {
     let connections: LabelledGauge2<ConnectionType, TLSLabel>
     let sessions: Gauge
     let hibernating: Gauge
+    let hibernations: Counter
     let unacknowledged: SummedGauge
     let resumptions: LabelledCounter<ResumptionLabel>
     let suspensions: LabelledCounter<SuspensionLabel>
@@ -162,6 +163,10 @@ public struct EngineMetrics: Sendable {
         hibernating = registry.gauge(
             "kinglet_sessions_hibernating",
             help: "Sessions whose connection broke and that wait for their client.")
+        hibernations = registry.counter(
+            "kinglet_hibernations_total",
+            help: "Times that a session began to wait for its client, at the start of the server "
+                + "included.")
         unacknowledged = registry.summedGauge(
             "kinglet_unacknowledged_stanzas",
             help: "Stanzas that wait for the acknowledgement of clients that give one, sent or "

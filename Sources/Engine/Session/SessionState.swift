@@ -278,6 +278,7 @@ final class SessionState {
             guard newValue != isHibernating else { return }
             session.isHibernating = newValue
             host.metrics.hibernating.add(newValue ? 1 : -1)
+            if newValue { host.metrics.hibernations.add(1, cell: loop.cell) }
         }
     }
 
