@@ -91,7 +91,13 @@ public struct Administrator: Sendable {
             guard try host.accounts.account(jid) != nil else {
                 throw AdministrationError.noSuchUser(jid)
             }
-            guard isRunning else { return AdministrationAnswer(jid: jid.description) }
+            guard isRunning else {
+                guard request.operation == .listSessions else {
+                    throw AdministrationError(
+                        message: "the server does not run, so there is no session to close")
+                }
+                return AdministrationAnswer(jid: jid.description)
+            }
             let sessions = try sessions(of: jid, resource: request.resource)
             let described = try describe(sessions)
             if request.operation == .closeSessions { try close(sessions) }

@@ -19,14 +19,21 @@ extension UserCommand {
                     throw Failure("the server gave no user")
                 }
                 if json { return try JSONOutput.print(user) }
-                try UserCommand.show([user], json: false)
+                let notes = [
+                    user.administrator ? "administrator" : nil, user.disabled ? "disabled" : nil,
+                ].compactMap { $0 }
+                Terminal.say(([user.jid] + notes).joined(separator: ", "))
                 var rows = [("created", user.created)]
                 rows.append(("last login", user.lastLogin ?? "never"))
                 for (name, value) in (user.sizes ?? [:]).sorted(by: { $0.key < $1.key }) {
                     let text = name.hasSuffix("_bytes") ? SizeText.of(bytes: value) : "\(value)"
                     rows.append((name.split(separator: "_").joined(separator: " "), text))
                 }
-                rows += (user.sessions ?? []).map { ("session", $0.line) }
+                switch user.sessions {
+                case nil: rows.append(("sessions", "none, the server does not run"))
+                case []?: rows.append(("sessions", "none"))
+                case let sessions?: rows += sessions.map { ("session", $0.line) }
+                }
                 let width = rows.map(\.0.count).max() ?? 0
                 for (name, text) in rows {
                     let space = String(repeating: " ", count: width - name.count + 2)
@@ -45,8 +52,8 @@ extension UserCommand {
                 """)
         @OptionGroup var common: CommonArguments
         @Argument(help: "The address.") var jid: String
-        @Argument(help: "Only the session with this resource.") var resource: String?
         @Flag(help: "Close the sessions.") var close = false
+        @Option(help: "Only the session with this resource.") var resource: String?
         @Flag(help: "One JSON document.") var json = false
 
         func run() async throws {

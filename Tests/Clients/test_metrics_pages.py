@@ -14,12 +14,15 @@ from kinglet import BINARY
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 # What owners and the alert rules rely on.
 FAMILIES = {
-    "kinglet_certificate_expiry_timestamp_seconds",
+    "kinglet_archive_bytes", "kinglet_archive_messages", "kinglet_archive_query_seconds",
+    "kinglet_carbons", "kinglet_certificate_expiry_timestamp_seconds",
     "kinglet_commit_batch_size", "kinglet_commit_duration_seconds", "kinglet_connections",
-    "kinglet_event_loop_lag_seconds", "kinglet_logins", "kinglet_message_delivery_seconds",
-    "kinglet_offline_messages", "kinglet_process_cpu_seconds", "kinglet_process_open_descriptors",
-    "kinglet_process_resident_memory_bytes", "kinglet_refusals", "kinglet_sessions",
-    "kinglet_stanzas",
+    "kinglet_csi_flushed", "kinglet_csi_held", "kinglet_event_loop_lag_seconds",
+    "kinglet_hibernations", "kinglet_logins", "kinglet_message_delivery_seconds",
+    "kinglet_offline_messages", "kinglet_process_cpu_seconds",
+    "kinglet_process_open_descriptors", "kinglet_process_resident_memory_bytes",
+    "kinglet_refusals", "kinglet_resumptions", "kinglet_sessions", "kinglet_sessions_hibernating",
+    "kinglet_stanzas", "kinglet_unacknowledged_stanzas",
 }
 
 

@@ -143,7 +143,7 @@ struct SessionDescriptionTests {
         }
     }
 
-    @Test("Sizes: what is archived, waits, and is in the roster")
+    @Test("Sizes: what is archived, waits, is in the roster, and is blocked")
     func sizes() async throws {
         try await withServer { server in
             try await server.addAccount("juliet")
@@ -153,7 +153,10 @@ struct SessionDescriptionTests {
                 #expect(found.account.jid == account)
                 return Dictionary(uniqueKeysWithValues: found.sizes.map { ($0.name, $0.value) })
             }
-            let names = ["archive_bytes", "archive_messages", "offline_messages", "roster_items"]
+            let names = [
+                "archive_bytes", "archive_messages", "blocked_addresses", "offline_messages",
+                "roster_items",
+            ]
             #expect(try sizes() == Dictionary(uniqueKeysWithValues: names.map { ($0, 0) }))
 
             let romeo = try await server.online(Self.romeo)
@@ -170,6 +173,10 @@ struct SessionDescriptionTests {
             _ = try await juliet.pending()
             try await server.wait { (try? sizes()["offline_messages"]) == 0 }
             #expect(try sizes()["archive_messages"] == 2)
+            _ = try await juliet.request(
+                "set",
+                "<block xmlns='urn:xmpp:blocking'><item jid='paris@capulet.example'/></block>")
+            #expect(try sizes()["blocked_addresses"] == 1)
             #expect(try server.host.accountAndSizes(of: try BareJID("x@capulet.example")) == nil)
         }
     }

@@ -37,6 +37,13 @@ struct BlockingCommand: Feature {
         let limit = limit
         host.hooks.started.append { try lists.load($0.database) }
         host.hooks.isBlocked = { lists.isBlocked($0, $1) }
+        host.hooks.accountSizes.append { account, connection in
+            [
+                AccountSize(
+                    "blocked_addresses",
+                    try BlockingCommandStore.count(connection, of: account))
+            ]
+        }
         host.hooks.removeAccount.append { try BlockingCommandStore.deleteAll($1, of: $0) }
         host.hooks.accountRemoved.append { account, _ in lists.clear(account) }
         host.answer("blocklist", BlockListChange.namespace, for: [.ownAccount]) {

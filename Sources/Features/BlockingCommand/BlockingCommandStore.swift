@@ -110,7 +110,7 @@ enum BlockingCommandStore {
         ) { _ in true } ?? false
     }
 
-    private static func count(_ connection: Connection, of account: BareJID) throws -> Int {
+    static func count(_ connection: Connection, of account: BareJID) throws -> Int {
         try connection.first(
             "SELECT count(*) FROM blocked_addresses WHERE account = ?",
             .text(account.description)
