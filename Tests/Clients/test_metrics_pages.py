@@ -1,9 +1,11 @@
 """The pages of the metrics endpoint: exposition formats, health, access."""
 
 import base64
+import re
 import subprocess
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
@@ -88,6 +90,20 @@ def test_build_info_has_the_program_s_version(server):
     printed = subprocess.run(
         [BINARY, "--version"], capture_output=True, text=True, timeout=60).stdout.strip()
     assert server.metric("kinglet_build_info", version=printed) == 1
+
+
+async def test_bytes_that_were_written(busy, server):
+    """As many as the kernel has counted, where it counts them (proc(5))."""
+
+    def counted():
+        text = Path(f"/proc/{server.process.pid}/io").read_text()
+        return int(re.search(r"(?m)^write_bytes: (\d+)$", text)[1])
+
+    try:
+        before = counted()
+    except OSError:
+        pytest.skip("this kernel does not tell")
+    assert before <= server.metric("kinglet_process_disk_written_bytes_total") <= counted()
 
 
 def test_a_token_is_required_if_one_is_set(make_server):
