@@ -81,8 +81,11 @@ async def test_what_is_of_no_use_later_is_not_stored(connect, server, person):
 
 
 async def test_a_full_store_returns_the_message(connect, make_server):
-    """XEP-0160 section 3: the sender learns that it was not stored, and it is counted."""
-    kinglet = make_server(users=USERS, settings={"limits.offline_messages": "2"}).start()
+    """XEP-0160 section 3: the sender learns that it was not stored, and it is counted. (Where
+    the receiver's archive has it, it was.)"""
+    kinglet = make_server(
+        users=USERS,
+        settings={"limits.offline_messages": "2", "archive.default": "never"}).start()
     romeo = await connect(ROMEO, on=kinglet)
     for number in range(3):
         romeo.send_message(mto=JULIET.jid, mbody=f"line {number}")
