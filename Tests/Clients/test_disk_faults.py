@@ -61,11 +61,13 @@ def faulty(place, **gates):
 
 
 def everything_else_works(server, romeo, juliet):
-    """Presence, requests, messages between those who are online, reads, and logins."""
+    """Presence, requests, messages that no archive has to keep first, reads, and logins."""
     begin = time.monotonic()
     for client in (romeo, juliet):
         client.expect_answer()
-    romeo.send(f"<message to='{JULIET.jid}/balcony' type='chat'><body>still here</body></message>")
+    romeo.send(
+        f"<message to='{JULIET.jid}/balcony' type='chat'><body>still here</body>"
+        "<no-store xmlns='urn:xmpp:hints'/></message>")
     juliet.read_through("still here")
     romeo.send(f"<presence to='{JULIET.jid}/balcony'><status>directed</status></presence>")
     juliet.read_through("directed")
