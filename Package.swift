@@ -87,7 +87,8 @@ let package = Package(
         .executableTarget(
             name: "kinglet",
             dependencies: [
-                "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS", "SASL", "Storage",
+                "CMalloc", "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS", "SASL",
+                "Storage",
                 "Engine", "Features", "Hardware", "MetricsEndpoint", "Administration", "Listeners",
                 nioCore, nioPosix, logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),

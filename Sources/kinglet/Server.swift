@@ -2,6 +2,7 @@
 // metrics endpoint is the first thing up and the last thing down.
 
 internal import Administration
+internal import CMalloc
 internal import Engine
 internal import Features
 internal import Glibc
@@ -79,6 +80,7 @@ final class Server: Sendable {
     ) async throws -> Server {
         try program.requireDomain()
         raiseDescriptorLimit()
+        shareHeaps(program.loopCount)
         let parts = Parts()
         registerOwnMetrics(program, parts)
         let endpoint = try openEndpoint(program, parts)
@@ -144,6 +146,12 @@ final class Server: Sendable {
             try? host.database.close()
             throw error
         }
+    }
+
+    /// Threads that come and go for the database and for passwords would each get a heap of their
+    /// own and leave in it what they freed: a heap per event loop and two for all others do.
+    private static func shareHeaps(_ loops: Int) {
+        mallopt(M_ARENA_MAX, Int32(clamping: loops + 2))
     }
 
     private static func openEndpoint(
