@@ -24,7 +24,15 @@ public final class GroupCommitWriter: Sendable {
         /// Sizes of the jobs that wait or run.
         var bytes = 0
         var isDraining = false
+        /// The thread that drains waits for the next job.
+        var isIdle = false
         var isFinished = false
+
+        /// Whether the thread that drains has to be woken.
+        mutating func takeIdle() -> Bool {
+            defer { isIdle = false }
+            return isIdle
+        }
         /// Why the last commit failed; nil when it worked.
         var failure: StorageError?
         /// Somebody is asking the disk whether it is well again.
@@ -36,6 +44,10 @@ public final class GroupCommitWriter: Sendable {
     /// While the disk fails, it is asked so often.
     private static let probeInterval = DispatchTimeInterval.seconds(2)
 
+    /// So long its thread stays with the writer: to be given another one for every batch costs more
+    /// than the batch, and leaves threads behind.
+    private static let idleTime = DispatchTimeInterval.seconds(1)
+
     /// More jobs than this in one transaction would only delay the first of them.
     private static let largestBatch = 1024
 
@@ -44,6 +56,8 @@ public final class GroupCommitWriter: Sendable {
     private let longestQueue: Int
     private let shared = Shared(State())
     private let queue = DispatchQueue(label: "kinglet.writer", qos: .userInitiated)
+    private let probes = DispatchQueue(label: "kinglet.writer.probes")
+    private let wake = DispatchSemaphore(value: 0)
     private let commitDuration: Histogram
     private let batchSize: Histogram
     private let failures: Counter
@@ -128,8 +142,13 @@ public final class GroupCommitWriter: Sendable {
 
     /// Commits what is queued and takes no more.
     func finish() {
-        shared.value.withLock { $0.isFinished = true }
+        let isIdle = shared.value.withLock { state in
+            state.isFinished = true
+            return state.takeIdle()
+        }
+        if isIdle { wake.signal() }
         queue.sync {}
+        probes.sync {}
     }
 
     private var closed: StorageError {
@@ -149,10 +168,13 @@ public final class GroupCommitWriter: Sendable {
             guard job.size == 0 || state.bytes + job.size <= longestQueue else { return overloaded }
             state.bytes += job.size
             state.jobs.append(job)
-            guard !state.isDraining else { return nil }
-            state.isDraining = true
-            // Within the lock, so that `finish` waits for whatever was taken.
-            queue.async { self.drain() }
+            if state.takeIdle() {
+                wake.signal()
+            } else if !state.isDraining {
+                state.isDraining = true
+                // Within the lock, so that `finish` waits for whatever was taken.
+                queue.async { self.drain() }
+            }
             return nil
         }
         if let refusal {
@@ -163,17 +185,35 @@ public final class GroupCommitWriter: Sendable {
 
     private func drain() {
         while true {
-            let batch: [Job] = shared.value.withLock { state in
+            let (batch, isOver): ([Job], Bool) = shared.value.withLock { state in
                 let batch = Array(state.jobs.prefix(Self.largestBatch))
                 state.jobs.removeFirst(batch.count)
-                if batch.isEmpty { state.isDraining = false }
-                return batch
+                guard batch.isEmpty else { return (batch, false) }
+                state.isDraining = !state.isFinished
+                state.isIdle = !state.isFinished
+                return ([], state.isFinished)
             }
-            guard !batch.isEmpty else { return }
-            commit(batch)
-            let size = batch.reduce(0) { $0 + $1.size }
-            shared.value.withLock { $0.bytes -= size }
+            if batch.isEmpty {
+                if isOver || !awaitJobs() { return }
+            } else {
+                commit(batch)
+                let size = batch.reduce(0) { $0 + $1.size }
+                shared.value.withLock { $0.bytes -= size }
+            }
         }
+    }
+
+    /// Waits for the next job, or for the end; false when neither comes for long.
+    private func awaitJobs() -> Bool {
+        if wake.wait(timeout: .now() + Self.idleTime) == .success { return true }
+        let isLeaving = shared.value.withLock { state in
+            guard state.takeIdle() else { return false }
+            state.isDraining = false
+            return true
+        }
+        // Else somebody has just taken it for idle, and signals.
+        if !isLeaving { wake.wait() }
+        return !isLeaving
     }
 
     private func commit(_ batch: [Job]) {
@@ -222,7 +262,7 @@ public final class GroupCommitWriter: Sendable {
             defer { state.isProbing = true }
             return !state.isProbing
         }
-        if isFirst { queue.asyncAfter(deadline: .now() + Self.probeInterval) { self.probe() } }
+        if isFirst { probes.asyncAfter(deadline: .now() + Self.probeInterval) { self.probe() } }
     }
 
     /// Writes something that changes nothing, so that a disk that is well again is known to be
@@ -240,7 +280,7 @@ public final class GroupCommitWriter: Sendable {
                 state.isProbing = false
             }
         } catch {
-            queue.asyncAfter(deadline: .now() + Self.probeInterval) { self.probe() }
+            probes.asyncAfter(deadline: .now() + Self.probeInterval) { self.probe() }
         }
     }
 
