@@ -221,7 +221,7 @@ final class Archive: Sendable {
         let work: @Sendable (Connection) throws -> Answer = { [words] connection in
             guard
                 let selection = try self.selection(query, words, of: account, connection)
-            else { return .page(ArchivePage()) }
+            else { return limit == 0 ? .count(0) : .page(ArchivePage()) }
             if !query.ids.isEmpty {
                 let rows = try self.rows(query.ids, of: selection.owner, connection)
                 return .page(

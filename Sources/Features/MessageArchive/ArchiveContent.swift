@@ -37,9 +37,9 @@ enum ArchiveContent {
 
     /// Payloads that are kept without a body.
     private static let namespaces: Set<String> = [
-        // Encrypted messages.
+        // Encrypted messages, and what says that a message is one (XEP-0380).
         "urn:xmpp:openpgp:0", "eu.siacs.conversations.axolotl", "urn:xmpp:omemo:1",
-        "urn:xmpp:omemo:2", "jabber:x:encrypted", "urn:xmpp:otr:0",
+        "urn:xmpp:omemo:2", "jabber:x:encrypted", "urn:xmpp:otr:0", "urn:xmpp:eme:0",
         // Receipts (XEP-0184) and markers (XEP-0333).
         "urn:xmpp:receipts", "urn:xmpp:chat-markers:0",
         // Corrections (XEP-0308), reactions (XEP-0444), retractions (XEP-0424).

@@ -72,11 +72,17 @@ struct OfflineMessages: Feature {
         if fragment.hasChild("no-store", "urn:xmpp:hints") { return false }
         return fragment.children.contains { child in
             !fragment.child(child, isNamed: "thread", "jabber:client")
-                && fragment.namespace(of: child) != "http://jabber.org/protocol/chatstates"
-                && (fragment.namespace(of: child) != "urn:xmpp:hints"
+                && (!sayNothing.contains(fragment.namespace(of: child))
                     || fragment.child(child, isNamed: "store", "urn:xmpp:hints"))
         }
     }
+
+    /// Chat states, and what other content comes with.
+    private static let sayNothing: Set<String> = [
+        "http://jabber.org/protocol/chatstates", "urn:xmpp:hints", "urn:xmpp:sid:0",
+        // The server's own, of what was kept for a session that ended.
+        "urn:xmpp:delay",
+    ]
 
     /// A stored message with the time of its arrival (XEP-0203), before its end tag.
     static func stamped(_ message: StoredMessage, for account: BareJID, _ host: Host) -> [UInt8] {
