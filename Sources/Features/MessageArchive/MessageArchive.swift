@@ -19,7 +19,7 @@ struct MessageArchive: Feature {
     static let specifications = [
         Specification("XEP-0059", version: "1.0", "Result Set Management"),
         Specification("XEP-0313", version: "1.1.3", "Message Archive Management"),
-        Specification("XEP-0334", version: "0.4.0", "Message Processing Hints"),
+        Specification("XEP-0334", version: "1.0.0", "Message Processing Hints"),
         Specification("XEP-0359", version: "0.7.0", "Unique and Stable Stanza IDs"),
         Specification("XEP-0431", version: "0.2.0", "Full Text Search in MAM"),
         Specification("XEP-0441", version: "0.2.0", "Message Archive Management Preferences"),
