@@ -39,6 +39,7 @@ class StockClient(slixmpp.ClientXMPP):
         self.used_mechanism = None
         self.negotiated_tls = None
         self._login = asyncio.get_running_loop().create_future()
+        self._return = None
         self.gone = asyncio.Event()
         self.auto_authorize = None
         self.auto_subscribe = False
@@ -49,6 +50,7 @@ class StockClient(slixmpp.ClientXMPP):
             "roster_update": self._roster,
             "stream_error": self.stream_errors.put_nowait,
             "session_start": self._started,
+            "session_resumed": lambda _: self._returned(True),
             "failed_auth": lambda failure: self.refusals.append(failure["condition"]),
             "failed_all_auth": self._refused,
             "disconnected": self._disconnected,
@@ -72,6 +74,11 @@ class StockClient(slixmpp.ClientXMPP):
         self.used_mechanism = self.plugin["feature_mechanisms"].mech.name
         self.offered_mechanisms = set(self.plugin["feature_mechanisms"].mech_list)
         self._settle(None)
+        self._returned(False)
+
+    def _returned(self, is_resumed):
+        if self._return is not None and not self._return.done():
+            self._return.set_result(is_resumed)
 
     def _refused(self, _):
         self._settle(LoginRefused(*self.refusals))
@@ -149,3 +156,23 @@ class StockClient(slixmpp.ClientXMPP):
     def cut(self):
         """Drops the TCP connection without a word."""
         self.transport.abort()
+
+    async def come_back(self, on=None):
+        """Connects again once the connection is gone; whether the session goes on (XEP-0198)."""
+        await arrives(self.gone.wait(), f"the end of {self.boundjid}'s connection")
+        self.gone.clear()
+        if on is not None:
+            self.address = ("127.0.0.1", on.ports["client"])
+        self._return = asyncio.get_running_loop().create_future()
+        self.connect(*self.address)
+        return await arrives(self._return, f"{self.boundjid}'s session")
+
+    async def hears(self, *bodies):
+        """Gets these messages in this order, and no others."""
+        heard = []
+        while len(heard) < len(bodies):
+            heard.append((await self.next_message())["body"])
+        await self.settled()
+        while not self.messages.empty():
+            heard.append(self.messages.get_nowait()["body"])
+        assert heard == list(bodies)
