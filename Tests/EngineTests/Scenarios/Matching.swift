@@ -3,19 +3,40 @@
 import XML
 import XMPP
 
+/// What a scenario gives names to: `{name}` stands for any value where it is met first, and for that
+/// value from then on.
+struct NamedValues {
+    private var values: [String: String] = [:]
+
+    /// Whether a value is the one that was expected. `{any}` stands for any.
+    mutating func accept(_ value: String, _ expected: String) -> Bool {
+        guard expected.hasPrefix("{"), expected.hasSuffix("}") else { return value == expected }
+        if expected == Element.anything { return true }
+        if let known = values[expected] { return value == known }
+        values[expected] = value
+        return true
+    }
+
+    /// A text with the values in place of the names.
+    func fill(_ text: String) -> String {
+        values.reduce(text) { $0.replacing($1.key, with: $1.value) }
+    }
+}
+
 extension Element {
-    private static let anything = "{any}"
+    fileprivate static let anything = "{any}"
 
     /// Whether this is what was expected: all attributes and children, in order. `{any}` stands
-    /// for any value or content; `id`, `xml:lang`, the `<text/>` of an error and `<stanza-id/>`
-    /// count only where they are expected, white space between elements never.
-    func matches(_ expected: Element) -> Bool {
+    /// for any value or content, another name in braces for one value; `id`, `xml:lang`, the
+    /// `<text/>` of an error and `<stanza-id/>` count only where they are expected, white space
+    /// between elements never.
+    func matches(_ expected: Element, _ named: inout NamedValues) -> Bool {
         guard name == expected.name, namespace == expected.namespace else { return false }
         var unexpected = attributes
         for attribute in expected.attributes {
             let found = unexpected.firstIndex {
                 $0.name == attribute.name && $0.namespace == attribute.namespace
-                    && (attribute.value == Self.anything || $0.value == attribute.value)
+                    && named.accept($0.value, attribute.value)
             }
             guard let found else { return false }
             unexpected.remove(at: found)
@@ -23,7 +44,7 @@ extension Element {
         guard unexpected.allSatisfy({ ["id", "lang"].contains($0.name) }) else { return false }
         if expected.children == [.text(Self.anything)] { return true }
         let isEmpty = elements.allSatisfy(\.isOptional)
-        if expected.elements.isEmpty { return isEmpty && text == expected.text }
+        if expected.elements.isEmpty { return isEmpty && named.accept(text, expected.text) }
         let nodes = contentNodes.filter { node in
             guard case .element(let element) = node, element.isOptional else { return true }
             return expected.elements.contains { $0.isOptional && $0.name == element.name }
@@ -32,7 +53,8 @@ extension Element {
         return nodes.count == wanted.count
             && zip(nodes, wanted).allSatisfy { node, wanted in
                 switch (node, wanted) {
-                case (.element(let element), .element(let wanted)): element.matches(wanted)
+                case (.element(let element), .element(let wanted)):
+                    element.matches(wanted, &named)
                 default: node == wanted
                 }
             }
@@ -53,6 +75,9 @@ extension Element {
         default: false
         }
     }
+
+    /// The server asks what its client got, which depends on the time.
+    var isRequestForAcknowledgement: Bool { name == "r" && namespace == "urn:xmpp:sm:3" }
 
     /// As it could be written, for a message to a person.
     var readable: String {

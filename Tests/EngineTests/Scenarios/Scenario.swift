@@ -18,6 +18,8 @@ struct Scenario {
         case isOnline(as: String)
         /// Logs in.
         case isConnected(as: String)
+        /// Logs in and binds nothing, to resume its stream (XEP-0198).
+        case comesBack(as: String)
         case opensStream
         /// Each sees the other's presence from now on (RFC 6121 section 3.1).
         case befriends(String)
@@ -99,6 +101,8 @@ extension Scenario.Action {
             self = .isOnline(as: words[3])
         case (_, true) where words.count == 4 && words.starts(with: ["is", "connected", "as"]):
             self = .isConnected(as: words[3])
+        case (_, true) where words.count == 4 && words.starts(with: ["comes", "back", "as"]):
+            self = .comesBack(as: words[3])
         case (_, true) where words.count == 2 && words[0] == "befriends":
             self = .befriends(words[1])
         default: throw Scenario.Malformed()

@@ -50,6 +50,7 @@ private final class Play {
             guard unread.isEmpty else { return unread.removeFirst() }
             while true {
                 switch try await client.event() {
+                case .element(let element) where element.isRequestForAcknowledgement: continue
                 case .element(let element): return element
                 case .header: continue
                 case let event: throw Unexpected("\(event) instead of an element")
@@ -68,6 +69,7 @@ private final class Play {
 
     private let server: TestServer
     private var actors: [String: Actor] = [:]
+    private var named = NamedValues()
 
     init(_ server: TestServer) {
         self.server = server
@@ -78,13 +80,15 @@ private final class Play {
         case .isOnline(let resource):
             try await comeOnline(try await connect(step.subject, resource))
         case .isConnected(let resource): _ = try await connect(step.subject, resource)
+        case .comesBack(let resource): try await comeBack(step.subject, resource)
         case .opensStream: try await openStream(step.subject)
         case .befriends(let other):
             try await befriend(actor(step.subject).client, actor(other).client)
         case .sends(let text):
             let message = "\0\(step.subject)\0\(TestServer.password)"
             try await actor(step.subject).client.send(
-                text.replacing("{plain}", with: Base64.encode(Array(message.utf8)))
+                named.fill(text)
+                    .replacing("{plain}", with: Base64.encode(Array(message.utf8)))
                     .replacing("{username}", with: step.subject))
         case .receives(let expected, let inAnyOrder):
             try await receive(try actor(step.subject), expected, inAnyOrder)
@@ -122,7 +126,21 @@ private final class Play {
 
     /// Logs in. Who acts by name alone is the one who came first.
     private func connect(_ name: String, _ resource: String) async throws -> Actor {
-        let actor = Actor(try await server.login("\(name)@\(Self.domain)/\(resource)"))
+        let client = try await server.login("\(name)@\(Self.domain)/\(resource)")
+        return add(Actor(client), name, resource)
+    }
+
+    private func comeBack(_ name: String, _ resource: String) async throws {
+        let client = try await server.connect()
+        try await client.open(to: Self.domain)
+        guard try await client.scram(SCRAMClient(username: name)).name == "success" else {
+            throw Unexpected("cannot log in")
+        }
+        try await client.open(to: Self.domain)
+        _ = add(Actor(client), name, resource)
+    }
+
+    private func add(_ actor: Actor, _ name: String, _ resource: String) -> Actor {
         if actors[name] == nil { actors[name] = actor }
         actors["\(name)/\(resource)"] = actor
         return actor
@@ -163,8 +181,14 @@ private final class Play {
         var missing = expected
         while !missing.isEmpty {
             let element = try await actor.next()
-            let index = inAnyOrder ? missing.firstIndex { element.matches($0) } : 0
-            guard let index, element.matches(missing[index]) else {
+            let candidates = inAnyOrder ? missing.indices : 0..<1
+            let index = candidates.first { index in
+                var attempt = named
+                guard element.matches(missing[index], &attempt) else { return false }
+                named = attempt
+                return true
+            }
+            guard let index else {
                 throw Unexpected(
                     """
                     receives \(element.readable)
@@ -177,6 +201,7 @@ private final class Play {
 
     private func expectNothing(_ actor: Actor, _ line: SourceLocation) async throws {
         actor.unread += try await actor.client.pending()
+            .filter { !$0.isRequestForAcknowledgement }
         #expect(actor.unread.map(\.readable) == [], sourceLocation: line)
     }
 
