@@ -157,6 +157,18 @@ class StockClient(slixmpp.ClientXMPP):
         """Drops the TCP connection without a word."""
         self.transport.abort()
 
+    def cut_with_next_message(self):
+        """Drops the connection as the next message goes out, which xep_0198 has counted by then;
+        one that is still in slixmpp's queue when the connection ends would be lost."""
+
+        def cut(stanza):
+            if stanza.name == "message":
+                self.del_filter("out_sync", cut)
+                self.cut()
+            return stanza
+
+        self.add_filter("out_sync", cut)
+
     async def come_back(self, on=None):
         """Connects again once the connection is gone; whether the session goes on (XEP-0198)."""
         await arrives(self.gone.wait(), f"the end of {self.boundjid}'s connection")
