@@ -108,7 +108,6 @@ class Device:
     async def leave(self):
         """The user closes the client."""
         await self.stored()
-        self.client.plugin["xep_0198"].send_ack()
         await self.client.leave()
 
     async def catch_up(self):

@@ -147,6 +147,9 @@ class StockClient(slixmpp.ClientXMPP):
             self._login.exception()
         self.cancel_connection_attempt()
         if self.is_connected():
+            # What is not acknowledged when a session ends goes to the next one (XEP-0198).
+            if (management := self.plugin.get("xep_0198", None)) and management.enabled_in:
+                management.send_ack()
             self.gone.clear()
             self.disconnect(wait=1)
             await arrives(self.gone.wait(), f"the end of {self.boundjid}'s stream")

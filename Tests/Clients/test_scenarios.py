@@ -13,6 +13,7 @@ import pytest
 
 from kinglet import REPOSITORY
 from raw_client import STREAM_END, RawClient
+from waiting import eventually
 
 DOMAIN = "example.test"
 FILES = sorted((REPOSITORY / "Tests/Scenarios").glob("*.scenario"))
@@ -213,8 +214,12 @@ class Play:
             actor.expect_end()
             self.forget(actor)
         elif action == "is cut off":
+            connections = self.server.metric("kinglet_connections")
             actor.client.abort()
             self.forget(actor)
+            eventually(
+                lambda: self.server.metric("kinglet_connections") < connections,
+                "the server notices")
         else:
             raise AssertionError("no such step")
 
