@@ -10,7 +10,7 @@ from people import Person
 from stock_client import StockClient
 
 # Accounts that the shared server has; each test takes fresh ones.
-POPULATION = 400
+POPULATION = 800
 
 
 def pytest_sessionstart(session):
