@@ -210,7 +210,7 @@ extension ClientStream {
     }
 
     /// Says how far the session was, if that is known, so that the client can tell what to send
-    /// again.
+    /// again. What still waits for the disk counts, too.
     private func resumptionFailed(_ request: ResumptionRequest) {
         isWaiting = true
         host.metrics.resumptions[.failed].add(1, cell: loop.cell)
@@ -218,15 +218,18 @@ extension ClientStream {
         let number = StreamPosition.stream(named: request.previousID)
         let loop = loop
         let stream = NIOLoopBound(self, eventLoop: loop.eventLoop)
-        host.database.read({ try MessageStore.handled($0, number, of: account) }) { result in
-            loop.eventLoop.execute {
-                let stream = stream.value
-                guard !stream.hasEnded else { return }
-                stream.isWaiting = false
-                stream.negotiation.goOn()
-                let handled = (try? result.get()) ?? nil
-                stream.send(StreamManagement.failed(.itemNotFound, handled: handled))
-                stream.goOn()
+        let host = host
+        host.database.writer.afterQueued {
+            host.database.read({ try MessageStore.handled($0, number, of: account) }) { result in
+                loop.eventLoop.execute {
+                    let stream = stream.value
+                    guard !stream.hasEnded else { return }
+                    stream.isWaiting = false
+                    stream.negotiation.goOn()
+                    let handled = (try? result.get()) ?? nil
+                    stream.send(StreamManagement.failed(.itemNotFound, handled: handled))
+                    stream.goOn()
+                }
             }
         }
     }

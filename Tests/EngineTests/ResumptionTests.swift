@@ -1,4 +1,5 @@
 import Addresses
+import Dispatch
 import Engine
 import NIOCore
 import Storage
@@ -75,6 +76,59 @@ struct ResumptionTests {
             #expect(elements.first?.child("delay", "urn:xmpp:delay") == nil)
             await romeo.send(message(4))
             #expect(bodies(try await again.pending()) == ["4"])
+        }
+    }
+
+    private func messages(_ numbers: ClosedRange<Int>) -> String {
+        numbers.map { message($0) }.joined()
+    }
+
+    @Test("What waits for the disk is in the h of <resumed/>, or it would come twice")
+    func unstored() async throws {
+        for isOpen in [false, true] {
+            try await withServer(loops: 2) { server in
+                try await server.addAccount("juliet")
+                let romeo = try await server.login(Self.romeo)
+                let id = try await enable(romeo)
+                let gate = await server.holdWriter()
+                await romeo.send(messages(1...2))
+                if !isOpen { await romeo.drop() }
+                let again = try await connect(server, "romeo", loop: 1)
+                await again.send("<resume xmlns='\(Self.namespace)' previd='\(id)' h='0'/>")
+                if isOpen { try await romeo.expectStreamError(.conflict) }
+                #expect(again.hasNothing)
+                gate.signal()
+                let answer = try await again.next()
+                #expect(answer.name == "resumed" && answer["h"] == "2")
+                await again.send(message(3))
+                await server.settle()
+                await again.send("<r xmlns='\(Self.namespace)'/>")
+                #expect(try await again.first { $0.name == "a" }["h"] == "3")
+                let juliet = try await server.login(Self.juliet)
+                await juliet.send("<presence/>")
+                #expect(bodies(try await juliet.pending()) == ["1", "2", "3"])
+            }
+        }
+    }
+
+    @Test("A session that ends while somebody waits for it is not found, and its h is complete")
+    func endedMeanwhile() async throws {
+        try await withServer { server in
+            try await server.addAccount("juliet")
+            let romeo = try await server.login(Self.romeo)
+            let id = try await enable(romeo)
+            let session = try #require(server.host.sessions.all.first)
+            let gate = await server.holdWriter()
+            await romeo.send(messages(1...2))
+            let again = try await connect(server, "romeo")
+            await again.send("<resume xmlns='\(Self.namespace)' previd='\(id)' h='0'/>")
+            try await romeo.expectStreamError(.conflict)
+            session.terminate(StreamError(.policyViolation))
+            #expect(again.hasNothing)
+            gate.signal()
+            let answer = try await again.next()
+            #expect(answer.name == "failed" && answer["h"] == "2")
+            #expect(try await again.bind("other")["type"] == "result")
         }
     }
 

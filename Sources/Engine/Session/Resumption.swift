@@ -1,6 +1,9 @@
 // A client takes its session to a new stream (XEP-0198 section 5), which may be on another event
 // loop. The state is taken from the old loop, together with everything that was posted there; what
 // is posted meanwhile waits and follows. So nothing overtakes anything.
+//
+// What the client sent on its old stream and waits for the disk comes first: the client sends again
+// what `<resumed/>` does not cover, and would be stored twice.
 
 internal import NIOCore
 internal import Synchronization
@@ -49,19 +52,25 @@ extension Session {
         if case .at(let present, _) = place.withLock({ $0 }), present !== loop {
             return resume(handled: handled, on: destination, then: then)
         }
-        var refusal = Resumption.notFound
+        var refusal: Resumption? = .notFound
         let contents = loop.depart(self) { state in
             guard state.isResumable else { return false }
             if case .tooHigh(let sent) = state.acknowledge(handled) {
                 refusal = .tooHigh(sent: sent)
                 return false
             }
-            state.stream?.giveUpSession()
-            return true
+            state.giveUpStream()
+            guard state.inbound.openCount > 0 else { return true }
+            refusal = nil
+            state.whenHandled { self.resume(handled: handled, on: destination, then: then) }
+            return false
         }
         destination.eventLoop.execute { [refusal] in
-            guard let contents else { return then(refusal) }
-            self.arrive(contents, destination, then)
+            if let contents {
+                self.arrive(contents, destination, then)
+            } else if let refusal {
+                then(refusal)
+            }
         }
     }
 

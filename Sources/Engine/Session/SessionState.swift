@@ -39,6 +39,8 @@ final class SessionState {
     private var hibernationEnd: Scheduled<Void>?
     /// When the session ends unless its client comes back, while it hibernates.
     private(set) var hibernatesUntil = NIODeadline.distantPast
+    /// Called once everything that the client sent is handled, or the session has ended.
+    private var awaitingHandled: [() -> Void] = []
     /// The loop asks once a second what the client got.
     private var isAwaiting = false
 
@@ -184,9 +186,19 @@ final class SessionState {
     /// What held a stanza of the client's is done.
     private func release(_ number: UInt32) {
         let isHeard = inbound.release(number)
+        if inbound.openCount == 0 { didHandleAll() }
         guard let stream else { return }
         if isHeard { stream.acknowledge() }
         stream.didStore()
+    }
+
+    /// Waits for what the client sent and is not handled yet, or for the session's end.
+    func whenHandled(_ then: @escaping () -> Void) { awaitingHandled.append(then) }
+
+    private func didHandleAll() {
+        let waiting = awaitingHandled
+        awaitingHandled = []
+        for then in waiting { then() }
     }
 
     /// A stanza that waited behind others was handled, but for what holds it now.
@@ -252,6 +264,13 @@ final class SessionState {
         forgetWritten()
     }
 
+    /// The client is about to come back on another stream.
+    func giveUpStream() {
+        guard let stream else { return }
+        stream.giveUpSession()
+        hibernate()
+    }
+
     /// The stream is gone, the session stays for a while.
     ///
     /// - Parameter time: for how long, in seconds; nil for as long as its client was told.
@@ -304,6 +323,7 @@ final class SessionState {
         countUnacknowledged()
         // What comes now goes where it would go without the session.
         session.place.withLock { $0 = .ended }
+        didHandleAll()
         return suspended
     }
 
@@ -364,5 +384,6 @@ final class SessionState {
         forgetWritten()
         contents = Contents()
         for event in late { handle(event) }
+        didHandleAll()
     }
 }
