@@ -29,6 +29,9 @@ public final class OutboundStanza: Sendable {
     /// The number of a message that stays in the offline store until its client has it.
     let waiting: Int64?
 
+    /// The number of a stored message; greater than any for what is not stored.
+    var storedAs: Int64 { record?.id ?? .max }
+
     /// Creates a stanza to deliver.
     public convenience init(_ kind: Stanza.Kind, _ bytes: [UInt8]) {
         self.init(kind, bytes, receivedAt: nil, isOnlyCopy: false)

@@ -152,8 +152,25 @@ final class SessionState {
         // They are still in the offline store.
         guard !hasEnded else { return }
         releaseHolder(.overtaken)
-        for stanza in stanzas { send(stanza) }
+        var older = takeHeld(before: stanzas.compactMap(\.waiting).max() ?? 0)[...]
+        for stanza in stanzas {
+            while let first = older.first, first.storedAs < stanza.waiting ?? 0 {
+                send(first)
+                older.removeFirst()
+            }
+            send(stanza)
+        }
         if contents.queue.isManaged { stream?.requestAcknowledgement() }
+    }
+
+    /// Takes what is older than a stored message out of what is held, in its order. What was sent
+    /// to a session's full address before it announced itself did not wait with the others.
+    private func takeHeld(before number: Int64) -> [OutboundStanza] {
+        let older = (contents.held ?? []).filter { $0.storedAs < number }
+        guard !older.isEmpty else { return [] }
+        contents.held?.removeAll { $0.storedAs < number }
+        contents.heldBytes -= older.reduce(0) { $0 + $1.bytes.count }
+        return older.sorted { $0.storedAs < $1.storedAs }
     }
 
     func releaseMessages() {

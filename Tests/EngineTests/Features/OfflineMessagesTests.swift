@@ -3,6 +3,8 @@
 import Addresses
 import Dispatch
 import Engine
+import NIOEmbedded
+import Storage
 import Testing
 import XML
 import XMPP
@@ -90,6 +92,31 @@ import XMPP
             #expect(bodies == (0..<1200).map { "\($0)" } + ["live"])
             _ = try await juliet.pending()
             #expect(waiting(server) == 0)
+        }
+    }
+
+    @Test("A stored one does not overtake an older one to the full address (RFC 6120 section 10.1)")
+    func olderMessageGoesFirst() async throws {
+        try await withServer(loops: 2) { server in
+            let juliet = try await server.login("\(Self.juliet)/balcony")
+            let romeo = try await server.online("romeo@capulet.example/orchard", loop: 1)
+            let writer = await server.holdWriter()
+            await send(romeo, "1", to: "\(Self.juliet)/balcony")
+            await send(romeo, "2")
+            // Both are stored before she announces herself, and the first is on its way meanwhile.
+            let loop = DispatchSemaphore(value: 0)
+            server.loops[1].execute { loop.wait() }
+            writer.signal()
+            await withCheckedContinuation { continuation in
+                server.host.database.writer.afterQueued { continuation.resume() }
+            }
+            let again = await server.holdWriter()
+            try await juliet.announce()
+            loop.signal()
+            await server.loops[1].call {}
+            await send(romeo, "3")
+            again.signal()
+            #expect(try await juliet.pending().map(\.body) == ["1", "2", "3"])
         }
     }
 
