@@ -25,7 +25,7 @@ extension Session {
     func resume(
         handled: UInt32, on destination: Loop, then: @escaping @Sendable (Resumption) -> Void
     ) {
-        let here: Loop? = place.withLock { place in
+        let present: Loop? = place.withLock { place in
             switch place {
             case .at(let loop, _): return loop
             case .moving(let events):
@@ -34,11 +34,13 @@ extension Session {
                     self.resume(handled: handled, on: destination, then: then)
                 }
                 place = .moving(events + [again])
-                return destination
-            case .ended: return nil
+                return nil
+            case .ended:
+                destination.eventLoop.execute { then(.notFound) }
+                return nil
             }
         }
-        guard let here else { return destination.eventLoop.execute { then(.notFound) } }
+        guard let here = present else { return }
         // In a turn of its own, so that the loop is not in the middle of its mailbox.
         here.eventLoop.execute {
             self.leave(here, handled, for: destination, then)
@@ -49,8 +51,11 @@ extension Session {
         _ loop: Loop, _ handled: UInt32, for destination: Loop,
         _ then: @escaping @Sendable (Resumption) -> Void
     ) {
-        if case .at(let present, _) = place.withLock({ $0 }), present !== loop {
-            return resume(handled: handled, on: destination, then: then)
+        switch place.withLock({ $0 }) {
+        case .at(let present, _) where present === loop: break
+        // Somebody else has resumed it, or is about to; this one comes after.
+        case .at, .moving: return resume(handled: handled, on: destination, then: then)
+        case .ended: break
         }
         var refusal: Resumption? = .notFound
         let contents = loop.depart(self) { state in
