@@ -63,6 +63,7 @@ extension ClientStream {
             guard !host.revocations.contains(account, since: loggedInAt) else {
                 return end(StreamError(.notAuthorized, "the account was closed meanwhile"))
             }
+            guard !host.isStopping else { return end(StreamError(.systemShutdown)) }
             goOn()
         case .conflict(let other):
             session.place.withLock { $0 = .ended }

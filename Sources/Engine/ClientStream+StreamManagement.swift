@@ -176,7 +176,10 @@ extension ClientStream {
         isWaiting = false
         switch result {
         case .resumed(let state):
-            guard !hasEnded else { return state.value.hibernate() }
+            guard !hasEnded, !host.isStopping else {
+                state.value.hibernate()
+                return end(StreamError(.systemShutdown))
+            }
             take(over: state.value, request)
         case .notFound:
             guard !hasEnded else { return }

@@ -7,6 +7,7 @@ internal import Options
 internal import Prometheus
 internal import SASL
 public import Storage
+internal import Synchronization
 internal import TLS
 public import XMPP
 
@@ -46,6 +47,11 @@ public final class Host: Sendable {
     let fakeCredentials: FakeCredentials
     let keyStretcher = KeyStretcher(threads: 2, longestQueue: 256)
     private let domainSet: Set<String>
+    private let stopping = Atomic<Bool>(false)
+
+    /// Whether the clients were told that the server stops. Who becomes a session's client
+    /// thereafter is told so, too.
+    var isStopping: Bool { stopping.load(ordering: .sequentiallyConsistent) }
 
     /// Opens the database and makes the server ready; nothing listens yet.
     ///
@@ -225,6 +231,7 @@ public final class Host: Sendable {
     /// that can be resumed are left for `suspendSessions`.
     public func endAllStreams() {
         keyStretcher.finish()
+        stopping.store(true, ordering: .sequentiallyConsistent)
         for session in sessions.all { session.stopStream(StreamError(.systemShutdown)) }
         for loop in loops { loop.endTimedStreams(StreamError(.systemShutdown)) }
     }

@@ -95,6 +95,29 @@ struct SuspendedSessionTests {
         }
     }
 
+    @Test("Who comes for it while the server stops is told so, and gets it afterwards")
+    func comingWhileStopping() async throws {
+        try await withServer { server in
+            let juliet = try await ResumingClient(try await server.online(Self.balcony))
+            await juliet.client.drop()
+            try await server.addAccount("romeo")
+            server.host.endAllStreams()
+            let answer = try await juliet.comeBack(to: server)
+            #expect(answer.elements.first?.name == "system-shutdown")
+            let late = try await server.connect()
+            try await late.open()
+            _ = try await late.scram(SCRAMClient(username: "romeo"))
+            try await late.open()
+            #expect(try await late.bind("orchard")["type"] == "result")
+            try await late.expectStreamError(.systemShutdown)
+
+            let next = try await server.restart()
+            #expect(next.host.sessions.all.count == 1)
+            #expect(try await juliet.comeBack(to: next).name == "resumed")
+            await next.stop()
+        }
+    }
+
     @Test("What waited offline and was handed over in part comes once, and in order")
     func offlineMessages() async throws {
         try await withServer { server in
