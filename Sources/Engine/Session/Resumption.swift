@@ -64,9 +64,10 @@ extension Session {
                 refusal = .tooHigh(sent: sent)
                 return false
             }
-            state.giveUpStream()
+            state.stream?.giveUpSession()
             guard state.inbound.openCount > 0 else { return true }
             refusal = nil
+            if !self.isHibernating { state.hibernate() }
             state.whenHandled { self.resume(handled: handled, on: destination, then: then) }
             return false
         }

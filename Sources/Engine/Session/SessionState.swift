@@ -281,13 +281,6 @@ final class SessionState {
         forgetWritten()
     }
 
-    /// The client is about to come back on another stream.
-    func giveUpStream() {
-        guard let stream else { return }
-        stream.giveUpSession()
-        hibernate()
-    }
-
     /// The stream is gone, the session stays for a while.
     ///
     /// - Parameter time: for how long, in seconds; nil for as long as its client was told.
