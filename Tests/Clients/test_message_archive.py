@@ -269,10 +269,11 @@ async def test_nobody_reads_somebody_elses(connect, person):
 async def test_what_was_fetched_does_not_come_again(connect, person):
     """XEP-0313 section 6.1.1: one who reads the archive first gets only the rest from the offline
     store."""
-    romeo, away = await connect(person()), person()
+    romeo, away = await connect(person(), plugins=PLUGINS), person()
     for number in range(4):
         romeo.send_message(mto=away.jid, mbody=f"line {number}", mtype="chat")
-    await romeo.settled()
+    # What one has sent before one asks is in the archive.
+    assert len((await ask(romeo))[0]) == 4
     juliet = await connect(away, online=False, plugins=PLUGINS)
     results, _ = await ask(juliet, rsm={"max": "3"})
     assert bodies(results) == ["line 0", "line 1", "line 2"]

@@ -37,7 +37,7 @@ async def test_a_stock_client_learns_what_the_server_has(connect, person):
 
 
 async def say(sender, receiver, *texts):
-    """Sends messages and waits until the server has them."""
+    """Sends messages and waits until the server has read them."""
     for text in texts:
         sender.send_message(mto=receiver.boundjid.bare, mbody=text, mtype="chat")
     await sender.settled()
