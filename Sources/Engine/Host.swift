@@ -46,7 +46,7 @@ public final class Host: Sendable {
     let revocations = Revocations()
     let fakeCredentials: FakeCredentials
     let keyStretcher = KeyStretcher(threads: 2, longestQueue: 256)
-    private let domainSet: Set<String>
+    let domainSet: Set<String>
     private let stopping = Atomic<Bool>(false)
 
     /// Whether the clients were told that the server stops. Who becomes a session's client

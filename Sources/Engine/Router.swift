@@ -131,15 +131,20 @@ extension Host {
     /// A stanza whose session ended before its client had it goes where it would have gone without
     /// that session. Any thread.
     func redeliver(_ stanza: OutboundStanza) {
-        var bytes = stanza.bytes
+        var stanza = stanza
         if let shared = stanza.shared {
             guard shared.isLostByAll() else { return }
-            bytes = shared.message
+            stanza = stanza.withBytes(shared.message)
         } else if !stanza.isOnlyCopy {
             return
         }
-        guard let source = Stanza(routed: bytes) else { return }
+        guard var source = Stanza(routed: stanza.bytes) else { return }
         let to = source.to ?? JID(bare: source.from.bare)
+        if stanza.receivedAt != nil,
+            let delayed = Stanza(routed: stanza.delayed(by: to.domain).bytes)
+        {
+            source = delayed
+        }
         if stops(source, to: to) { return }
         switch source.kind {
         case .message: redeliver(source, stanza.record, to: to)

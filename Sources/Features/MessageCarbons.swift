@@ -84,7 +84,12 @@ struct MessageCarbons: Feature {
     private static func wantsReceived(_ session: Session, _ message: CopiedMessage) -> Bool {
         session.flags.contains(.wantsCopies) && session.jid != message.stanza.from
             && !message.receivers.contains { $0 === session }
-            && (!message.receivers.isEmpty || session.availability.isAvailable)
+            && (!message.receivers.isEmpty || isWithoutMessages(session.availability))
+    }
+
+    /// Whether a message that waits would not come to it from the offline store.
+    private static func isWithoutMessages(_ availability: Session.Availability) -> Bool {
+        availability.isAvailable && availability.priority < 0
     }
 
     private static func wantsSent(_ session: Session, _ sender: JID) -> Bool {

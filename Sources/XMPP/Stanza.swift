@@ -55,6 +55,17 @@ public struct Stanza: Sendable {
         }
     }
 
+    /// The children `<delay/>` that claim to be by one of these domains, which only these can say
+    /// (XEP-0203 section 5).
+    public func delays(by domains: Set<String>) -> [FragmentChild] {
+        fragment.children.filter { child in
+            guard fragment.child(child, isNamed: "delay", "urn:xmpp:delay"),
+                let from = fragment.element(child)["from"].flatMap({ try? JID($0) })
+            else { return false }
+            return from.description == from.bare.domain && domains.contains(from.bare.domain)
+        }
+    }
+
     /// Reads a stanza that `routedBytes` wrote. Nil for what never was one.
     public init?(routed bytes: [UInt8]) {
         // It was within the limits when it came in; its addresses may have grown it.

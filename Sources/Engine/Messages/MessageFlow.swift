@@ -31,11 +31,33 @@ final class Message: Sendable {
     /// It comes from its sender at this moment, who may have further clients.
     let isNew: Bool
 
-    init(_ stanza: Stanza, to: JID, isNew: Bool = true) {
+    /// The number of the session that it comes from; 0 for none.
+    let session: Int64
+
+    /// A message from its sender, on a server with these domains.
+    convenience init(_ stanza: Stanza, to: JID, from session: Session, domains: Set<String>) {
+        self.init(
+            stanza, to: to, isNew: true, session: session.number,
+            delays: stanza.delays(by: domains))
+    }
+
+    /// One that the server sends again, or makes, and to which it may have added a delay.
+    convenience init(again stanza: Stanza, to: JID) {
+        self.init(stanza, to: to, isNew: false, session: 0, delays: [])
+    }
+
+    private init(
+        _ stanza: Stanza, to: JID, isNew: Bool, session: Int64, delays: [FragmentChild]
+    ) {
+        self.session = session
         self.stanza = stanza
         self.to = to
         self.isNew = isNew
-        forged = stanza.forgedStanzaIDs(of: [stanza.from.bare, to.bare])
+        let ids = stanza.forgedStanzaIDs(of: [stanza.from.bare, to.bare])
+        forged =
+            delays.isEmpty
+            ? ids
+            : (ids + delays).sorted { $0.range.indices.lowerBound < $1.range.indices.lowerBound }
     }
 
     /// For the delivery time.
@@ -66,7 +88,7 @@ extension Host {
 
     /// Handles a message of a client's, on its loop.
     func handleMessage(_ stanza: Stanza, to: JID, from session: Session) {
-        let message = Message(stanza, to: to)
+        let message = Message(stanza, to: to, from: session, domains: domainSet)
         let route = route(stanza, to: to)
         switch route {
         case .bounce(let error): return bounce(stanza, error)
@@ -88,13 +110,13 @@ extension Host {
 
     /// A message that its receiver's session did not get any more (XEP-0198 section 4). Any thread.
     func redeliver(_ stanza: Stanza, _ record: MessageRecord?, to: JID) {
-        let message = Message(stanza, to: to, isNew: false)
+        let message = Message(again: stanza, to: to)
         switch route(stanza, to: to) {
         case .bounce(let error): bounce(stanza, error)
         case .nowhere: break
         case .sessions(let receivers): deliver(message, record, to: receivers)
         case .account:
-            if let record { return queue(message, record.id) {} }
+            if let record { return queue(message, record) {} }
             guard hooks.waitsForReceiver?(stanza) ?? false else { return }
             store(message, from: nil)
         }
@@ -103,11 +125,13 @@ extension Host {
     /// Commits the message, then delivers it.
     private func store(_ message: Message, from session: Session?) {
         let number = session?.hold(message.stanza)
+        session?.stateHere?.contents.hasStored = true
         let position = number.flatMap { session?.stateHere?.position(of: $0) }
         let bytes = message.stanza.routedBytes(
             declaresNamespace: true, without: message.forged)
         let receivedAt = Clock.millisecondsSince1970()
-        let fingerprint = RecentMessages.fingerprint(message.stanza, to: message.to.bare)
+        let fingerprint =
+            message.isNew ? RecentMessages.fingerprint(message.stanza, to: message.to) : nil
         database.writer.submit(
             size: bytes.count + 1024,
             { connection in
@@ -146,12 +170,15 @@ extension Host {
         }
         let waits = !hasReceiver && hooks.waitsForReceiver?(message.stanza) ?? false
         guard waits || !keepers.isEmpty else { return .notKept }
-        if let fingerprint, !recent.insert(fingerprint) { return .resent }
+        if let fingerprint, recent.contains(fingerprint, now: receivedAt) { return .resent }
         let id = recent.nextNumber()
         if waits {
             let fits = try hooks.queue?(id, receiver, connection) ?? false
             // Its receiver finds it in the archive.
             guard fits || keepers.contains(.receiver) else { return .full }
+        }
+        if let fingerprint {
+            recent.insert(fingerprint, of: message.session, receivedAt: receivedAt)
         }
         try MessageStore.insert(
             connection, id: id, receivedAt: receivedAt, sender: sender, receiver: receiver,
@@ -181,16 +208,20 @@ extension Host {
         case .success(.noAccount):
             bounce(message.stanza, StanzaError(.serviceUnavailable, "no such account"))
         case .success(.full):
-            metrics.refusals[.offlineMessages].add()
-            bounce(
-                message.stanza,
-                StanzaError(.serviceUnavailable, "the receiver's offline store is full"))
+            bounceFull(message)
         case .failure(let error):
             log.error("message: \(error)")
             metrics.refusals[.storage].add()
             bounce(message.stanza, .notStored(error))
         }
         done()
+    }
+
+    private func bounceFull(_ message: Message) {
+        metrics.refusals[.offlineMessages].add()
+        bounce(
+            message.stanza,
+            StanzaError(.serviceUnavailable, "the receiver's offline store is full"))
     }
 
     /// Its receiver was there when it was stored, and may be gone.
@@ -202,12 +233,12 @@ extension Host {
             return done()
         }
         copy(message, record)
-        queue(message, record.id, done)
+        queue(message, record, done)
     }
 
     /// Has a stored message wait for its receiver.
     private func queue(
-        _ message: Message, _ id: Int64, _ done: @escaping @Sendable () -> Void
+        _ message: Message, _ record: MessageRecord, _ done: @escaping @Sendable () -> Void
     ) {
         guard hooks.waitsForReceiver?(message.stanza) ?? false else { return done() }
         let account = message.to.bare
@@ -215,11 +246,15 @@ extension Host {
             size: 256,
             { connection in
                 try self.hooks.queue?(
-                    id, try MessageStore.number(of: account, in: connection), connection) ?? false
+                    record.id, try MessageStore.number(of: account, in: connection), connection)
+                    ?? false
             },
             then: { result in
                 switch result {
-                case .success: self.hooks.queued?(account, self)
+                case .success(true): self.hooks.queued?(account, self)
+                case .success(false):
+                    // Its receiver finds it in the archive, or not at all.
+                    if !record.keepers.contains(.receiver) { self.bounceFull(message) }
                 case .failure(let error): self.log.error("offline message: \(error)")
                 }
                 done()
@@ -246,6 +281,12 @@ extension Host {
     func stanzaID(_ record: MessageRecord?, _ keeper: Keepers, of account: BareJID) -> [UInt8] {
         guard let record, record.keepers.contains(keeper) else { return [] }
         return hooks.stanzaID?(record.id, account) ?? []
+    }
+
+    /// Its client has said good-bye and has nothing to send again.
+    func forgetMessages(of session: Session) {
+        let number = session.number
+        database.writer.afterQueued { self.recent.forget(number) }
     }
 
     // MARK: Settling

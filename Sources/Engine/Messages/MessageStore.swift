@@ -158,14 +158,17 @@ public enum MessageStore {
         ) { $0.integer(0) } ?? 1
     }
 
-    /// Fingerprints of the latest messages, oldest first.
-    static func fingerprints(_ connection: Connection, count: Int) throws -> [Int64] {
-        var found: [Int64] = []
+    /// Fingerprints of the latest messages and when these were received, oldest first.
+    static func fingerprints(
+        _ connection: Connection, count: Int
+    ) throws -> [(fingerprint: Int64, receivedAt: Int64)] {
+        var found: [(fingerprint: Int64, receivedAt: Int64)] = []
         try connection.rows(
-            "SELECT fingerprint FROM messages ORDER BY id DESC LIMIT ?", .integer(Int64(count))
+            "SELECT fingerprint, received FROM messages ORDER BY id DESC LIMIT ?",
+            .integer(Int64(count))
         ) { row in
             let fingerprint = row.integer(0)
-            if fingerprint != 0 { found.append(fingerprint) }
+            if fingerprint != 0 { found.append((fingerprint, row.integer(1))) }
         }
         return found.reversed()
     }

@@ -11,10 +11,9 @@ internal import XMPP
 
 /// Memory of the writer. Used within transactions, on the writer's thread.
 final class RecentMessages: Sendable {
-    /// A resend is recognised among so many messages.
-    private static let count = 16_384
-    /// So many are remembered across a restart.
-    private static let countAtStart = 4096
+    /// A resend is recognised among so many messages, and so long, in milliseconds.
+    private static let count = 4096
+    private static let time: Int64 = 3_600_000
     private static let addressCount = 16_384
 
     private struct State {
@@ -24,13 +23,31 @@ final class RecentMessages: Sendable {
         /// Addresses and fingerprints of the transaction that runs.
         var newAddresses: [BareJID] = []
         var newFingerprints: [Int64] = []
-        var fingerprints: Set<Int64> = []
+        var fingerprints: [Int64: Origin] = [:]
         var order = CircularBuffer<Int64>()
 
-        mutating func add(_ fingerprint: Int64) {
-            fingerprints.insert(fingerprint)
-            order.append(fingerprint)
+        mutating func add(_ fingerprint: Int64, _ origin: Origin) {
+            // One that is known is too old, and stays where it is.
+            if fingerprints.updateValue(origin, forKey: fingerprint) == nil {
+                order.append(fingerprint)
+            }
+            while order.count > RecentMessages.count {
+                fingerprints[order.removeFirst()] = nil
+            }
         }
+
+        mutating func remove(_ gone: Set<Int64>) {
+            guard !gone.isEmpty else { return }
+            for fingerprint in gone { fingerprints[fingerprint] = nil }
+            order.removeAll { gone.contains($0) }
+        }
+    }
+
+    private struct Origin: Sendable {
+        /// The number of its session; 0 for one of an earlier process.
+        let session: Int64
+        /// In milliseconds since 1970.
+        let receivedAt: Int64
     }
 
     private let state = Mutex(State())
@@ -41,19 +58,17 @@ final class RecentMessages: Sendable {
             guard state.stamp != connection.stamp else { return }
             if let stamp = state.stamp, stamp.rollbacks != connection.stamp.rollbacks {
                 for address in state.newAddresses { state.addresses[address] = nil }
-                for fingerprint in state.newFingerprints {
-                    state.fingerprints.remove(fingerprint)
-                }
+                state.remove(Set(state.newFingerprints))
                 state.next = nil
             }
             state.newAddresses = []
             state.newFingerprints = []
             if state.next == nil {
                 if state.stamp == nil {
-                    for fingerprint in try MessageStore.fingerprints(
-                        connection, count: Self.countAtStart)
+                    for (fingerprint, receivedAt) in try MessageStore.fingerprints(
+                        connection, count: Self.count)
                     {
-                        state.add(fingerprint)
+                        state.add(fingerprint, Origin(session: 0, receivedAt: receivedAt))
                     }
                 }
                 state.next = try MessageStore.nextNumber(connection)
@@ -83,23 +98,36 @@ final class RecentMessages: Sendable {
         return number
     }
 
-    /// Remembers a message; false if it was seen before.
-    func insert(_ fingerprint: Int64) -> Bool {
+    /// Whether a message was seen before.
+    func contains(_ fingerprint: Int64, now: Int64) -> Bool {
         state.withLock { state in
-            guard !state.fingerprints.contains(fingerprint) else { return false }
-            state.add(fingerprint)
+            guard let origin = state.fingerprints[fingerprint] else { return false }
+            // A clock that was set back makes none older than it is.
+            return now - origin.receivedAt < Self.time
+        }
+    }
+
+    /// Remembers a message.
+    func insert(_ fingerprint: Int64, of session: Int64, receivedAt: Int64) {
+        state.withLock { state in
+            state.add(fingerprint, Origin(session: session, receivedAt: receivedAt))
             state.newFingerprints.append(fingerprint)
-            if state.order.count > Self.count {
-                state.fingerprints.remove(state.order.removeFirst())
-            }
-            return true
+        }
+    }
+
+    /// Forgets the messages of a session whose client said good-bye: it has nothing to send again,
+    /// and what looks like it is meant (RFC 6120 section 8.1.3: an id need only be unique within
+    /// its stream).
+    func forget(_ session: Int64) {
+        state.withLock { state in
+            state.remove(Set(state.fingerprints.filter { $0.value.session == session }.keys))
         }
     }
 
     /// What a resend of a message has in common with it: sender, receiver, origin-id or id
-    /// (XEP-0359), and the body, for some clients count their ids from 1 in each stream. Nil for
-    /// a message without an id.
-    static func fingerprint(_ stanza: Stanza, to receiver: BareJID) -> Int64? {
+    /// (XEP-0359), and the content, for some clients count their ids from 1 in each stream. Nil for
+    /// a message without an id. A resend may say that it is late (XEP-0203).
+    static func fingerprint(_ stanza: Stanza, to receiver: JID) -> Int64? {
         let fragment = stanza.fragment
         let origin = fragment.children.first {
             fragment.child($0, isNamed: "origin-id", "urn:xmpp:sid:0")
@@ -110,7 +138,7 @@ final class RecentMessages: Sendable {
         hash.add(receiver.description.utf8)
         hash.add(fragment.bytes[id.indices])
         for child in fragment.children
-        where fragment.child(child, isNamed: "body", "jabber:client") {
+        where !fragment.child(child, isNamed: "delay", "urn:xmpp:delay") {
             hash.add(fragment.bytes[child.range.indices])
         }
         return hash.value

@@ -70,15 +70,26 @@ public final class OutboundStanza: Sendable {
         self.onDelivery = onDelivery
     }
 
-    /// A message that will have to wait for its client carries the time of its arrival
-    /// (XEP-0203); other stanzas stay what they are.
+    /// The same with another text.
+    func withBytes(_ bytes: [UInt8]) -> OutboundStanza {
+        OutboundStanza(
+            kind, bytes, receivedAt: receivedAt, isOnlyCopy: isOnlyCopy, shared: shared,
+            record: record, isReply: isReply, waiting: waiting, onDelivery: onDelivery)
+    }
+
+    /// A message that has to wait for its client carries the time of its arrival (XEP-0203); other
+    /// stanzas stay what they are.
     public func delayed(by domain: String) -> OutboundStanza {
-        guard kind == .message, receivedAt != nil,
+        guard kind == .message, let receivedAt,
             let end = bytes.lastIndex(of: UInt8(ascii: "<"))
         else { return self }
+        let waited = (NIODeadline.now() - receivedAt).nanoseconds / 1_000_000
         let delay = Element(
             "delay", "urn:xmpp:delay",
-            [("from", domain), ("stamp", Clock.timestamp(Clock.secondsSince1970()))])
+            [
+                ("from", domain),
+                ("stamp", Timestamp.text(Clock.millisecondsSince1970() - max(0, waited))),
+            ])
         return OutboundStanza(
             kind,
             bytes[..<end] + XMLWriter.bytes(delay, contentNamespace: Namespaces.client)

@@ -19,6 +19,8 @@ struct OutgoingQueue: Sendable {
     private(set) var bytes = 0
     /// The last `h` of the client.
     private(set) var acknowledged: UInt32 = 0
+    /// Stanzas that are parts of answers to its own requests.
+    private(set) var replies = 0
     /// The client acknowledges, so what is written is kept until then.
     var isManaged = false
 
@@ -48,6 +50,7 @@ struct OutgoingQueue: Sendable {
     mutating func append(_ stanza: OutboundStanza) {
         stanzas.append(stanza)
         bytes += stanza.bytes.count
+        if stanza.isReply { replies += 1 }
     }
 
     /// The next stanza to write, which is written from now on.
@@ -77,12 +80,22 @@ struct OutgoingQueue: Sendable {
     /// The stream is gone: all that was not acknowledged is to be written again.
     mutating func rewind() { writtenCount = 0 }
 
+    /// What was not acknowledged comes late.
+    mutating func delay(by domain: String) {
+        for index in stanzas.indices {
+            let stanza = stanzas[index].delayed(by: domain)
+            bytes += stanza.bytes.count - stanzas[index].bytes.count
+            stanzas[index] = stanza
+        }
+    }
+
     /// Empties the queue.
     mutating func removeAll() -> [OutboundStanza] {
         defer {
             stanzas = CircularBuffer()
             writtenCount = 0
             bytes = 0
+            replies = 0
         }
         return Array(stanzas)
     }
@@ -90,6 +103,7 @@ struct OutgoingQueue: Sendable {
     private mutating func removeFirst() -> OutboundStanza {
         let stanza = stanzas.removeFirst()
         bytes -= stanza.bytes.count
+        if stanza.isReply { replies -= 1 }
         return stanza
     }
 }

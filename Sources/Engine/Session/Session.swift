@@ -43,6 +43,10 @@ public final class Session: Sendable {
         case ended
     }
 
+    private static let count = Atomic<Int64>(0)
+
+    /// Which one it is of all that this process has had, from 1 on.
+    let number = Session.count.wrappingAdd(1, ordering: .relaxed).newValue
     /// The full JID.
     public let jid: JID
     /// When the client bound its resource, seconds since 1970.

@@ -26,6 +26,8 @@ final class SessionState {
         var holder: (any StanzaHolder)?
         /// The session comes from an earlier process, and is still written down as it was then.
         var isWritten = false
+        /// A message of its client's was stored, and might be sent again.
+        var hasStored = false
         /// How many of the queue's stanzas the metric counts.
         var counted = 0
     }
@@ -97,7 +99,8 @@ final class SessionState {
     private func limitQueue() {
         if contents.queue.bytes > host.limits.outgoingQueue.value {
             overflow(.slowReader, "the client does not read")
-        } else if contents.queue.count > host.limits.unacknowledged.value,
+        } else if contents.queue.count - contents.queue.replies
+            > host.limits.unacknowledged.value,
             contents.queue.isManaged
         {
             overflow(.unacknowledged, "the client does not acknowledge")
@@ -288,6 +291,7 @@ final class SessionState {
         stream = nil
         // A new stream begins active (XEP-0352 section 5.2).
         endHolder(.streamEnd)
+        contents.queue.delay(by: session.jid.domain)
         management?.requestedAt = nil
         management?.unrequested = 0
         stopAwaiting()
@@ -373,6 +377,7 @@ final class SessionState {
         if isResumable, !isOver, let position = position(of: inbound.handled) {
             host.note(position, of: session.jid.bare)
         }
+        if isOver, contents.hasStored { host.forgetMessages(of: session) }
         hasEnded = true
         stream = nil
         hibernationEnd?.cancel()

@@ -216,19 +216,13 @@ final class Archive: Sendable {
                 return finish(ArchivePage(), query, request, session, host)
             }
         }
-        let limit = min(query.page.max ?? .max, options.page.value)
+        // Who names messages has counted them.
+        let limit = min(query.page.max ?? .max, max(options.page.value, query.ids.count))
         let kind: ArchiveQueryKind = words != nil ? .search : limit == 0 ? .count : .page
         let work: @Sendable (Connection) throws -> Answer = { [words] connection in
             guard
                 let selection = try self.selection(query, words, of: account, connection)
             else { return limit == 0 ? .count(0) : .page(ArchivePage()) }
-            if !query.ids.isEmpty {
-                let rows = try self.rows(query.ids, of: selection.owner, connection)
-                return .page(
-                    ArchivePage(
-                        messages: try ArchiveQueryStore.messages(
-                            connection, of: selection.owner, rows)))
-            }
             guard limit > 0 else {
                 return .count(try ArchiveQueryStore.count(connection, selection))
             }
@@ -265,6 +259,9 @@ final class Archive: Sendable {
         }
         _ = try rows(anchors, of: owner, connection)
         var selection = ArchiveSelection(owner: owner)
+        if !query.ids.isEmpty {
+            selection.ids = Set(try rows(query.ids, of: owner, connection)).sorted()
+        }
         func narrow(after: String?, before: String?) {
             if let row = after.flatMap(self.row) { selection.after = max(selection.after, row) }
             if let row = before.flatMap(self.row) { selection.before = min(selection.before, row) }

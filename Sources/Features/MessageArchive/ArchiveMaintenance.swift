@@ -161,11 +161,13 @@ final class ArchiveMaintenance: Sendable {
 
     // MARK: Retention
 
-    /// Removes what is too old or too much.
-    func retain(_ host: Host, then: @escaping @Sendable () -> Void = {}) {
-        retention.run(host) { hasRemoved in
-            if hasRemoved { self.count(host) }
-            then()
+    /// Removes what is too old or too much, of all that is stored now.
+    private func retain(_ host: Host) {
+        guard retention.hasLimits(host) else { return }
+        host.settleAllMessages {
+            self.retention.run(host) { hasRemoved in
+                if hasRemoved { self.count(host) }
+            }
         }
     }
 }

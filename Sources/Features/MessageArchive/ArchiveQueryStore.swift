@@ -21,8 +21,15 @@ struct ArchiveSelection: Sendable {
     var end: Int64?
     /// A `MATCH` expression of `SearchText`.
     var words: String?
+    /// Only these, from old to new; nil for all.
+    var ids: [Int64]?
     /// The last ones of the selection, not the first.
     var fromEnd = false
+
+    /// Whether nothing has to be read to know how many they are.
+    var isCountedByIndex: Bool {
+        start == nil && end == nil && words == nil && ids == nil && resource == nil
+    }
 
     func contains(_ time: Int64) -> Bool {
         (start.map { time >= $0 } ?? true) && (end.map { time <= $0 } ?? true)
@@ -55,9 +62,18 @@ enum ArchiveQueryStore {
         _ connection: Connection, _ selection: ArchiveSelection, limit: Int, bytes: Int
     ) throws -> ArchivePage {
         var collector = Collector(selection, limit: limit, bytes: bytes)
+        try collect(connection, selection, &collector)
+        return collector.page
+    }
+
+    private static func collect(
+        _ connection: Connection, _ selection: ArchiveSelection, _ collector: inout Collector
+    ) throws {
         var selection = selection
         selection.after = max(selection.after, try removed(connection, selection.owner))
-        if let words = selection.words {
+        if let ids = selection.ids {
+            try these(connection, ids, selection, &collector)
+        } else if let words = selection.words {
             try search(connection, words, selection, &collector)
         } else if selection.fromEnd {
             try latest(connection, selection, &collector)
@@ -66,7 +82,31 @@ enum ArchiveQueryStore {
             try settled(connection, selection, &collector)
             try latest(connection, selection, &collector)
         }
-        return collector.page
+    }
+
+    private static func these(
+        _ connection: Connection, _ ids: [Int64], _ selection: ArchiveSelection,
+        _ collector: inout Collector
+    ) throws {
+        let words = selection.words.map { match($0, selection.owner) }
+        for id in selection.fromEnd ? ids.reversed() : ids where !collector.isFull {
+            guard id > selection.after, id < selection.before else { continue }
+            try connection.scan(
+                """
+                SELECT \(columns) FROM messages WHERE id = ?2
+                    AND ((sender = ?1 AND keepers & 1 AND (?3 IS NULL OR receiver = ?3))
+                        OR (receiver = ?1 AND keepers & 2 AND (?3 IS NULL OR sender = ?3)))
+                    AND (?4 IS NULL OR id IN (
+                        SELECT rowid FROM archive_text WHERE archive_text MATCH ?4 AND rowid = ?2))
+                """,
+                .integer(selection.owner), .integer(id),
+                selection.contact.map { .integer($0) } ?? .null, words.map { .text($0) } ?? .null,
+                while: { collector.take($0) })
+        }
+    }
+
+    private static func match(_ words: String, _ owner: Int64) -> String {
+        "body : (\(words)) AND owners : \"o\(owner)\""
     }
 
     private static func settled(
@@ -120,7 +160,7 @@ enum ArchiveQueryStore {
             """,
             .integer(selection.owner), .integer(selection.after), .integer(selection.before),
             selection.contact.map { .integer($0) } ?? .null,
-            .text("body : (\(words)) AND owners : \"o\(selection.owner)\""),
+            .text(match(words, selection.owner)),
             while: { collector.take($0) })
     }
 
@@ -138,8 +178,14 @@ enum ArchiveQueryStore {
         return first...last
     }
 
-    /// How many messages a selection has; without words or times.
+    /// How many messages a selection has.
     static func count(_ connection: Connection, _ selection: ArchiveSelection) throws -> Int {
+        guard selection.isCountedByIndex else {
+            var collector = Collector(selection, limit: 0, bytes: 0)
+            collector.onlyCounts = true
+            try collect(connection, selection, &collector)
+            return collector.count
+        }
         let after = max(selection.after, try removed(connection, selection.owner))
         let contact: SQLValue = selection.contact.map { .integer($0) } ?? .null
         let isContact = selection.contact == nil ? "?4 IS NULL" : "contact = ?4"
@@ -201,6 +247,8 @@ private struct Collector {
     private var messages: [StoredMessage] = []
     private var bytes = 0
     private(set) var isFull = false
+    var onlyCounts = false
+    private(set) var count = 0
 
     init(_ selection: ArchiveSelection, limit: Int, bytes: Int) {
         self.selection = selection
@@ -211,6 +259,10 @@ private struct Collector {
     /// False once there is more than the page can have.
     mutating func take(_ row: ResultRow) -> Bool {
         guard selection.contains(row.integer(1)) else { return true }
+        if onlyCounts {
+            if selection.resource == nil || isWanted(StoredMessage(row)) { count += 1 }
+            return true
+        }
         guard messages.count < limit, messages.isEmpty || bytes < byteLimit else {
             guard isWanted(StoredMessage(row)) else { return true }
             isFull = true

@@ -49,6 +49,9 @@ final class ArchiveRetention: Sendable {
         }
     }
 
+    /// Whether there is anything that could be too old or too much.
+    func hasLimits(_ host: Host) -> Bool { !limits(host).isEmpty }
+
     private func limits(_ host: Host) -> [String: ArchiveLimits] {
         let common = ArchiveLimits(
             age: options.maximumAge.value.components.seconds,

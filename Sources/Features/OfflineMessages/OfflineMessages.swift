@@ -86,10 +86,14 @@ struct OfflineMessages: Feature {
 
     /// A stored message with the time of its arrival (XEP-0203), before its end tag.
     static func stamped(_ message: StoredMessage, for account: BareJID, _ host: Host) -> [UInt8] {
-        let delay = Element(
-            "delay", "urn:xmpp:delay",
-            [("from", account.domain), ("stamp", Clock.timestamp(message.receivedAt / 1000))])
-        var extra = XMLWriter.bytes(delay, contentNamespace: Namespaces.client)
+        var extra: [UInt8] = []
+        // One that waited for a session before has that time, which is the right one.
+        if Stanza(routed: message.stanza)?.delays(by: [account.domain]).isEmpty ?? true {
+            let delay = Element(
+                "delay", "urn:xmpp:delay",
+                [("from", account.domain), ("stamp", Timestamp.text(message.receivedAt))])
+            extra = XMLWriter.bytes(delay, contentNamespace: Namespaces.client)
+        }
         if message.keepers.contains(.receiver) {
             extra += host.hooks.stanzaID?(message.id, account) ?? []
         }

@@ -125,6 +125,28 @@ struct ArchiveRetentionTests {
         }
     }
 
+    @Test("The latest messages go, too, when they are too old, however few they are")
+    func latest() async throws {
+        try await withServer("archive.max_age=2d") { server in
+            let juliet = try await server.online("\(Self.juliet)/balcony")
+            await juliet.send(
+                "<message to='\(Self.romeo)' type='chat'><body>1</body></message>")
+            try await server.addAccount("romeo", domain: "montague.example")
+            await juliet.send(
+                "<message to='\(Self.romeo)' type='chat'><body>2</body></message>")
+            await server.settle()
+            try server.host.database.writeNow { connection in
+                try connection.execute(
+                    "UPDATE messages SET received = received - ?",
+                    .integer(Int64(3 * Self.day * 1000)))
+            }
+            await server.loops[0].advanceTime(by: .minutes(11))
+            await server.settle()
+            await server.settle()
+            #expect(try await bodies(juliet) == [])
+        }
+    }
+
     @Test("What is younger stays, and so does everything without a limit", arguments: ["4d", "0s"])
     func young(_ age: String) async throws {
         try await withServer("archive.max_age=\(age)") { server in

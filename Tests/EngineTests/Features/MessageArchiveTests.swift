@@ -409,6 +409,121 @@ struct MessageArchiveTests {
         }
     }
 
+    @Test("What only looks like a resend is delivered: another stream, another content, much later")
+    func notResent() async throws {
+        try await withServer { server in
+            let juliet = try await server.online("\(Self.juliet)/balcony")
+            func bodies() async throws -> [String] {
+                await server.settle()
+                return try await juliet.pending().compactMap { $0.child("body")?.text }
+            }
+            // Who says good-bye has nothing to send again (RFC 6120 section 8.1.3).
+            for _ in 0..<2 {
+                let bot = try await server.login("\(Self.romeo)/bot")
+                await say(bot, "1", to: Self.juliet)
+                await bot.send("</stream:stream>")
+                #expect(try await bodies() == ["1"])
+            }
+            let romeo = try await server.login("\(Self.romeo)/orchard")
+            for content in ["A", "B", "B"] {
+                await romeo.send(
+                    "<message to='\(Self.juliet)' id='1' type='chat'>"
+                        + "<displayed xmlns='urn:xmpp:chat-markers:0' id='\(content)'/></message>")
+            }
+            await server.settle()
+            #expect(try await juliet.pending().count { $0.name == "message" } == 2)
+            // A resend may say that it is late.
+            await say(romeo, "2", to: Self.juliet)
+            await romeo.drop()
+            let again = try await server.login("\(Self.romeo)/hall")
+            await again.send(
+                "<message to='\(Self.juliet)' type='chat' id='2'><body>2</body>"
+                    + "<delay xmlns='urn:xmpp:delay' stamp='2026-01-01T00:00:00Z'/></message>")
+            #expect(try await bodies() == ["2"])
+        }
+    }
+
+    @Test("What came back because too much waits is new when it is sent again")
+    func refusedIsNotSeen() async throws {
+        try await withServer("limits.offline_messages=1", "archive.default=never") { server in
+            try await server.addAccount("juliet")
+            let romeo = try await server.login("\(Self.romeo)/orchard")
+            await say(romeo, "1", to: Self.juliet)
+            await say(romeo, "2", to: Self.juliet)
+            await server.settle()
+            #expect(try await romeo.next().condition == "service-unavailable")
+            let juliet = try await server.login("\(Self.juliet)/balcony")
+            await juliet.send("<presence/>")
+            await server.settle()
+            await juliet.drop()
+            await say(romeo, "2", to: Self.juliet)
+            let later = try await server.login("\(Self.juliet)/balcony")
+            await server.settle()
+            await later.send("<presence/>")
+            await server.settle()
+            #expect(try await later.pending().compactMap { $0.child("body")?.text } == ["2"])
+        }
+    }
+
+    @Test("A time that is claimed in the server's name goes no further (XEP-0203 section 5)")
+    func forgedDelay() async throws {
+        try await withServer { server in
+            try await server.addAccount("juliet")
+            let romeo = try await server.login("\(Self.romeo)/orchard")
+            let delays = ["capulet.example", "juliet@capulet.example", "mantua.example"].map {
+                "<delay xmlns='urn:xmpp:delay' from='\($0)' stamp='2001-01-01T00:00:00Z'/>"
+            }
+            await romeo.send(
+                "<message to='\(Self.juliet)' type='chat' id='1'><body>1</body>"
+                    + delays.joined() + "</message>")
+            await server.settle()
+            let juliet = try await server.login("\(Self.juliet)/balcony")
+            await juliet.send("<presence/>")
+            let live = try await juliet.first { $0.name == "message" }
+            let stored = try #require(try await query(juliet).results.first?.message)
+            for (message, count) in [(live, 3), (stored, 2)] {
+                let found = message.elements.filter { $0.name == "delay" }
+                #expect(found.count == count)
+                #expect(
+                    found.filter { $0["from"] == "capulet.example" }
+                        .allSatisfy { $0["stamp"]?.hasPrefix("2001") == false })
+            }
+        }
+    }
+
+    @Test("Messages that are named are filtered and paged like others", arguments: [true, false])
+    func namedOnes(settled: Bool) async throws {
+        try await withConversation(settled: settled) { server, juliet, romeo in
+            let everything = try await query(juliet).results
+            let ids = everything.map(\.id)
+            func named(
+                _ fields: [(String, [String])] = [], rsm content: String? = nil
+            ) async throws -> Page {
+                try await query(juliet, [("ids", ids)] + fields, rsm: content)
+            }
+            #expect(try await named().bodies == everything.map(\.body))
+            #expect(try await named([("with", ["nurse@capulet.example"])]).bodies == ["nurse"])
+            #expect(try await named([("start", ["2100-01-01T00:00:00Z"])]).bodies == [])
+            #expect(try await named([("after-id", [ids[8]])]).bodies == ["9", "nurse"])
+            #expect(try await named([("withtext", ["3"])]).bodies == ["3"])
+            let page = try await named(rsm: "<max>4</max>")
+            #expect(page.bodies == ["0", "1", "2", "3"] && !page.isComplete)
+            let next = try await named(rsm: "<max>4</max><after>\(page.edge("last") ?? "")</after>")
+            #expect(next.bodies == ["4", "5", "6", "7"])
+            let last = try await named(rsm: "<max>2</max><before/>")
+            #expect(last.bodies == ["9", "nurse"])
+            // What is counted is what is wanted.
+            for (fields, count) in [
+                ([("start", ["2100-01-01T00:00:00Z"])], "0"),
+                ([("end", ["2100-01-01T00:00:00Z"])], "11"), ([("withtext", ["nurse"])], "1"),
+                ([("ids", [ids[1], ids[2]])], "2"),
+            ] as [([(String, [String])], String)] {
+                let page = try await query(juliet, fields, rsm: "<max>0</max>")
+                #expect(page.edge("count") == count && page.bodies.isEmpty)
+            }
+        }
+    }
+
     @Test("An account that is gone leaves nothing, and its contacts keep theirs")
     func removal() async throws {
         try await withConversation(settled: true) { server, juliet, romeo in
