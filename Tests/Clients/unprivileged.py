@@ -6,13 +6,15 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import pytest
-
 from kinglet import FAST_KEYS, NO_LOGIN_DELAY, Kinglet
 
 # nobody's; root gives it away, others are unprivileged already.
 USER = 65534
 IS_ROOT = os.geteuid() == 0
+
+
+class MountRefused(Exception):
+    """Nothing can be mounted here, though the user is root: in a container, for example."""
 
 
 class Place:
@@ -38,14 +40,15 @@ class Place:
             ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", self.server.data],
             capture_output=True, text=True)
         if done.returncode != 0:
-            pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
+            raise MountRefused(done.stderr.strip())
         self.mounted = True
 
     def initialize(self, *people):
         self._give_away()
         self.server.initialize()
-        for person in people:
-            self.server.add_user(person.jid, person.password)
+        self.server.command(
+            "user", "import", "-",
+            stdin="".join(f"{person.name} {person.password}\n" for person in people))
         self._give_away()
 
     def _give_away(self):
@@ -58,8 +61,23 @@ class Place:
         return self.server.start(program=program, **options)
 
     def remove(self):
+        self._end()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def keep(self):
+        """For those who want to look at it; what was mounted becomes a common directory."""
+        if self.mounted:
+            kept = self.directory / "kept"
+            shutil.copytree(self.server.data, kept, ignore=shutil.ignore_patterns("*.sock"))
+            self._end()
+            self.server.data.rmdir()
+            kept.rename(self.server.data)
+        else:
+            self._end()
+
+    def _end(self):
         if self.server.process:
             self.server.crash()
         if self.mounted:
             subprocess.run(["umount", "--lazy", self.server.data], check=True)
-        shutil.rmtree(self.directory, ignore_errors=True)
+            self.mounted = False
