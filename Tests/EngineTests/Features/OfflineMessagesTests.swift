@@ -78,8 +78,7 @@ import XMPP
                 "<message to='\(Self.juliet)'><body>\($0)</body></message>"
             }
             await romeo.send(messages.joined())
-            _ = try await romeo.pending()
-            #expect(waiting(server) == 1200)
+            try await server.wait { waiting(server) == 1200 }
             let juliet = try await server.login("\(Self.juliet)/balcony")
             await juliet.send("<presence/>")
             // She is available at once, and her stored messages are on their way.
