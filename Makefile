@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 PYTHON ?= /usr/bin/python3
 BUILD_PACKAGES := libssl-dev libsqlite3-dev libmicrohttpd-dev libunistring-dev libidn2-dev
-TEST_PACKAGES := python3 python3-venv openssl prometheus profanity go-sendxmpp tmux
+TEST_PACKAGES := python3 python3-venv openssl prometheus profanity go-sendxmpp tmux gcc libc6-dev
 PACKAGING_PACKAGES := dpkg-dev binutils
 PACKAGE_TEST_PACKAGES := mmdebstrap
 
@@ -16,8 +16,8 @@ VERSION := $(shell sed -n 's/.*let version = "\(.*\)"/\1/p' Sources/Features/Sof
 RELEASE := -c release --static-swift-stdlib --product kinglet
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test build run install deb test test-swift test-clients test-deb fuzz bench \
-    soak readme lint format clean
+.PHONY: help deps deps-test build run install deb test test-swift test-clients test-deb crash fuzz \
+    bench soak readme lint format clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +87,11 @@ test-swift: deps
 test-clients: deps-test
 	@swift build --no-color-diagnostics --product kinglet
 	@$(VENV)/bin/python -m pytest -q -c Tests/Clients/pytest.ini --rootdir . Tests/Clients Benchmarks
+
+crash: deps-test ## Kill the server under load, 300 times in each mode: RUNS=50 MODE=kill|restart|fail|forget
+	@swift build --no-color-diagnostics --product kinglet
+	@$(VENV)/bin/python Tests/Crash/crash.py $(if $(RUNS),--runs $(RUNS)) \
+	    $(if $(MODE),--mode $(MODE)) $(if $(SEED),--seed $(SEED))
 
 deps-bench: deps
 	$(call install_packages,$(BENCH_PACKAGES))

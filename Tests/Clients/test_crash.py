@@ -1,146 +1,33 @@
-"""`kill -9` under load: what was acknowledged is there, and nobody repairs anything."""
+"""A short run of the crash program in each of its modes; `make crash` is the long one."""
 
-import os
-import random
 import re
 import shutil
-import sqlite3
-import threading
-import time
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from people import Person
-from raw_client import RawClient
-from unprivileged import Place
-from waiting import eventually
-
-# CRASH_RUNS=100 is a long run.
-RUNS = int(os.environ.get("CRASH_RUNS", "4"))
-ROMEO = Person("romeo", "example.test", "wherefore")
-JULIET = Person("juliet", "example.test", "balcony")
-NURSE = Person("nurse", "example.test", "anon anon")
-ROSTER = "jabber:iq:roster"
+PROGRAM = Path(__file__).resolve().parents[1] / "Crash/crash.py"
 
 
-@pytest.fixture
-def place():
-    place = Place()
-    yield place
-    place.remove()
+def crash(mode, runs, *options):
+    return subprocess.run(
+        [sys.executable, PROGRAM, "--mode", mode, "--runs", str(runs), *options],
+        capture_output=True, text=True, timeout=120)
 
 
-class Sender(threading.Thread):
-    """Sends messages to one who is away, asking after each what the server has."""
-
-    def __init__(self, server, label):
-        super().__init__(daemon=True)
-        self.label = label
-        self.acknowledged = 0
-        self.sent = 0
-        self._client = RawClient.logged_in(server, ROMEO, "orchard")
-        self._client.send("<enable xmlns='urn:xmpp:sm:3'/>")
-        self._client.read_through("<enabled[^>]*/>")
-
-    def run(self):
-        reader = threading.Thread(target=self._read, daemon=True)
-        reader.start()
-        try:
-            while True:
-                self.sent += 1
-                self._client.send(
-                    f"<message to='{JULIET.jid}' type='chat' id='{self.label}-{self.sent}'>"
-                    f"<body>{'x' * random.randrange(200)}</body></message>"
-                    "<r xmlns='urn:xmpp:sm:3'/>")
-        except OSError:
-            reader.join()
-
-    def _read(self):
-        rest = ""
-        try:
-            while True:
-                rest += self._client.read_some().decode()
-                for number in re.findall(r"<a xmlns='urn:xmpp:sm:3' h='(\d+)'/>", rest):
-                    assert int(number) >= self.acknowledged, "h never falls"
-                    self.acknowledged = int(number)
-                rest = rest[rest.rfind("<"):]
-        except (OSError, AssertionError):
-            pass
+@pytest.mark.parametrize("mode", ["kill", "restart", "fail", "forget"])
+def test_what_was_acknowledged_is_found_exactly_once(mode):
+    """XEP-0198 section 4 and design: what an <a/> covers outlives the server, whoever ends it and
+    whatever the disk does."""
+    done = crash(mode, 5)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
-class Collector(threading.Thread):
-    """Adds contacts, one after the other, and notes which were confirmed."""
-
-    def __init__(self, server, label):
-        super().__init__(daemon=True)
-        self.label = label
-        self.confirmed = []
-        self._client = RawClient.logged_in(server, NURSE)
-
-    def run(self):
-        try:
-            for number in range(1_000_000):
-                contact = f"{self.label}-{number}@example.test"
-                self._client.send(
-                    f"<iq type='set' id='s{number}'><query xmlns='{ROSTER}'>"
-                    f"<item jid='{contact}'/></query></iq>")
-                self._client.read_through(f"<iq[^>]*type='result' id='s{number}'[^>]*/>")
-                self.confirmed.append(contact)
-        except (OSError, AssertionError):
-            pass
-
-
-def check_database(server):
-    """On a copy: looking at the original would already be a repair."""
-    copy = server.directory / "copy"
-    copy.mkdir()
-    for file in server.data.glob("kinglet.db*"):
-        shutil.copy(file, copy)
-    connection = sqlite3.connect(copy / "kinglet.db")
-    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    connection.close()
-    shutil.rmtree(copy)
-
-
-def messages_of_juliet(server, last):
-    """What waited for her: up to a message that must be there, and what follows it."""
-    with RawClient.logged_in(server, JULIET, "balcony") as client:
-        client.send("<presence/>")
-        text = client.read_through(f"id='{last}'") if last else ""
-        # Everything else that waits comes before the presence of a second announcement is read.
-        for _ in range(3):
-            client.send("<iq type='set' id='b'><query xmlns='jabber:iq:roster'>"
-                        "<item jid='barrier@example.test'/></query></iq>")
-            text += client.read_through("<iq[^>]*type='result' id='b'[^>]*/>")
-        return re.findall(r"<message [^>]*id='([^']+)'", text)
-
-
-def test_what_was_acknowledged_survives_kill_9(place):
-    """XEP-0198 section 4 and design: a stanza that an <a/> covers is on the disk. A request that
-    got its result is, too."""
-    place.initialize(ROMEO, JULIET, NURSE)
-    server = place.server
-    contacts = set()
-    for run in range(RUNS):
-        place.start()
-        sender, collector = Sender(server, f"m{run}"), Collector(server, f"c{run}")
-        sender.start()
-        collector.start()
-        eventually(lambda: sender.acknowledged and collector.confirmed, "there is load")
-        time.sleep(random.uniform(0, 0.6))
-        server.crash()
-        sender.join(10)
-        collector.join(10)
-        contacts.update(collector.confirmed)
-        check_database(server)
-
-        place.start()
-        found = messages_of_juliet(server, f"m{run}-{sender.acknowledged}")
-        numbers = [int(name.split("-")[1]) for name in found if name.startswith(f"m{run}-")]
-        assert numbers == list(range(1, len(numbers) + 1)), "in order, none missing, none twice"
-        assert sender.acknowledged <= len(numbers) <= sender.sent
-        with RawClient.logged_in(server, NURSE) as client:
-            client.send(f"<iq type='get' id='all'><query xmlns='{ROSTER}'/></iq>")
-            roster = set(re.findall("jid='([^']+)'", client.read_through("id='all'.*</iq>")))
-        assert contacts <= roster
-        server.stop()
+def test_a_server_that_does_not_sync_is_found_out():
+    """The program fails when it has to: `relaxed` acknowledges what a power cut takes back."""
+    done = crash("forget", 20, "--set", "storage.durability=relaxed")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "VIOLATION" in done.stdout
+    shutil.rmtree(re.search("The data is kept in (.*)", done.stdout)[1])
