@@ -31,10 +31,11 @@ struct MessageArchive: Feature {
         host.options.section("archive", help: "The history of messages on the server (XEP-0313).")
         let archive = Archive(
             options: ArchiveOptions(host.options), metrics: ArchiveMetrics(host.registry))
-        for feature in [Self.namespace, "\(Self.namespace)#extended", "urn:xmpp:sid:0"] {
-            host.advertise(feature, for: [.server, .ownAccount])
+        host.advertise("urn:xmpp:sid:0", for: [.server, .ownAccount])
+        // The server itself has no archive (section 6.1).
+        for feature in ["", "#extended", "#groupchat-field"] {
+            host.advertise(Self.namespace + feature, for: [.ownAccount])
         }
-        host.advertise("\(Self.namespace)#groupchat-field", for: [.ownAccount])
         host.advertise("urn:xmpp:fulltext:0", for: [.ownAccount])
         host.hooks.started.append { archive.start($0) }
         host.hooks.isKept = { archive.mayKeep($0, $1) }

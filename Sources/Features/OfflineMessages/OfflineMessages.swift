@@ -24,7 +24,8 @@ struct OfflineMessages: Feature {
         for step in OfflineMessageStore.schema { host.schema(step) }
         let limit = host.options.integer(
             "limits.offline_messages", default: 1000, in: 0...1_000_000, reloadable: true,
-            help: "Messages that wait for one account; further ones are returned to the sender.")
+            help: "Messages that wait for one account; further ones are in its archive alone, or "
+                + "are returned to the sender if it keeps none.")
         let stored = host.registry.counter(
             "kinglet_offline_messages_stored_total",
             help: "Messages stored for accounts that were offline.")
