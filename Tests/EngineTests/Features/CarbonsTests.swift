@@ -1,6 +1,7 @@
 // Message carbons (XEP-0280): who gets a copy, and what a copy looks like.
 
 import Addresses
+import Dispatch
 import Engine
 import NIOCore
 import Testing
@@ -276,6 +277,24 @@ struct CarbonsTests {
             await silent.send("<presence/>")
             await server.settle()
             #expect(try await silent.pendingBodies() == ["1"])
+        }
+    }
+
+    @Test("A client that comes while a message is being stored gets it, and no copy of it")
+    func announcedMeanwhile() async throws {
+        try await withServer { server in
+            let juliet = try await server.login(Self.chamber)
+            try await juliet.enableCarbons()
+            let romeo = try await server.online(Self.orchard)
+            await server.settle()
+            let gate = await server.holdWriter()
+            defer { gate.signal() }
+            await romeo.send(chat(to: "juliet@capulet.example", "1"))
+            await juliet.send("<presence/>")
+            gate.signal()
+            await server.settle()
+            await server.settle()
+            #expect(try await juliet.pendingBodies() == ["1"])
         }
     }
 

@@ -465,6 +465,51 @@ struct MessageArchiveTests {
         }
     }
 
+    @Test("What a session did not get comes back if nobody keeps it for its receiver")
+    func lostAndFull() async throws {
+        try await withServer("limits.offline_messages=1") { server in
+            let juliet = try await server.online("\(Self.juliet)/balcony")
+            let answer = try await juliet.request(
+                "set", "<prefs xmlns='\(Self.mam)' default='never'><always/><never/></prefs>")
+            #expect(answer["type"] == "result")
+            await juliet.send("<enable xmlns='urn:xmpp:sm:3'/>")
+            let romeo = try await server.online("\(Self.romeo)/orchard")
+            for body in ["1", "2", "3"] { await say(romeo, body, to: Self.juliet) }
+            await server.settle()
+            await juliet.drop()
+            await server.settle()
+            let errors = try await romeo.pending().filter { $0["type"] == "error" }
+            #expect(errors.map { $0["id"] } == ["2", "3"])
+            #expect(errors.allSatisfy { $0.condition == "service-unavailable" })
+            #expect(try await query(romeo).bodies == ["1", "2", "3"])
+        }
+    }
+
+    @Test("Answers from the archive are not held against who has yet to acknowledge them")
+    func unacknowledgedAnswers() async throws {
+        try await withServer("limits.unacknowledged=100") { server in
+            try await server.addAccount("juliet")
+            let romeo = try await server.login("\(Self.romeo)/orchard")
+            for number in 0..<130 { await say(romeo, "\(number)", to: Self.juliet) }
+            await romeo.send("<enable xmlns='urn:xmpp:sm:3'/>")
+            #expect(try await query(romeo).bodies.count == 130)
+            let juliet = try await server.login("\(Self.juliet)/balcony")
+            for number in 0..<5 {
+                await juliet.send(
+                    "<message to='\(Self.romeo)/orchard' type='headline' id='\(number)'/>")
+            }
+            await server.settle()
+            #expect(try await romeo.pending().count { $0.name == "message" } == 5)
+            for number in 5..<105 {
+                await juliet.send(
+                    "<message to='\(Self.romeo)/orchard' type='headline' id='\(number)'/>")
+            }
+            await server.settle()
+            let end = try await romeo.first { $0.name == "error" }
+            #expect(end.elements.first?.name == "resource-constraint")
+        }
+    }
+
     @Test("A time that is claimed in the server's name goes no further (XEP-0203 section 5)")
     func forgedDelay() async throws {
         try await withServer { server in
