@@ -89,6 +89,7 @@ public final class Host: Sendable {
         let memory = MemoryCeiling(
             limit: builder.limits.memory, registry: builder.registry, inUse: builder.memoryInUse)
         admission = Admission(limits: builder.limits, metrics: builder.metrics, memory: memory)
+        database.writer.onRollback { [recent] in recent.didRollBack($0) }
         for loop in loops { loop.start(metrics: metrics) }
         loops.first?.eventLoop.scheduleRepeatedTask(
             initialDelay: .seconds(1), delay: .seconds(1)

@@ -54,13 +54,11 @@ public struct ResultRow {
 }
 
 /// Which transaction of the writer's a piece of work belongs to, for those who remember things
-/// beside the database: with another number, the one before is over, and it failed if the count of
-/// rollbacks differs, too.
+/// beside the database: with another number, the one before is over. `onRollback` says whether it
+/// failed.
 public struct TransactionStamp: Sendable, Equatable {
     /// Counts transactions.
     public var number = 0
-    /// Counts those that failed.
-    public var rollbacks = 0
 }
 
 /// A database connection, lent to one piece of work. Owner: the writer or one reader, for the

@@ -39,6 +39,8 @@ public final class GroupCommitWriter: Sendable {
         var isProbing = false
         /// The last transaction.
         var stamp = TransactionStamp()
+        /// Hears of those that failed.
+        var rolledBack: (@Sendable (TransactionStamp) -> Void)?
     }
 
     /// While the disk fails, it is asked so often.
@@ -90,6 +92,12 @@ public final class GroupCommitWriter: Sendable {
 
     /// How many jobs wait.
     public var queuedJobs: Int { shared.value.withLock { $0.jobs.count } }
+
+    /// Calls back, on the writer's thread, for each transaction that failed, before the next one.
+    /// For who remembers what a job wrote.
+    public func onRollback(_ body: @escaping @Sendable (TransactionStamp) -> Void) {
+        shared.value.withLock { $0.rolledBack = body }
+    }
 
     /// Queues a job. Jobs are committed in the order of submission. When too much waits for the
     /// disk, the job is refused at once, on the caller's thread.
@@ -297,7 +305,7 @@ public final class GroupCommitWriter: Sendable {
                 }
             }
         } catch {
-            shared.value.withLock { $0.stamp.rollbacks += 1 }
+            shared.value.withLock { $0.rolledBack }?(stamp)
             throw error
         }
     }

@@ -52,15 +52,22 @@ final class RecentMessages: Sendable {
 
     private let state = Mutex(State())
 
-    /// Begins a piece of work: forgets what a transaction that failed has left.
+    /// A transaction failed: what was remembered in it is not so.
+    func didRollBack(_ stamp: TransactionStamp) {
+        state.withLock { state in
+            guard state.stamp == stamp else { return }
+            for address in state.newAddresses { state.addresses[address] = nil }
+            state.remove(Set(state.newFingerprints))
+            state.newAddresses = []
+            state.newFingerprints = []
+            state.next = nil
+        }
+    }
+
+    /// Begins a piece of work.
     func begin(_ connection: Connection) throws {
         try state.withLock { state in
             guard state.stamp != connection.stamp else { return }
-            if let stamp = state.stamp, stamp.rollbacks != connection.stamp.rollbacks {
-                for address in state.newAddresses { state.addresses[address] = nil }
-                state.remove(Set(state.newFingerprints))
-                state.next = nil
-            }
             state.newAddresses = []
             state.newFingerprints = []
             if state.next == nil {

@@ -443,6 +443,25 @@ struct MessageArchiveTests {
         }
     }
 
+    @Test("A resend is recognised though other writes have failed since")
+    func resendAfterFailures() async throws {
+        struct Failure: Error {}
+        try await withServer { server in
+            let juliet = try await server.online("\(Self.juliet)/balcony")
+            let romeo = try await server.login("\(Self.romeo)/orchard")
+            await say(romeo, "1", to: Self.juliet)
+            await server.settle()
+            server.host.database.writer.submit({ _ in throw Failure() }, then: { _ in })
+            await server.settle()
+            await say(romeo, "1", to: Self.juliet)
+            await say(romeo, "2", to: Self.juliet)
+            await server.settle()
+            let bodies = try await juliet.pending().compactMap { $0.child("body")?.text }
+            #expect(bodies == ["1", "2"])
+            #expect(server.metric("kinglet_resent_messages_total") == 1)
+        }
+    }
+
     @Test("What came back because too much waits is new when it is sent again")
     func refusedIsNotSeen() async throws {
         try await withServer("limits.offline_messages=1", "archive.default=never") { server in
