@@ -229,7 +229,7 @@ public final class Host: Sendable {
     }
 
     /// Tells every client that the server stops, and ends its stream, logged in or not. Sessions
-    /// that can be resumed are left for `suspendSessions`.
+    /// that can be resumed are left for `stop`.
     public func endAllStreams() {
         keyStretcher.finish()
         stopping.store(true, ordering: .sequentiallyConsistent)
