@@ -86,6 +86,9 @@ public final class Database: Sendable {
         }
     }
 
+    /// Waits until nobody reads any more, for tests.
+    func awaitReaders() { try? pool.barrierWriteWithoutTransaction { _ in } }
+
     /// Reads and waits; for commands and tests, never on an event loop.
     public func readNow<Value>(
         _ work: (Connection) throws -> Value

@@ -11,10 +11,11 @@ import NIOCore
 import NIOEmbedded
 import Options
 import Prometheus
-import Storage
 import Synchronization
 import TLS
 import Testing
+
+@testable import Storage
 
 /// A running server. Safe on any thread.
 final class TestServer: Sendable {
@@ -164,12 +165,17 @@ final class TestServer: Sendable {
     // MARK: Quiet
 
     /// Waits until everything has happened that is on its way: deliveries between loops and
-    /// what the writer's commits set off.
+    /// what commits and reads set off.
     func settle() async {
         for _ in 0..<3 {
             await withCheckedContinuation { continuation in
                 host.database.writer.submit({ _ in }, then: { _ in continuation.resume() })
             }
+            // Reads begin in their order; those that have begun are then waited for.
+            await withCheckedContinuation { continuation in
+                host.database.read({ _ in }, then: { _ in continuation.resume() })
+            }
+            host.database.awaitReaders()
             for loop in loops { await loop.call {} }
         }
     }
