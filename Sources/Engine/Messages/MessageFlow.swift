@@ -28,31 +28,30 @@ final class Message: Sendable {
     let to: JID
     /// What it claims and may not.
     let forged: [FragmentChild]
-    /// It comes from its sender at this moment, who may have further clients.
-    let isNew: Bool
 
-    /// The number of the session that it comes from; 0 for none.
+    /// The number of the session that it comes from at this moment; 0 for none.
     let session: Int64
+    /// Its sender may have further clients, which do not know it.
+    var isNew: Bool { session != 0 }
 
     /// A message from its sender, on a server with these domains.
     convenience init(_ stanza: Stanza, to: JID, from session: Session, domains: Set<String>) {
         self.init(
-            stanza, to: to, isNew: true, session: session.number,
+            stanza, to: to, session: session.number,
             delays: stanza.delays(by: domains))
     }
 
     /// One that the server sends again, or makes, and to which it may have added a delay.
     convenience init(again stanza: Stanza, to: JID) {
-        self.init(stanza, to: to, isNew: false, session: 0, delays: [])
+        self.init(stanza, to: to, session: 0, delays: [])
     }
 
     private init(
-        _ stanza: Stanza, to: JID, isNew: Bool, session: Int64, delays: [FragmentChild]
+        _ stanza: Stanza, to: JID, session: Int64, delays: [FragmentChild]
     ) {
         self.session = session
         self.stanza = stanza
         self.to = to
-        self.isNew = isNew
         let ids = stanza.forgedStanzaIDs(of: [stanza.from.bare, to.bare])
         forged =
             delays.isEmpty
