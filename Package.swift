@@ -47,6 +47,7 @@ let package = Package(
         .systemLibrary(name: "CMicroHTTPD", pkgConfig: "libmicrohttpd"),
         .systemLibrary(name: "CUnicode"),
         .systemLibrary(name: "CMalloc"),
+        .systemLibrary(name: "CTimex"),
         target("XML"),
         target("Addresses", ["CUnicode"]),
         target("XMPP", ["XML", "Addresses"]),
@@ -73,7 +74,7 @@ let package = Package(
                 "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS", "SASL", "Storage",
                 "Engine", nioCore, logging,
             ]),
-        target("Hardware", ["Prometheus"]),
+        target("Hardware", ["CTimex", "Prometheus", "Storage"]),
         target("MetricsEndpoint", ["CMicroHTTPD", "Prometheus"]),
         target(
             "Administration",

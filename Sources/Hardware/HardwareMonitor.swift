@@ -83,6 +83,10 @@ public final class HardwareMonitor: Sendable {
         for index in work.readings.indices { work.read(index) }
     }
 
+    /// What the readings remember across restarts and boots. Nothing that counts over boots is
+    /// shown before it was loaded.
+    public var memory: MachineMemory { work.machine.memory }
+
     /// The readings that fail now, by name, and why.
     public var failures: [String: ReadingError] { work.latest.failures }
 }

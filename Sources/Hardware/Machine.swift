@@ -6,11 +6,21 @@ public struct Machine: Sendable {
     public let roots: HardwareRoots
     /// How its firmware is asked.
     public let mailbox: any FirmwareMailbox
+    /// What only system calls tell.
+    let calls: any MachineCalls
+    /// What is remembered across restarts and boots.
+    public let memory: MachineMemory
 
     /// Makes a machine; without a mailbox, one is chosen by `roots`: recorded answers when a
     /// recorded tree has them, the device nodes otherwise.
     public init(roots: HardwareRoots, mailbox: (any FirmwareMailbox)? = nil) {
         self.roots = roots
+        memory = MachineMemory(boot: MachineMemory.bootIdentifier(roots))
+        if let recording = roots.callsRecording, SystemFile.exists(recording) {
+            calls = RecordedCalls(path: recording)
+        } else {
+            calls = KernelCalls()
+        }
         if let mailbox {
             self.mailbox = mailbox
         } else if let recording = roots.mailboxRecording, SystemFile.exists(recording) {

@@ -14,8 +14,16 @@ public protocol Reading: Sendable {
     static var families: [FamilyDescription] { get }
     /// Time between two reads.
     var period: Duration { get }
-    /// Reads the machine once and appends what it found. May block; never called by a scrape.
+    /// A read that takes longer has failed, whatever it brings in the end.
+    var timeout: Duration { get }
+    /// Reads the machine once and appends what it found. May block; never called by a scrape, and
+    /// never while the read before it still runs.
     func read(_ machine: Machine, into samples: inout [Sample]) throws(ReadingError)
+}
+
+extension Reading {
+    /// Longer than the firmware's own time limits.
+    public var timeout: Duration { .seconds(5) }
 }
 
 /// One value of one series.
@@ -53,6 +61,10 @@ public struct ReadingError: Error, Sendable, Equatable, CustomStringConvertible 
         case malformed
         /// The firmware refused or did not understand the question.
         case firmware
+        /// The source did not answer in time.
+        case timeout
+        /// Another program or machine did not answer, or refused.
+        case connection
         /// The thread that reads could not be started.
         case thread
     }

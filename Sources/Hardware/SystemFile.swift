@@ -9,24 +9,29 @@ import Glibc
 enum SystemFile {
     /// The most that is read of one file, in bytes; the kernel's attribute files end at one page.
     static let sizeLimit = 4096
+    /// The most that is read of one of the kernel's long tables (`/proc/stat`, `/proc/mounts`).
+    static let tableLimit = 256 * 1024
     /// The most entries that are looked at in one directory.
     static let entryLimit = 256
 
     /// Whether something is at `path`.
     static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
-    /// The first ``sizeLimit`` bytes of the file; nil when it is absent.
-    static func bytes(_ path: String) throws(ReadingError) -> [UInt8]? {
+    /// The first `limit` bytes of the file; nil when it is absent.
+    static func bytes(_ path: String, limit: Int = sizeLimit) throws(ReadingError) -> [UInt8]? {
         // O_NONBLOCK: opening a FIFO that stands where a file is expected must not wait.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { return try absentOrThrow(errno, path) }
         defer { close(descriptor) }
-        var buffer = [UInt8](repeating: 0, count: sizeLimit)
+        var buffer = [UInt8](repeating: 0, count: min(limit, sizeLimit))
         var filled = 0
-        while filled < sizeLimit {
+        while filled < limit {
+            if filled == buffer.count {
+                buffer += [UInt8](repeating: 0, count: min(buffer.count, limit - filled))
+            }
             let count = buffer.withUnsafeMutableBytes { storage in
                 Glibc.read(
-                    descriptor, storage.baseAddress?.advanced(by: filled), sizeLimit - filled)
+                    descriptor, storage.baseAddress?.advanced(by: filled), storage.count - filled)
             }
             if count < 0 {
                 let code = errno
@@ -36,7 +41,7 @@ enum SystemFile {
             if count == 0 { break }
             filled += count
         }
-        buffer.removeLast(sizeLimit - filled)
+        buffer.removeLast(buffer.count - filled)
         return buffer
     }
 
@@ -48,13 +53,28 @@ enum SystemFile {
         return String(decoding: text.trimmingASCIISpace, as: UTF8.self)
     }
 
-    /// The file as one decimal integer; nil when it is absent.
-    static func integer(_ path: String) throws(ReadingError) -> Int64? {
+    /// A long table as text, with its line ends; nil when it is absent.
+    static func table(_ path: String) throws(ReadingError) -> String? {
+        try bytes(path, limit: tableLimit).map { String(decoding: $0, as: UTF8.self) }
+    }
+
+    /// The file as one decimal integer within `bounds`; nil when it is absent.
+    ///
+    /// A number outside of what the source can mean is garbage like any other.
+    static func integer(
+        _ path: String, in bounds: ClosedRange<Int64> = .min ... .max
+    ) throws(ReadingError) -> Int64? {
         guard let text = try text(path) else { return nil }
         guard let value = Int64(text) else {
             throw ReadingError(
                 .malformed, subject: path, message: "expected an integer, found \(quoted(text))",
                 advice: "report this with the output of 'uname -r'")
+        }
+        guard bounds.contains(value) else {
+            throw ReadingError(
+                .malformed, subject: path,
+                message: "\(value) is not within \(bounds.lowerBound) to \(bounds.upperBound)",
+                advice: "the sensor is broken, or report this with the output of 'uname -r'")
         }
         return value
     }

@@ -5,8 +5,8 @@ import Testing
 struct ImportTests {
     /// The order of the layers: a target may import what stands before it.
     static let order = [
-        "COpenSSL", "CMicroHTTPD", "CUnicode", "CMalloc", "XML", "Addresses", "XMPP", "Options",
-        "Prometheus",
+        "COpenSSL", "CMicroHTTPD", "CUnicode", "CMalloc", "CTimex", "XML", "Addresses", "XMPP",
+        "Options", "Prometheus",
         "TLS", "SASL", "Storage", "Engine", "Features", "Hardware", "MetricsEndpoint",
         "Administration", "Listeners", "kinglet",
     ]
@@ -14,7 +14,7 @@ struct ImportTests {
     /// Modules from outside, and the only targets that may import them.
     static let owners: [String: Set<String>] = [
         "COpenSSL": ["TLS"], "CMicroHTTPD": ["MetricsEndpoint"], "CUnicode": ["Addresses"],
-        "CMalloc": ["Engine", "kinglet"],
+        "CMalloc": ["Engine", "kinglet"], "CTimex": ["Hardware"],
         "GRDB": ["Storage"], "GRDBSQLite": ["Storage"], "Yams": ["Options"],
         "ArgumentParser": ["kinglet"],
         "NIOPosix": ["Listeners", "kinglet"], "NIOHTTP1": ["Listeners"],
@@ -67,7 +67,7 @@ struct ImportTests {
 
     @Test("A system library's folder holds a module map and a shim, nothing else")
     func systemLibraries() throws {
-        for name in ["COpenSSL", "CMicroHTTPD", "CUnicode", "CMalloc"] {
+        for name in ["COpenSSL", "CMicroHTTPD", "CUnicode", "CMalloc", "CTimex"] {
             let folder = SourceTree.root.appendingPathComponent("Sources/\(name)").path
             let files = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
             #expect(files == ["module.modulemap", "shim.h"])

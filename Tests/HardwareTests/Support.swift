@@ -9,8 +9,12 @@ import Synchronization
 enum RecordedTree: String, CaseIterable {
     case pi4Healthy = "pi4-healthy"
     case pi4Throttled = "pi4-throttled"
+    case pi4ThrottledPast = "pi4-throttled-past"
+    case pi4Undervoltage = "pi4-undervoltage"
     case pi4UndervoltagePast = "pi4-undervoltage-past"
-    case pc = "pc"
+    case pi5
+    case cm4
+    case pc
 
     var path: String {
         let folders = #filePath.split(separator: "/").dropLast(2).joined(separator: "/")

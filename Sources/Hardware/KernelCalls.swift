@@ -1,0 +1,39 @@
+// The system calls of the running machine.
+
+import CTimex
+import Glibc
+
+/// Asks the kernel, and systemd through its own program.
+struct KernelCalls: MachineCalls {
+    func filesystem(
+        at mountPoint: String, below root: String
+    ) throws(ReadingError) -> FilesystemStatistics? {
+        let path = root + mountPoint
+        var answer = statvfs()
+        guard statvfs(path, &answer) == 0 else {
+            let code = errno
+            if [ENOENT, ENOTDIR, ENOSYS].contains(code) { return nil }
+            throw ReadingError(systemError: code, subject: path)
+        }
+        let block = Double(answer.f_frsize)
+        return FilesystemStatistics(
+            size: Double(answer.f_blocks) * block, available: Double(answer.f_bavail) * block,
+            inodes: Double(answer.f_files), inodesFree: Double(answer.f_favail))
+    }
+
+    func clock() throws(ReadingError) -> ClockState? {
+        var answer = timex()  // No modes: nothing is set.
+        guard adjtimex(&answer) >= 0 else {
+            throw ReadingError(systemError: errno, subject: "adjtimex")
+        }
+        let unit = answer.status & STA_NANO != 0 ? 1e-9 : 1e-6
+        return ClockState(
+            isSynchronised: answer.status & STA_UNSYNC == 0,
+            offset: Double(answer.offset) * unit, maximumError: Double(answer.maxerror) * 1e-6,
+            estimatedError: Double(answer.esterror) * 1e-6)
+    }
+
+    func systemctl(_ arguments: [String]) throws(ReadingError) -> String? {
+        nil
+    }
+}

@@ -1,0 +1,38 @@
+// What files do not tell and system calls do, and the seam through which they are asked.
+
+import Glibc
+
+/// Size and fill of one file system, from `statvfs`.
+struct FilesystemStatistics: Sendable, Equatable {
+    /// In bytes.
+    var size: Double
+    /// In bytes, for users other than root.
+    var available: Double
+    /// How many files it can hold; 0 where it knows no limit.
+    var inodes: Double
+    var inodesFree: Double
+}
+
+/// State of the kernel's clock, from `adjtimex`.
+struct ClockState: Sendable, Equatable {
+    /// Whether somebody disciplines it: without `STA_UNSYNC`.
+    var isSynchronised: Bool
+    /// What is left to be corrected, in seconds.
+    var offset: Double
+    /// In seconds.
+    var maximumError: Double
+    /// In seconds.
+    var estimatedError: Double
+}
+
+/// What the kernel answers. Nil stands for "this machine does not have it".
+protocol MachineCalls: Sendable {
+    /// Asks the file system that is mounted at `mountPoint`, below `root`. May hang with its medium.
+    func filesystem(
+        at mountPoint: String, below root: String
+    ) throws(ReadingError) -> FilesystemStatistics?
+    /// Asks the clock.
+    func clock() throws(ReadingError) -> ClockState?
+    /// Runs `systemctl` with these arguments and returns what it printed; nil where there is none.
+    func systemctl(_ arguments: [String]) throws(ReadingError) -> String?
+}

@@ -1,0 +1,67 @@
+// Recorded answers of system calls, for recorded trees only: tests, demonstrations, bug reports.
+//
+// One answer a line; `#` starts a comment line. A question without a line has no answer on the
+// recorded machine.
+//
+//     statvfs /boot/firmware 534765568 460324864 0 0      size, available; inodes, free
+//     adjtimex synchronised -0.000123 0.0325 0.000011     or unsynchronised; offset, maximum and
+//                                                          estimated error, in seconds
+//     statvfs / errno 5                                   the call fails with this number
+//
+// What `systemctl` prints stands in a file `systemctl` beside it.
+
+/// System calls whose answers stand in a file, read for each question.
+struct RecordedCalls: MachineCalls {
+    /// The file of answers.
+    let path: String
+
+    func filesystem(
+        at mountPoint: String, below root: String
+    ) throws(ReadingError) -> FilesystemStatistics? {
+        guard let words = try answer("statvfs", mountPoint) else { return nil }
+        let numbers = words.compactMap { Double($0) }
+        guard words.count == 4, numbers.count == 4 else { throw malformed(words) }
+        return FilesystemStatistics(
+            size: numbers[0], available: numbers[1], inodes: numbers[2], inodesFree: numbers[3])
+    }
+
+    func clock() throws(ReadingError) -> ClockState? {
+        guard let words = try answer("adjtimex", nil) else { return nil }
+        let numbers = words.dropFirst().compactMap { Double($0) }
+        guard words.count == 4, numbers.count == 3,
+            ["synchronised", "unsynchronised"].contains(words[0])
+        else { throw malformed(words) }
+        return ClockState(
+            isSynchronised: words[0] == "synchronised", offset: numbers[0],
+            maximumError: numbers[1], estimatedError: numbers[2])
+    }
+
+    func systemctl(_ arguments: [String]) throws(ReadingError) -> String? {
+        let end = path.lastIndex(of: "/").map { path.index(after: $0) } ?? path.startIndex
+        return try SystemFile.table("\(path[..<end])systemctl")
+    }
+
+    /// The words after the question on the first line that has it.
+    private func answer(
+        _ call: Substring, _ argument: String?
+    ) throws(ReadingError) -> [Substring]? {
+        guard let text = try SystemFile.text(path) else { return nil }
+        for line in text.split(separator: "\n") where !line.hasPrefix("#") {
+            var words = line.split(separator: " ")[...]
+            guard words.popFirst() == call else { continue }
+            if let argument, words.popFirst().map(String.init) != argument { continue }
+            if words.first == "errno", let code = words.last.flatMap({ Int32($0) }) {
+                throw ReadingError(systemError: code, subject: "\(call) \(argument ?? "")")
+            }
+            return Array(words)
+        }
+        return nil
+    }
+
+    private func malformed(_ words: [Substring]) -> ReadingError {
+        ReadingError(
+            .malformed, subject: path,
+            message: "cannot understand \(SystemFile.quoted(words.joined(separator: " ")))",
+            advice: "write lines as RecordedCalls.swift describes them")
+    }
+}
