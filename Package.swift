@@ -110,7 +110,7 @@ let package = Package(
                 "Engine", "Features", "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS",
                 "SASL", "Storage", nioCore, nioEmbedded, logging,
             ]),
-        tests("HardwareTests", ["Hardware", "Prometheus"]),
+        tests("HardwareTests", ["Hardware", "Prometheus", "Storage"]),
         tests("MetricsEndpointTests", ["MetricsEndpoint", "Prometheus"]),
         tests(
             "AdministrationTests",

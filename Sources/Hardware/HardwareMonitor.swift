@@ -1,22 +1,26 @@
-// Reads the machine on schedule on a thread of its own and shows the last values to the registry.
+// Reads the machine on schedule on threads of its own and shows the last values to the registry.
 
 public import Prometheus
 import Synchronization
 
 /// The readings of this machine, in a registry.
 ///
-/// A scrape renders what was read last and waits for nothing: a reading that hangs holds up the
-/// readings after it, and their values disappear once they are too old, but no scrape.
+/// A scrape renders what was read last and waits for nothing. A reading that hangs has failed once
+/// its time is over, and holds up neither a scrape nor another reading.
 public final class HardwareMonitor: Sendable {
     /// Called when a reading begins to fail, and with nil when it works again, on the thread that
     /// reads. Meant for the log.
     public typealias Report = @Sendable (_ reading: String, _ failure: ReadingError?) -> Void
 
-    private let work: ReadingWork
-    private let running = Mutex<StopSignal?>(nil)
-    private let threadEnded: @Sendable () -> Void
+    private let machine: Machine
+    private let readings: [any Reading]
+    private let latest: LatestReadings
+    private let report: Report
+    private let now: @Sendable () -> ContinuousClock.Instant
+    private let threadsEnded: @Sendable () -> Void
+    private let running = Mutex<ReadingPool?>(nil)
 
-    /// Declares the readings' metrics in `registry`. Nothing is read before ``start()`` or
+    /// Declares the readings' metrics in `registry`. Nothing is read before ``start(turned:)`` or
     /// ``readNow()``.
     ///
     /// - Parameters:
@@ -39,79 +43,75 @@ public final class HardwareMonitor: Sendable {
         machine: Machine, readings: [any Reading], registry: Registry,
         report: @escaping Report = { _, _ in },
         now: @escaping @Sendable () -> ContinuousClock.Instant = { .now },
-        threadEnded: @escaping @Sendable () -> Void = {}
+        threadsEnded: @escaping @Sendable () -> Void = {}
     ) {
         let latest = LatestReadings(readings)
-        work = ReadingWork(
-            machine: machine, readings: readings, latest: latest, report: report, now: now)
-        self.threadEnded = threadEnded
+        self.machine = machine
+        self.readings = readings
+        self.latest = latest
+        self.report = report
+        self.now = now
+        self.threadsEnded = threadsEnded
         let families = LatestReadings.families + readings.flatMap { type(of: $0).families }
         registry.collect(families) { sink in latest.render(into: &sink, now: now()) }
     }
 
     deinit { stop() }
 
-    /// Starts the thread that reads, unless it runs already. That it could not be started is
+    /// Starts the threads that read, unless they run already. That they could not be started is
     /// reported under the name `schedule`.
-    public func start() {
+    /// - Parameter turned: called every few seconds on a thread that never reads; must not block.
+    public func start(turned: @escaping @Sendable () -> Void = {}) {
         do throws(ReadingError) {
             try running.withLock { (running) throws(ReadingError) in
                 guard running == nil else { return }
-                let signal = StopSignal()
-                try ReadingThread.start { [work, threadEnded] in
-                    work.run(until: signal)
-                    threadEnded()
-                }
-                running = signal
+                // The pool does not hold the monitor, whose end is what stops it.
+                let pool = ReadingPool(
+                    readings: readings, now: now,
+                    read: { [machine, readings, now] index in
+                        Self.read(readings[index], of: machine, now)
+                    },
+                    record: { [readings, latest, report] index, outcome in
+                        Self.record(outcome, of: readings[index], at: index, latest, report)
+                    },
+                    report: report, turned: turned, ended: threadsEnded)
+                try pool.start()
+                running = pool
             }
         } catch {
-            work.report("schedule", error)
+            report("schedule", error)
         }
     }
 
-    /// Ends the thread: at once when it sleeps, else after the reading that it is at. Does not
-    /// wait for that.
+    /// Ends the threads: at once those that wait, the others after the reading that they are at.
+    /// Does not wait for that.
     public func stop() {
         running.withLock { running in
-            running?.raise()
+            running?.stop()
             running = nil
         }
     }
 
     /// Reads everything once on the calling thread; may block as long as the machine's sources do.
     public func readNow() {
-        for index in work.readings.indices { work.read(index) }
+        for (index, reading) in readings.enumerated() {
+            Self.record(
+                Self.read(reading, of: machine, now), of: reading, at: index, latest, report)
+        }
     }
 
     /// What the readings remember across restarts and boots. Nothing that counts over boots is
     /// shown before it was loaded.
-    public var memory: MachineMemory { work.machine.memory }
+    public var memory: MachineMemory { machine.memory }
 
     /// The readings that fail now, by name, and why.
-    public var failures: [String: ReadingError] { work.latest.failures }
-}
+    public var failures: [String: ReadingError] { latest.failures }
 
-/// What the thread needs. It does not hold the monitor, whose end is what stops it.
-private struct ReadingWork: Sendable {
-    let machine: Machine
-    let readings: [any Reading]
-    let latest: LatestReadings
-    let report: HardwareMonitor.Report
-    let now: @Sendable () -> ContinuousClock.Instant
-
-    /// Reads what is due until the signal is raised.
-    func run(until signal: StopSignal) {
-        var schedule = ReadingSchedule(periods: readings.map(\.period), start: now())
-        while !signal.isRaised {
-            for index in schedule.takeDue(at: now()) where !signal.isRaised { read(index) }
-            guard let next = schedule.next else { return }
-            signal.wait(atMost: now().duration(to: next))
-        }
-    }
-
-    /// Reads one source and records the outcome, whatever it is.
-    func read(_ index: Int) {
-        let reading = readings[index]
+    /// Reads one source; the outcome says what was found, whatever that is.
+    private static func read(
+        _ reading: any Reading, of machine: Machine,
+        _ now: @Sendable () -> ContinuousClock.Instant
+    ) -> ReadingOutcome {
         var samples: [Sample] = []
         var failure: ReadingError?
         let begin = now()
@@ -121,10 +121,17 @@ private struct ReadingWork: Sendable {
             failure = error
         }
         let end = now()
-        let before = latest.record(
-            ReadingOutcome(
-                samples: samples, failure: failure, duration: begin.duration(to: end), end: end),
-            at: index)
-        if (failure == nil) != (before == nil) { report(type(of: reading).name, failure) }
+        return ReadingOutcome(
+            samples: samples, failure: failure, duration: begin.duration(to: end), end: end)
+    }
+
+    private static func record(
+        _ outcome: ReadingOutcome, of reading: any Reading, at index: Int,
+        _ latest: LatestReadings, _ report: Report
+    ) {
+        let before = latest.record(outcome, at: index)
+        if (outcome.failure == nil) != (before == nil) {
+            report(type(of: reading).name, outcome.failure)
+        }
     }
 }

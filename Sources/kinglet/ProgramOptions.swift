@@ -6,6 +6,7 @@ internal import ArgumentParser
 internal import Engine
 internal import Features
 internal import Glibc
+internal import Hardware
 internal import Listeners
 internal import Logging
 internal import Options
@@ -151,6 +152,7 @@ struct ProgramOptions: Sendable {
         registry = Registry(cells: loopCount + 1)
         let builder = HostBuilder(options: options, registry: registry)
         for feature in AllFeatures.list { builder.add(feature) }
+        for step in MachineMemoryStore.schema { builder.schema(step) }
         declared = builder
         options.section("metrics", help: "The page that Prometheus scrapes, and health checks.")
         metricsAddress = options.text(

@@ -44,14 +44,16 @@ final class Server: Sendable {
     private let parts: Parts
     private let endpoint: MetricsServer
     private let hardware: HardwareMonitor
+    private let memorySaver: MachineMemorySaver
     private let control: ControlSocket
     private let group: MultiThreadedEventLoopGroup
     private let log: Logger
 
     private init(
         program: ProgramOptions, host: Host, tls: TLSServerContext, parts: Parts,
-        endpoint: MetricsServer, hardware: HardwareMonitor, control: ControlSocket,
-        listeners: ClientListeners, group: MultiThreadedEventLoopGroup, log: Logger
+        endpoint: MetricsServer, hardware: HardwareMonitor, memorySaver: MachineMemorySaver,
+        control: ControlSocket, listeners: ClientListeners, group: MultiThreadedEventLoopGroup,
+        log: Logger
     ) {
         self.program = program
         self.host = host
@@ -59,6 +61,7 @@ final class Server: Sendable {
         self.parts = parts
         self.endpoint = endpoint
         self.hardware = hardware
+        self.memorySaver = memorySaver
         self.control = control
         self.listeners = listeners
         self.group = group
@@ -84,10 +87,13 @@ final class Server: Sendable {
         let parts = Parts()
         registerOwnMetrics(program, parts)
         let endpoint = try openEndpoint(program, parts)
-        let hardware = startHardware(program, log)
+        let hardware = monitorHardware(program, log)
+        let memorySaver = MachineMemorySaver(hardware.memory)
+        hardware.start { memorySaver.turn() }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: program.loopCount)
         do {
-            return try await start(program, builder, parts, endpoint, hardware, group, log)
+            return try await start(
+                program, builder, parts, endpoint, hardware, memorySaver, group, log)
         } catch {
             endpoint.stop()
             hardware.stop()
@@ -99,7 +105,8 @@ final class Server: Sendable {
     private static func start(
         _ program: ProgramOptions, _ builder: HostBuilder, _ parts: Parts,
         _ endpoint: MetricsServer,
-        _ hardware: HardwareMonitor, _ group: MultiThreadedEventLoopGroup, _ log: Logger
+        _ hardware: HardwareMonitor, _ memorySaver: MachineMemorySaver,
+        _ group: MultiThreadedEventLoopGroup, _ log: Logger
     ) async throws -> Server {
         let certificates = Certificates(program: program)
         try certificates.prepareLocal(now: Clock.secondsSince1970())
@@ -114,6 +121,7 @@ final class Server: Sendable {
             loginSecret: try program.files.loadLoginSecret(), eventLoops: loops, log: log)
         var listeners: ClientListeners?
         do {
+            try memorySaver.load(from: host.database)
             await host.restoreSessions()
             let opened = try await ClientListeners.open(
                 program.listen, host: host, tls: tls)
@@ -139,7 +147,8 @@ final class Server: Sendable {
             }
             return Server(
                 program: program, host: host, tls: tls, parts: parts, endpoint: endpoint,
-                hardware: hardware, control: control, listeners: opened, group: group, log: log)
+                hardware: hardware, memorySaver: memorySaver, control: control, listeners: opened,
+                group: group, log: log)
         } catch {
             await listeners?.close()
             await host.stop()
@@ -190,8 +199,10 @@ final class Server: Sendable {
             })
     }
 
-    private static func startHardware(_ program: ProgramOptions, _ log: Logger) -> HardwareMonitor {
-        let monitor = HardwareMonitor(
+    private static func monitorHardware(
+        _ program: ProgramOptions, _ log: Logger
+    ) -> HardwareMonitor {
+        HardwareMonitor(
             roots: HardwareRoots(root: program.hardwareRoot.value), registry: program.registry,
             report: { reading, failure in
                 if let failure {
@@ -204,8 +215,6 @@ final class Server: Sendable {
                     log.info("hardware reading works again", metadata: ["reading": "\(reading)"])
                 }
             })
-        monitor.start()
-        return monitor
     }
 
     private static func registerOwnMetrics(_ program: ProgramOptions, _ parts: Parts) {
@@ -315,6 +324,11 @@ final class Server: Sendable {
         await listeners.close()
         await control.close()
         await host.stop()
+        do {
+            try memorySaver.finish()
+        } catch {
+            log.error("what the readings remember is not saved: \(error)")
+        }
         do {
             try host.database.close()
         } catch {

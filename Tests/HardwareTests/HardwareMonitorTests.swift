@@ -80,34 +80,22 @@ struct HardwareMonitorTests {
             registry.samples("kinglet_hardware_reading_success{").first?.hasSuffix(" 0") == true)
     }
 
-    @Test("A reading that hangs holds up no scrape, and its old value disappears")
-    func hangingReading() async {
-        let (hanging, hangs) = AsyncStream.makeStream(of: Void.self)
-        let (ended, end) = AsyncStream.makeStream(of: Void.self)
-        let release = StopSignal()
-        let reads = Atomic(0)
+    @Test("A value that is too old is not shown, whatever keeps it from being read")
+    func staleValue() {
         let now = Mutex(ContinuousClock.now)
-        let reading = ScriptedReading(period: .zero) { samples in
-            if reads.add(1, ordering: .relaxed).newValue > 1 {
-                hangs.yield()
-                while !release.isRaised { release.wait(atMost: .seconds(60)) }
-            }
-            samples.append(Sample("test_value", value: 7))
-        }
         let monitor = HardwareMonitor(
-            machine: machine, readings: [reading], registry: registry,
-            now: { now.withLock { $0 } }, threadEnded: { end.yield() })
-        monitor.start()
-        for await _ in hanging { break }
+            machine: machine,
+            readings: [
+                ScriptedReading(period: .seconds(5)) { $0.append(Sample("test_value", value: 7)) }
+            ],
+            registry: registry, now: { now.withLock { $0 } })
+        monitor.readNow()
+        now.withLock { $0 += .seconds(29) }
         #expect(registry.samples("test_value") == ["test_value 7"])
-
-        now.withLock { $0 += .seconds(31) }
+        now.withLock { $0 += .seconds(2) }
         #expect(registry.samples("test_value").isEmpty)
         #expect(
             registry.samples("kinglet_hardware_reading_success{").first?.hasSuffix(" 0") == true)
-        monitor.stop()
-        release.raise()
-        for await _ in ended { break }
     }
 
     @Test("The thread reads at once; stop wakes and ends it although nothing is due for an hour")
@@ -116,7 +104,7 @@ struct HardwareMonitorTests {
         let (ended, end) = AsyncStream.makeStream(of: Void.self)
         let monitor = HardwareMonitor(
             machine: machine, readings: [ScriptedReading { _ in reads.yield() }],
-            registry: registry, threadEnded: { end.yield() })
+            registry: registry, threadsEnded: { end.yield() })
         monitor.start()
         monitor.start()
         for await _ in read { break }
@@ -135,7 +123,7 @@ struct HardwareMonitorTests {
         do {
             let monitor = HardwareMonitor(
                 machine: machine, readings: [ScriptedReading { _ in }], registry: registry,
-                threadEnded: { end.yield() })
+                threadsEnded: { end.yield() })
             monitor.start()
         }
         for await _ in ended { break }
@@ -146,27 +134,95 @@ struct HardwareMonitorTests {
 struct ReadingScheduleTests {
     private let start = ContinuousClock.now
 
-    @Test("Everything is due at the start, then each in its own rhythm")
-    func rhythm() {
-        var schedule = ReadingSchedule(periods: [.seconds(2), .seconds(5)], start: start)
-        #expect(schedule.takeDue(at: start) == [0, 1])
-        #expect(schedule.takeDue(at: start) == [])
-        #expect(schedule.next == start + .seconds(2))
-        #expect(schedule.takeDue(at: start + .seconds(2)) == [0])
-        #expect(schedule.takeDue(at: start + .seconds(5)) == [0, 1])
+    private func schedule(_ periods: Duration...) -> ReadingSchedule {
+        ReadingSchedule(periods.map { ($0, .seconds(5)) }, start: start)
     }
 
-    @Test("Missed reads are not made up for")
+    /// Reads everything that is due, in no time.
+    private func read(_ schedule: inout ReadingSchedule, at offset: Duration) -> [Int] {
+        schedule.queueDue(at: start + offset)
+        var read: [Int] = []
+        while let index = schedule.begin(at: start + offset) {
+            read.append(index)
+            let value1 = schedule.end(index, at: start + offset)
+            #expect(value1)
+        }
+        return read
+    }
+
+    @Test("Everything is due at the start, then each in its own rhythm")
+    func rhythm() {
+        var schedule = schedule(.seconds(2), .seconds(5))
+        #expect(read(&schedule, at: .zero) == [0, 1])
+        let value2 = read(&schedule, at: .zero)
+        #expect(value2 == [])
+        #expect(schedule.nextDue == start + .seconds(2))
+        let value3 = read(&schedule, at: .seconds(2))
+        #expect(value3 == [0])
+        #expect(read(&schedule, at: .seconds(5)) == [0, 1])
+    }
+
+    @Test("Beats stay where they are, however late a read begins; missed ones are not made up for")
     func missed() {
-        var schedule = ReadingSchedule(periods: [.seconds(2)], start: start)
-        _ = schedule.takeDue(at: start)
-        #expect(schedule.takeDue(at: start + .seconds(60)) == [0])
-        #expect(schedule.takeDue(at: start + .seconds(60)) == [])
-        #expect(schedule.next == start + .seconds(62))
+        var schedule = schedule(.seconds(2))
+        let value4 = read(&schedule, at: .zero)
+        #expect(value4 == [0])
+        let value5 = read(&schedule, at: .milliseconds(61_500))
+        #expect(value5 == [0])
+        let value6 = read(&schedule, at: .milliseconds(61_900))
+        #expect(value6 == [])
+        #expect(schedule.nextDue == start + .seconds(62))
     }
 
     @Test("Without readings nothing is ever due")
     func empty() {
-        #expect(ReadingSchedule(periods: [], start: start).next == nil)
+        #expect(schedule().nextDue == nil)
+        #expect(schedule().nextCheck == nil)
+    }
+
+    @Test("A read that takes too long is told once, and its end does not count")
+    func overdue() {
+        var schedule = schedule(.seconds(2))
+        schedule.queueDue(at: start)
+        let value7 = schedule.begin(at: start)
+        #expect(value7 == 0)
+        #expect(schedule.nextCheck == start + .seconds(5))
+        let value8 = schedule.takeOverdue(at: start + .milliseconds(4999))
+        #expect(value8 == [])
+        let value9 = schedule.takeOverdue(at: start + .seconds(5))
+        #expect(value9 == [0])
+        let value10 = schedule.takeOverdue(at: start + .seconds(60))
+        #expect(value10 == [])
+        schedule.queueDue(at: start + .seconds(60))
+        let value11 = schedule.begin(at: start + .seconds(60))
+        #expect(value11 == nil, "it still runs")
+        let value12 = schedule.end(0, at: start + .seconds(61))
+        #expect(!value12)
+        let value13 = read(&schedule, at: .seconds(61))
+        #expect(value13 == [0])
+    }
+
+    @Test("A read that ends too late, before anybody noticed, does not count either")
+    func lateEnd() {
+        var schedule = schedule(.seconds(2))
+        schedule.queueDue(at: start)
+        let value14 = schedule.begin(at: start)
+        #expect(value14 == 0)
+        let value15 = schedule.end(0, at: start + .seconds(5))
+        #expect(!value15)
+    }
+
+    @Test("Who waits behind a slow neighbour gets a thread of its own after a while")
+    func patience() {
+        var schedule = schedule(.seconds(2), .seconds(2))
+        schedule.queueDue(at: start)
+        let value16 = schedule.begin(at: start)
+        #expect(value16 == 0)
+        #expect(!schedule.needsAnotherThread(at: start + .milliseconds(199)))
+        #expect(schedule.needsAnotherThread(at: start + .milliseconds(200)))
+        #expect(schedule.nextCheck == start + .milliseconds(200))
+        let value17 = schedule.begin(at: start + .milliseconds(200))
+        #expect(value17 == 1)
+        #expect(!schedule.needsAnotherThread(at: start + .seconds(4)))
     }
 }
