@@ -52,11 +52,10 @@ class InstalledKinglet(Kinglet):
     def start(self, manager):
         unit = unit_settings(self.system)
         program = [
-            # What systemd does for User=, Group=, SupplementaryGroups=, CapabilityBoundingSet=
-            # and NoNewPrivileges=.
+            # What systemd does for User=, Group=, SupplementaryGroups=, CapabilityBoundingSet=,
+            # AmbientCapabilities= and NoNewPrivileges=.
             "setpriv", f"--reuid={unit['User']}", f"--regid={unit['Group']}",
-            f"--groups={unit['SupplementaryGroups']}", "--bounding-set=-all", "--inh-caps=-all",
-            "--no-new-privs", *unit["ExecStart"].split(), "--isolated"]
+            f"--groups={unit['SupplementaryGroups']}", *capabilities(unit), "--no-new-privs", *unit["ExecStart"].split(), "--isolated"]
         self.process = subprocess.Popen(
             self.system.inside(*program), cwd="/", stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
@@ -72,6 +71,14 @@ def unit_settings(system):
     """The last value of each setting of the unit."""
     lines = system.path(UNIT).read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line and line[0] != "#")
+
+
+def capabilities(unit):
+    """For setpriv: the capabilities that the unit leaves, and those that it gives."""
+    left, given = (
+        ",".join(["-all", *(name.replace("CAP_", "+").lower() for name in unit[key].split())])
+        for key in ("CapabilityBoundingSet", "AmbientCapabilities"))
+    return [f"--bounding-set={left}", f"--inh-caps={given}", f"--ambient-caps={given}"]
 
 
 def owner(system, path):
