@@ -15,7 +15,7 @@ struct BoardModel: Reading {
 
     func read(_ machine: Machine, into samples: inout [Sample]) throws(ReadingError) {
         guard let model = try machine.raspberryPiModel() else { return }
-        var labels = [("model", printable(model))]
+        var labels = [("model", SystemFile.printable(model))]
         if let revision = try revision(machine.roots) { labels.append(("revision", revision)) }
         samples.append(Sample("rpi_info", labels: labels, value: 1))
     }
@@ -28,7 +28,8 @@ struct BoardModel: Reading {
                 let parts = line.split(separator: ":", maxSplits: 1)
                 guard parts.count == 2, Array(parts[0].utf8).trimmingASCIISpace == revisionKey
                 else { continue }
-                return printable(String(decoding: parts[1].utf8.trimmingASCIISpace, as: UTF8.self))
+                return SystemFile.printable(
+                    String(decoding: parts[1].utf8.trimmingASCIISpace, as: UTF8.self))
             }
         }
         let bytes = try SystemFile.bytes("\(roots.proc)/device-tree/system/linux,revision")
@@ -37,10 +38,4 @@ struct BoardModel: Reading {
     }
 
     private var revisionKey: ArraySlice<UInt8> { Array("Revision".utf8)[...] }
-
-    /// A label value: short, and in printable ASCII.
-    private func printable(_ text: String) -> String {
-        String(
-            text.unicodeScalars.prefix(80).map { (0x20...0x7E) ~= $0.value ? Character($0) : "?" })
-    }
 }
