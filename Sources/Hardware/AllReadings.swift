@@ -1,9 +1,20 @@
 // The list of all readings. A new reading is one file and one line here.
 
-/// Every reading that the program knows; which of them apply is found out on the machine.
-let allReadings: [any Reading] = [
-    BoardModel(),
-    SoCTemperature(),
-    Throttling(),
-    CPUFrequency(),
-]
+/// Every reading that the program knows; which of them apply is found out on the machine. Made anew
+/// for each monitor, since some remember what they read last.
+var allReadings: [any Reading] {
+    [
+        BoardModel(),
+        SoCTemperature(),
+        Throttling(),
+        CPUFrequency(),
+        OperatingSystem(),
+        Processor(),
+        Memory(),
+        CompressedSwap(),
+        Pressure(),
+        Network(),
+        ClockSynchronisation(),
+        Watchdog(),
+    ]
+}

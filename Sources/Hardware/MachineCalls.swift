@@ -25,6 +25,14 @@ struct ClockState: Sendable, Equatable {
     var estimatedError: Double
 }
 
+/// One moment on two clocks, in seconds.
+struct ClockTimes: Sendable, Equatable {
+    /// Since 1970, as far as this machine knows: the clock that is set.
+    var wall: Double
+    /// Since the start of the machine, sleep included: the clock that nobody sets.
+    var sinceBoot: Double
+}
+
 /// What the kernel answers. Nil stands for "this machine does not have it".
 protocol MachineCalls: Sendable {
     /// Asks the file system that is mounted at `mountPoint`, below `root`. May hang with its medium.
@@ -33,6 +41,8 @@ protocol MachineCalls: Sendable {
     ) throws(ReadingError) -> FilesystemStatistics?
     /// Asks the clock.
     func clock() throws(ReadingError) -> ClockState?
+    /// Asks what time it is.
+    func times() throws(ReadingError) -> ClockTimes?
     /// Runs `systemctl` with these arguments and returns what it printed; nil where there is none.
     func systemctl(_ arguments: [String]) throws(ReadingError) -> String?
 }

@@ -6,6 +6,7 @@
 //     statvfs /boot/firmware 534765568 460324864 0 0      size, available; inodes, free
 //     adjtimex synchronised -0.000123 0.0325 0.000011     or unsynchronised; offset, maximum and
 //                                                          estimated error, in seconds
+//     clocks 1767225600.5 86400.25                        seconds since 1970, and since the start
 //     statvfs / errno 5                                   the call fails with this number
 //
 // What `systemctl` prints stands in a file `systemctl` beside it.
@@ -34,6 +35,13 @@ struct RecordedCalls: MachineCalls {
         return ClockState(
             isSynchronised: words[0] == "synchronised", offset: numbers[0],
             maximumError: numbers[1], estimatedError: numbers[2])
+    }
+
+    func times() throws(ReadingError) -> ClockTimes? {
+        guard let words = try answer("clocks", nil) else { return nil }
+        let numbers = words.compactMap { Double($0) }
+        guard words.count == 2, numbers.count == 2 else { throw malformed(words) }
+        return ClockTimes(wall: numbers[0], sinceBoot: numbers[1])
     }
 
     func systemctl(_ arguments: [String]) throws(ReadingError) -> String? {
