@@ -22,15 +22,16 @@ struct KernelCalls: MachineCalls {
     }
 
     func clock() throws(ReadingError) -> ClockState? {
-        var answer = timex()  // No modes: nothing is set.
+        var answer = kernel_timex()  // No modes: nothing is set.
         guard adjtimex(&answer) >= 0 else {
             throw ReadingError(systemError: errno, subject: "adjtimex")
         }
-        let unit = answer.status & STA_NANO != 0 ? 1e-9 : 1e-6
+        func has(_ bit: Int) -> Bool { Int(answer.status) & bit != 0 }
         return ClockState(
-            isSynchronised: answer.status & STA_UNSYNC == 0,
-            offset: Double(answer.offset) * unit, maximumError: Double(answer.maxerror) * 1e-6,
-            estimatedError: Double(answer.esterror) * 1e-6)
+            isSynchronised: !has(TIMEX_UNSYNCHRONISED),
+            offset: Double(answer.offset) * (has(TIMEX_NANO) ? 1e-9 : 1e-6),
+            maximumError: Double(answer.maximum_error) * 1e-6,
+            estimatedError: Double(answer.estimated_error) * 1e-6)
     }
 
     func times() throws(ReadingError) -> ClockTimes? {
