@@ -21,6 +21,18 @@ struct KernelCalls: MachineCalls {
             inodes: Double(answer.f_files), inodesFree: Double(answer.f_favail))
     }
 
+    func age(of path: String, below root: String) throws(ReadingError) -> Double? {
+        var file = stat()
+        guard stat(path, &file) == 0 else {
+            let code = errno
+            if [ENOENT, ENOTDIR].contains(code) { return nil }
+            throw ReadingError(systemError: code, subject: path)
+        }
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME, &now)
+        return Double(now.tv_sec) - Double(file.st_mtim.tv_sec)
+    }
+
     func clock() throws(ReadingError) -> ClockState? {
         var answer = kernel_timex()  // No modes: nothing is set.
         guard adjtimex(&answer) >= 0 else {

@@ -39,6 +39,9 @@ protocol MachineCalls: Sendable {
     func filesystem(
         at mountPoint: String, below root: String
     ) throws(ReadingError) -> FilesystemStatistics?
+    /// How long ago the file at `path` was written, in seconds; negative where the clock was set
+    /// back since. `root` is the part of the path that is not the machine's own.
+    func age(of path: String, below root: String) throws(ReadingError) -> Double?
     /// Asks the clock.
     func clock() throws(ReadingError) -> ClockState?
     /// Asks what time it is.

@@ -3,10 +3,12 @@
 // One answer a line; `#` starts a comment line. A question without a line has no answer on the
 // recorded machine.
 //
-//     statvfs /boot/firmware 534765568 460324864 0 0      size, available; inodes, free
+//     statvfs /boot/firmware 534765568 460324864 0 0      size, available; inodes, free;
+//                                                          a space in the path is \040
 //     adjtimex synchronised -0.000123 0.0325 0.000011     or unsynchronised; offset, maximum and
 //                                                          estimated error, in seconds
 //     clocks 1767225600.5 86400.25                        seconds since 1970, and since the start
+//     age /run/kinglet-smart/sda.json 1800                seconds since the file was written
 //     statvfs / errno 5                                   the call fails with this number
 //
 // What `systemctl` prints stands in a file `systemctl` beside it.
@@ -19,11 +21,19 @@ struct RecordedCalls: MachineCalls {
     func filesystem(
         at mountPoint: String, below root: String
     ) throws(ReadingError) -> FilesystemStatistics? {
-        guard let words = try answer("statvfs", mountPoint) else { return nil }
+        let question = mountPoint.split(separator: " ", omittingEmptySubsequences: false)
+            .joined(separator: "\\040")
+        guard let words = try answer("statvfs", question) else { return nil }
         let numbers = words.compactMap { Double($0) }
         guard words.count == 4, numbers.count == 4 else { throw malformed(words) }
         return FilesystemStatistics(
             size: numbers[0], available: numbers[1], inodes: numbers[2], inodesFree: numbers[3])
+    }
+
+    func age(of path: String, below root: String) throws(ReadingError) -> Double? {
+        guard let words = try answer("age", String(path.dropFirst(root.count))) else { return nil }
+        guard words.count == 1, let age = Double(words[0]) else { throw malformed(words) }
+        return age
     }
 
     func clock() throws(ReadingError) -> ClockState? {
