@@ -18,3 +18,15 @@ var allReadings: [any Reading] {
         Watchdog(),
     ]
 }
+/// Every reading that the program knows; which of them apply is found out on the machine.
+let allReadings: [any Reading] = [
+    BoardModel(),
+    SoCTemperature(),
+    Throttling(),
+    CPUFrequency(),
+    Filesystems(),
+    Ext4Errors(),
+    Disks(),
+    StorageIdentity(),
+    SMARTReports(),
+]

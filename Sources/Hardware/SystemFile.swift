@@ -45,6 +45,20 @@ enum SystemFile {
         return buffer
     }
 
+    /// The last `limit` bytes of a file that grows; nil when it is absent.
+    static func tail(_ path: String, limit: Int = sizeLimit) throws(ReadingError) -> [UInt8]? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else { return try absentOrThrow(errno, path) }
+        defer { close(descriptor) }
+        let size = lseek(descriptor, 0, SEEK_END)
+        guard size >= 0 else { return try absentOrThrow(errno, path) }
+        var buffer = [UInt8](repeating: 0, count: limit)
+        let count = pread(descriptor, &buffer, limit, max(0, size - limit))
+        guard count >= 0 else { return try absentOrThrow(errno, path) }
+        buffer.removeLast(limit - count)
+        return buffer
+    }
+
     /// The file as text up to its first NUL, without white space around it; nil when the file is
     /// absent. Device-tree strings end with NUL, attribute files with a line feed.
     static func text(_ path: String) throws(ReadingError) -> String? {

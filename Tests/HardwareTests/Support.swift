@@ -104,3 +104,19 @@ extension Registry {
     /// The sample lines of the families that start with `prefix`.
     func samples(_ prefix: String) -> [String] { lines.filter { $0.hasPrefix(prefix) } }
 }
+
+extension ScratchTree {
+    /// What a reading samples of this tree, and why it failed if it did.
+    func read(
+        _ reading: some Reading, _ machine: Machine? = nil
+    ) -> (samples: [Sample], failure: ReadingError?) {
+        var samples: [Sample] = []
+        do throws(ReadingError) {
+            let machine = machine ?? Machine(roots: roots, mailbox: ScriptedMailbox())
+            try reading.read(machine, into: &samples)
+            return (samples, nil)
+        } catch {
+            return (samples, error)
+        }
+    }
+}
