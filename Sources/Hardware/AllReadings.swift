@@ -16,17 +16,10 @@ var allReadings: [any Reading] {
         Network(),
         ClockSynchronisation(),
         Watchdog(),
+        Filesystems(),
+        Ext4Errors(),
+        Disks(),
+        StorageIdentity(),
+        SMARTReports(),
     ]
 }
-/// Every reading that the program knows; which of them apply is found out on the machine.
-let allReadings: [any Reading] = [
-    BoardModel(),
-    SoCTemperature(),
-    Throttling(),
-    CPUFrequency(),
-    Filesystems(),
-    Ext4Errors(),
-    Disks(),
-    StorageIdentity(),
-    SMARTReports(),
-]

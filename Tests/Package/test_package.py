@@ -19,7 +19,15 @@ from stock_client import StockClient
 
 PACKAGE = Path(os.environ.get("KINGLET_PACKAGE", ""))
 CONFIGURATION = "/etc/kinglet/kinglet.yaml"
-UNIT = "/usr/lib/systemd/system/kinglet.service"
+UNITS = "/usr/lib/systemd/system"
+TIMER_LINK = "/etc/systemd/system/timers.target.wants/kinglet-smart.timer"
+# Ends as told in /tmp/disks, and says which disk it was asked for and how.
+SMARTCTL = """#!/bin/sh
+for device; do :; done
+. "/tmp/disks/${device#/dev/}"
+[ -z "$text" ] || echo "$text $*"
+exit "$status"
+"""
 ROMEO = Person("romeo", "example.test", "wherefore")
 
 
@@ -67,9 +75,9 @@ class InstalledKinglet(Kinglet):
         return self
 
 
-def unit_settings(system):
+def unit_settings(system, unit="kinglet.service"):
     """The last value of each setting of the unit."""
-    lines = system.path(UNIT).read_text().splitlines()
+    lines = system.path(f"{UNITS}/{unit}").read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line and line[0] != "#")
 
 
@@ -108,11 +116,73 @@ def test_its_directories_are_private(installed):
     assert user[6].endswith("nologin") and int(user[2]) < 1000
 
 
-def test_its_unit(installed):
-    """systemd finds no mistake in it and calls it no more exposed than 2.0."""
-    assert installed.run("systemd-analyze", "verify", UNIT).stdout == ""
+@pytest.mark.parametrize("unit", ["kinglet.service", "kinglet-smart.service"])
+def test_its_units(installed, unit):
+    """systemd finds no mistake in them and calls them no more exposed than 2.0."""
+    assert installed.run("systemd-analyze", "verify", f"{UNITS}/{unit}").stdout == ""
     installed.run(
-        "systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=20", UNIT)
+        "systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=20",
+        f"{UNITS}/{unit}")
+
+
+def test_the_timer_of_smart_reports(installed):
+    """It is enabled, comes every hour, and starts nothing where there is no smartctl."""
+    timer = f"{UNITS}/kinglet-smart.timer"
+    assert installed.run("systemd-analyze", "verify", timer).stdout == ""
+    assert installed.run("readlink", "-f", TIMER_LINK).stdout.strip() == timer
+    assert "OnCalendar=hourly" in installed.path(timer).read_text()
+    service = unit_settings(installed, "kinglet-smart.service")
+    assert service["ConditionPathExists"] == "/usr/sbin/smartctl"
+    assert installed.path(service["ExecStart"]).exists()
+    assert service["RuntimeDirectoryPreserve"] == "yes"
+
+
+@pytest.fixture
+def disks(installed):
+    """Says which disks there are, and how smartctl ends for each."""
+    smartctl = installed.path("/usr/sbin/smartctl")
+    smartctl.write_text(SMARTCTL)
+    smartctl.chmod(0o755)
+    told, block = installed.path("/tmp/disks"), installed.path("/sys/block")
+    assert not block.exists(), "the machine's own disks are not to be seen inside"
+
+    def there_are(**disks):
+        for folder in (told, block):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        for name, (status, text) in disks.items():
+            (block / name).mkdir()
+            (told / name).write_text(f"status={status} text='{text}'\n")
+        program = unit_settings(installed, "kinglet-smart.service")["ExecStart"]
+        installed.run("env", "RUNTIME_DIRECTORY=/run/kinglet-smart", program)
+        reports = installed.path("/run/kinglet-smart")
+        return {file.name: file.read_text() for file in reports.iterdir()}
+
+    yield there_are
+    smartctl.unlink()
+    for folder in (told, block):
+        shutil.rmtree(folder)
+
+
+def test_smart_reports(installed, disks):
+    """Each disk's report is there for everybody, whatever smartctl thinks of the disk's health."""
+    question = "--json --nocheck=standby,3 --all"
+    assert disks(sda=(0, "well"), nvme0n1=(24, "failing"), mmcblk0=(0, "a card"), sr0=(0, "")) == {
+        "sda.json": f"well {question} /dev/sda\n",
+        "nvme0n1.json": f"failing {question} /dev/nvme0n1\n"}
+    assert owner(installed, "/run/kinglet-smart/sda.json") == "root:root 644"
+
+    # A disk that sleeps keeps its report, which becomes as new as the visit; one that gave nothing
+    # keeps it too and does not look visited; one that is gone leaves none.
+    report = installed.path("/run/kinglet-smart/sda.json")
+    os.utime(report, (1_000_000, 1_000_000))
+    assert disks(sda=(3, "asleep"), sdb=(2, "refused")) == {
+        "sda.json": f"well {question} /dev/sda\n", "sdb.json": f"refused {question} /dev/sdb\n"}
+    assert report.stat().st_mtime > 1_000_000
+    os.utime(report, (1_000_000, 1_000_000))
+    assert list(disks(sda=(1, ""))) == ["sda.json"]
+    assert report.stat().st_mtime == 1_000_000
+    assert disks(sdb=(3, "asleep, and never asked before")) == {}
 
 
 def test_init_by_root_gives_the_server_its_files(installed):
@@ -169,13 +239,15 @@ async def test_it_serves(installed):
 
 
 def test_an_upgrade_keeps_everything(installed):
-    """Installing the package again changes neither configuration nor data."""
+    """Installing the package again changes neither configuration nor data nor what is disabled."""
     configuration = installed.path(CONFIGURATION).read_bytes()
+    installed.run("systemctl", "disable", "kinglet-smart.timer")
     done = installed.run("dpkg", "-i", "/tmp/kinglet.deb")
     assert "kinglet init" not in done.stdout
     assert installed.path(CONFIGURATION).read_bytes() == configuration
     assert owner(installed, CONFIGURATION) == "root:kinglet 640"
     assert ROMEO.jid in installed.run("kinglet", "user", "list").stdout
+    assert not os.path.lexists(installed.path(TIMER_LINK))
 
 
 def test_removing_it_keeps_the_data(installed):
