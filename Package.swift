@@ -48,6 +48,7 @@ let package = Package(
         .systemLibrary(name: "CUnicode"),
         .systemLibrary(name: "CMalloc"),
         .systemLibrary(name: "CTimex"),
+        .systemLibrary(name: "CSpawn"),
         target("XML"),
         target("Addresses", ["CUnicode"]),
         target("XMPP", ["XML", "Addresses"]),
@@ -74,7 +75,7 @@ let package = Package(
                 "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS", "SASL", "Storage",
                 "Engine", nioCore, logging,
             ]),
-        target("Hardware", ["CTimex", "Prometheus", "Storage"]),
+        target("Hardware", ["CSpawn", "CTimex", "Prometheus", "Storage"]),
         target("MetricsEndpoint", ["CMicroHTTPD", "Prometheus"]),
         target(
             "Administration",

@@ -5,6 +5,9 @@ import Glibc
 
 /// Asks the kernel, and systemd through its own program.
 struct KernelCalls: MachineCalls {
+    /// Whether the service manager that can be asked is the one of the machine that is read.
+    var asksSystemd = true
+
     func filesystem(
         at mountPoint: String, below root: String
     ) throws(ReadingError) -> FilesystemStatistics? {
@@ -66,6 +69,12 @@ struct KernelCalls: MachineCalls {
     }
 
     func systemctl(_ arguments: [String]) throws(ReadingError) -> String? {
-        nil
+        // What the program itself asks before it says that systemd does not run here.
+        guard asksSystemd, SystemFile.exists("/run/systemd/system"),
+            SystemFile.exists(Self.systemctl)
+        else { return nil }
+        return try ChildProcess(path: Self.systemctl, arguments: arguments).output()
     }
+
+    private static let systemctl = "/usr/bin/systemctl"
 }

@@ -16,10 +16,10 @@ public struct Machine: Sendable {
     public init(roots: HardwareRoots, mailbox: (any FirmwareMailbox)? = nil) {
         self.roots = roots
         memory = MachineMemory(boot: MachineMemory.bootIdentifier(roots))
-        if let recording = roots.callsRecording, SystemFile.exists(recording) {
+        if let recording = roots.callsRecording, RecordedCalls.exist(at: recording) {
             calls = RecordedCalls(path: recording)
         } else {
-            calls = KernelCalls()
+            calls = KernelCalls(asksSystemd: roots.prefix.isEmpty)
         }
         if let mailbox {
             self.mailbox = mailbox

@@ -11,7 +11,8 @@
 //     age /run/kinglet-smart/sda.json 1800                seconds since the file was written
 //     statvfs / errno 5                                   the call fails with this number
 //
-// What `systemctl` prints stands in a file `systemctl` beside it.
+// What `systemctl` prints stands in a file `systemctl` beside it, whatever it is asked: what it
+// shows of the manager and of the units, with empty lines between them.
 
 /// System calls whose answers stand in a file, read for each question.
 struct RecordedCalls: MachineCalls {
@@ -55,8 +56,17 @@ struct RecordedCalls: MachineCalls {
     }
 
     func systemctl(_ arguments: [String]) throws(ReadingError) -> String? {
+        try SystemFile.table(Self.systemctlPath(beside: path))
+    }
+
+    /// Whether a recorded tree has answers of any of the calls.
+    static func exist(at path: String) -> Bool {
+        SystemFile.exists(path) || SystemFile.exists(systemctlPath(beside: path))
+    }
+
+    private static func systemctlPath(beside path: String) -> String {
         let end = path.lastIndex(of: "/").map { path.index(after: $0) } ?? path.startIndex
-        return try SystemFile.table("\(path[..<end])systemctl")
+        return "\(path[..<end])systemctl"
     }
 
     /// The words after the question on the first line that has it.

@@ -5,8 +5,8 @@ import Testing
 struct ImportTests {
     /// The order of the layers: a target may import what stands before it.
     static let order = [
-        "COpenSSL", "CMicroHTTPD", "CUnicode", "CMalloc", "CTimex", "XML", "Addresses", "XMPP",
-        "Options", "Prometheus",
+        "COpenSSL", "CMicroHTTPD", "CUnicode", "CMalloc", "CTimex", "CSpawn", "XML", "Addresses",
+        "XMPP", "Options", "Prometheus",
         "TLS", "SASL", "Storage", "Engine", "Features", "Hardware", "MetricsEndpoint",
         "Administration", "Listeners", "kinglet",
     ]
@@ -15,6 +15,7 @@ struct ImportTests {
     static let owners: [String: Set<String>] = [
         "COpenSSL": ["TLS"], "CMicroHTTPD": ["MetricsEndpoint"], "CUnicode": ["Addresses"],
         "CMalloc": ["Engine", "kinglet"], "CTimex": ["Hardware"],
+        "CSpawn": ["Hardware"],
         "GRDB": ["Storage"], "GRDBSQLite": ["Storage"], "Yams": ["Options"],
         "ArgumentParser": ["kinglet"],
         "NIOPosix": ["Listeners", "kinglet"], "NIOHTTP1": ["Listeners"],
@@ -67,7 +68,7 @@ struct ImportTests {
 
     @Test("A system library's folder holds a module map and a shim, nothing else")
     func systemLibraries() throws {
-        for name in ["COpenSSL", "CMicroHTTPD", "CUnicode", "CMalloc", "CTimex"] {
+        for name in ["COpenSSL", "CMicroHTTPD", "CUnicode", "CMalloc", "CTimex", "CSpawn"] {
             let folder = SourceTree.root.appendingPathComponent("Sources/\(name)").path
             let files = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
             #expect(files == ["module.modulemap", "shim.h"])
