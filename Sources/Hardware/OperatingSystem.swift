@@ -20,7 +20,7 @@ struct OperatingSystem: Reading {
         var labels: [(String, String)] = []
         func add(_ label: String, _ value: String?) {
             guard let value, !value.isEmpty else { return }
-            labels.append((label, SystemFile.printable(value)))
+            labels.append((label, value.printable(80)))
         }
         parts.attempt { () throws(ReadingError) in
             guard let text = try SystemFile.text("\(machine.roots.etc)/os-release") else { return }

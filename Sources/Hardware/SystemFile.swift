@@ -4,8 +4,9 @@ import Glibc
 
 /// Reads of files in `/sys` and `/proc`.
 ///
-/// Absent (nil) is what differs between machines: no such file, no such device, and `EINVAL`, by
-/// which a thermal zone says that it has no value. Everything else is an error.
+/// Absent (nil) is what differs between machines: no such file, no such device, `ENODATA`, by which
+/// a driver says that it does not know, and `EINVAL`, by which a thermal zone says that it has no
+/// value. Everything else is an error.
 enum SystemFile {
     /// The most that is read of one file, in bytes; the kernel's attribute files end at one page.
     static let sizeLimit = 4096
@@ -111,12 +112,6 @@ enum SystemFile {
         return names.sorted()
     }
 
-    /// A label value: short, and in printable ASCII.
-    static func printable(_ text: String) -> String {
-        String(
-            text.unicodeScalars.prefix(80).map { (0x20...0x7E) ~= $0.value ? Character($0) : "?" })
-    }
-
     /// A short excerpt for an error message.
     static func quoted(_ text: String) -> String { "'\(text.prefix(40))'" }
 
@@ -124,7 +119,7 @@ enum SystemFile {
         _ code: Int32, _ path: String
     ) throws(ReadingError) -> Value? {
         switch code {
-        case ENOENT, ENOTDIR, ENODEV, ENXIO, EINVAL, EOPNOTSUPP:
+        case ENOENT, ENOTDIR, ENODEV, ENXIO, EINVAL, EOPNOTSUPP, ENODATA:
             return nil
         default:
             throw ReadingError(systemError: code, subject: path)

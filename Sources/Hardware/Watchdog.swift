@@ -57,7 +57,7 @@ struct Watchdog: Reading {
             samples.append(
                 Sample(
                     "\(Self.prefix)info",
-                    labels: labels + [("identity", SystemFile.printable(identity))], value: 1))
+                    labels: labels + [("identity", identity.printable(80))], value: 1))
         }
         parts.attempt { () throws(ReadingError) in
             guard let state = try SystemFile.text("\(path)/state") else { return }
