@@ -2,7 +2,7 @@
 
 /// Every reading that the program knows; which of them apply is found out on the machine. Made anew
 /// for each monitor, since some remember what they read last.
-var allReadings: [any Reading] {
+func allReadings(_ settings: HardwareSettings = HardwareSettings()) -> [any Reading] {
     [
         BoardModel(),
         SoCTemperature(),
@@ -21,5 +21,9 @@ var allReadings: [any Reading] {
         Disks(),
         StorageIdentity(),
         SMARTReports(),
+        KernelLog(),
+        PowerSupplies(),
+        UPS(settings),
+        SystemdUnits(settings),
     ]
 }

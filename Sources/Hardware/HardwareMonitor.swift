@@ -28,13 +28,14 @@ public final class HardwareMonitor: Sendable {
     ///   - registry: Where the values are shown.
     ///   - mailbox: How the firmware is asked; nil for the recorded answers of a recorded tree, or
     ///     the device nodes below `roots.dev`.
+    ///   - settings: What the owner chose about the readings.
     ///   - report: Told of failures that begin and end.
     public convenience init(
         roots: HardwareRoots, registry: Registry, mailbox: (any FirmwareMailbox)? = nil,
-        report: @escaping Report = { _, _ in }
+        settings: HardwareSettings = HardwareSettings(), report: @escaping Report = { _, _ in }
     ) {
         self.init(
-            machine: Machine(roots: roots, mailbox: mailbox), readings: allReadings,
+            machine: Machine(roots: roots, mailbox: mailbox), readings: allReadings(settings),
             registry: registry, report: report)
     }
 

@@ -57,10 +57,10 @@ struct DeclaredProgram {
         try self.init(document, file: file, overrides: overrides)
     }
 
-    /// `--isolated`: nothing but loopback, and ports that are free.
+    /// `--isolated`: nothing but loopback, ports that are free, and nothing goes out.
     private static let isolation = [
         "listen.addresses=127.0.0.1", "listen.client_port=0", "listen.client_tls_port=0",
-        "metrics.address=127.0.0.1", "metrics.port=0",
+        "metrics.address=127.0.0.1", "metrics.port=0", "hardware.ups=\"\"",
     ]
 
     /// Declares everything and checks the document against it.
@@ -105,6 +105,8 @@ struct ProgramOptions: Sendable {
     let metricsPassword: Setting<String?>
     let metricsAllow: Setting<[String]>
     let hardwareRoot: Setting<String>
+    let hardwareUPS: Setting<String>
+    let hardwareUnits: Setting<[String]>
 
     /// Declares everything, the builder's parts among it, and checks the document.
     fileprivate init(
@@ -174,6 +176,15 @@ struct ProgramOptions: Sendable {
         hardwareRoot = options.text(
             "hardware.root", default: "/",
             help: "Where /sys, /proc and /dev are found; another directory for recorded trees.")
+        hardwareUPS = options.text(
+            "hardware.ups", default: HardwareSettings.defaultUPS,
+            check: HardwareSettings.problem(ofUPS:),
+            help: "NUT server that knows the UPS, as HOST:PORT; empty for none. Another than the "
+                + "default one has to answer.")
+        hardwareUnits = options.list(
+            "hardware.units", default: HardwareSettings.defaultUnits,
+            maximumCount: HardwareSettings.unitLimit, check: HardwareSettings.problem(ofUnit:),
+            help: "systemd units whose state is shown, where they are installed.")
         domains = Self.domains(options, domain.value, more.value)
         let directory = file.map { String($0[..<($0.lastIndex(of: "/") ?? $0.startIndex)]) } ?? ""
         dataDirectory = Self.resolve(data.value, against: directory)

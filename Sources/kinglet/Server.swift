@@ -204,6 +204,8 @@ final class Server: Sendable {
     ) -> HardwareMonitor {
         HardwareMonitor(
             roots: HardwareRoots(root: program.hardwareRoot.value), registry: program.registry,
+            settings: HardwareSettings(
+                ups: program.hardwareUPS.value, units: program.hardwareUnits.value),
             report: { reading, failure in
                 if let failure {
                     log.warning(

@@ -71,7 +71,7 @@ private enum Repository {
 /// The metrics that dashboards and rules may use: this target's by its declarations, the engine's
 /// by their fixed names.
 private let knownMetrics: Set<String> = Set(
-    (LatestReadings.families + allReadings.flatMap { type(of: $0).families }).map(\.name)
+    (LatestReadings.families + allReadings().flatMap { type(of: $0).families }).map(\.name)
         + [
             "up", "kinglet_build_info", "kinglet_connections", "kinglet_logins_total",
             "kinglet_stanzas_total", "kinglet_offline_messages", "kinglet_refusals_total",
@@ -106,7 +106,7 @@ struct DashboardTests {
             for name in names { #expect(knownMetrics.contains(name), "\(query)") }
             used.formUnion(names)
         }
-        let readings = allReadings.flatMap { type(of: $0).families.map(\.name) }
+        let readings = allReadings().flatMap { type(of: $0).families.map(\.name) }
         #expect(used.isSuperset(of: readings))
     }
 

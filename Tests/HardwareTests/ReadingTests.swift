@@ -31,9 +31,9 @@ private let denied = ReadingError(systemError: 13, subject: "/dev/vcio_gencmd")
 struct AllReadingsTests {
     @Test("Names of readings and families are unique")
     func unique() {
-        let names = allReadings.map { type(of: $0).name }
+        let names = allReadings().map { type(of: $0).name }
         #expect(Set(names).count == names.count)
-        let families = allReadings.flatMap { type(of: $0).families.map(\.name) }
+        let families = allReadings().flatMap { type(of: $0).families.map(\.name) }
         #expect(Set(families).count == families.count)
     }
 
@@ -41,7 +41,7 @@ struct AllReadingsTests {
         "Every sample belongs to a declared family, and no PC has one of a Pi",
         arguments: RecordedTree.allCases)
     func declared(_ tree: RecordedTree) throws {
-        for reading in allReadings {
+        for reading in allReadings() {
             var samples: [Sample] = []
             try reading.read(Machine(roots: tree.roots), into: &samples)
             let declared = Set(type(of: reading).families.map(\.name))
