@@ -3,7 +3,8 @@
 SHELL := /bin/bash
 PYTHON ?= /usr/bin/python3
 BUILD_PACKAGES := libssl-dev libsqlite3-dev libmicrohttpd-dev libunistring-dev libidn2-dev
-TEST_PACKAGES := python3 python3-venv openssl prometheus profanity go-sendxmpp tmux gcc libc6-dev
+TEST_PACKAGES := python3 python3-venv openssl prometheus profanity go-sendxmpp tmux gcc libc6-dev \
+    nut-server nut-client
 PACKAGING_PACKAGES := dpkg-dev binutils
 PACKAGE_TEST_PACKAGES := mmdebstrap
 
