@@ -15,7 +15,6 @@ struct UPS: Reading {
 
     private let settings: HardwareSettings
     private let limit: Duration
-    private let names = NameLookup()
 
     /// Asks the server that the settings name, and gives up after `limit`.
     init(_ settings: HardwareSettings, limit: Duration = .seconds(8)) {
@@ -33,7 +32,7 @@ struct UPS: Reading {
                 advice: "write HOST:PORT, with an IPv6 address in brackets")
         }
         let deadline = ContinuousClock.now + limit
-        let addresses = try names.addresses(of: address, before: deadline)
+        let addresses = NameLookup.addresses(of: address)
         let connection = try NUTConnection.open(addresses, subject: text, deadline: deadline)
         guard let connection else {
             guard settings.isUPSConfigured else { return }
