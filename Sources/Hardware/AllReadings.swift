@@ -27,3 +27,17 @@ func allReadings(_ settings: HardwareSettings = HardwareSettings()) -> [any Read
         SystemdUnits(settings),
     ]
 }
+/// Every reading that the program knows; which of them apply is found out on the machine.
+let allReadings: [any Reading] = [
+    BoardModel(),
+    SoCTemperature(),
+    TripPoints(),
+    Throttling(),
+    Voltages(),
+    FirmwareClocks(),
+    CPUFrequency(),
+    Fan(),
+    RealTimeClock(),
+    PowerNegotiation(),
+    FirmwareVersions(),
+]

@@ -1,18 +1,18 @@
 // The mailbox of the running machine, through the device nodes of its kernel.
 //
-// THREADS: `ioctl` may wait for the firmware for a second. Questions are serialised by `turn`; the
-// one caller in the program is the monitor's own thread.
+// THREADS: any. `ioctl` may wait for the firmware for a second; `MailboxTurn` lets one question
+// through at a time and bounds the wait of the others.
 
 import Glibc
-import Synchronization
 
-/// Asks the firmware through `/dev/vcio_gencmd` (commands) and `/dev/vcio` (property tags).
+/// Asks the firmware through `/dev/vcio_gencmd` (commands) and `/dev/vcio` (property tags, and
+/// commands for which there is no tag).
 ///
 /// The nodes are opened for each question: they belong to group `video`, and a change of their
 /// mode takes effect without a restart.
 public final class DeviceMailbox: FirmwareMailbox {
     private let dev: String
-    private let turn = Mutex<Void>(())
+    private let turn = MailboxTurn()
 
     /// A mailbox on the device nodes below `dev`.
     public init(dev: String) {
@@ -23,11 +23,23 @@ public final class DeviceMailbox: FirmwareMailbox {
     static let propertyRequest: UInt =
         3 << 30 | UInt(MemoryLayout<UnsafeMutablePointer<CChar>>.size) << 16 | 100 << 8
 
-    /// Sends a command to `vcio_gencmd`; nil when the kernel does not have that node.
+    /// Sends a command to `vcio_gencmd`, and to `vcio` if no tag tells the same; nil when the
+    /// kernel does not have the nodes, or the firmware does not know the command.
     public func answer(to command: FirmwareCommand) throws(ReadingError) -> String? {
-        let node = "\(dev)/vcio_gencmd"
-        return try exchange(MailboxMessage(command), with: node)?
-            .commandAnswer(subject: "\(node) \(command.rawValue)")
+        let message = MailboxMessage(command)
+        var ways = IndependentParts()
+        for node in command.equalProperty == nil ? ["vcio_gencmd", "vcio"] : ["vcio_gencmd"] {
+            var answered: MailboxMessage?
+            ways.attempt { () throws(ReadingError) in
+                answered = try exchange(message, with: "\(dev)/\(node)")
+            }
+            // The same firmware is behind both nodes, so what it answers to one is the answer.
+            if let answered {
+                return try answered.commandAnswer(subject: "\(dev)/\(node) \(command.text)")
+            }
+        }
+        try ways.finish()
+        return nil
     }
 
     /// Asks `vcio`; nil when the machine does not have that node.
@@ -40,7 +52,7 @@ public final class DeviceMailbox: FirmwareMailbox {
     private func exchange(
         _ message: MailboxMessage, with node: String
     ) throws(ReadingError) -> MailboxMessage? {
-        try turn.withLock { (_) throws(ReadingError) -> MailboxMessage? in
+        try turn.take(subject: node) { () throws(ReadingError) -> MailboxMessage? in
             // O_NONBLOCK: opening a FIFO that stands where the node is expected must not wait.
             let descriptor = open(node, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
             guard descriptor >= 0 else {

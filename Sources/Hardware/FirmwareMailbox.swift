@@ -3,77 +3,150 @@
 // The mailbox also accepts questions that change or hang the machine (0x00030010 executes code),
 // so nothing but the cases below can be expressed: they are the allow-list.
 
-/// A property tag that may be sent through `/dev/vcio`.
-public enum PropertyTag: UInt32, Sendable, CaseIterable {
-    /// The SoC's temperature; answers with the sensor's number and thousandths of a degree Celsius.
-    case temperature = 0x0003_0006
-    /// The throttling bits; answers with one word.
-    case throttled = 0x0003_0046
+/// A clock of the SoC that the firmware measures.
+public enum FirmwareClock: String, Sendable, CaseIterable {
+    case arm, core, v3d, isp, emmc
 
-    /// The words of the request, as many as the answer has. Fixed for each tag: the word of
-    /// `throttled` is a mask of history bits to clear, which a monitor must never do.
-    var request: [UInt32] {
+    /// Its number in property tags.
+    var identifier: UInt32 {
         switch self {
-        case .temperature: [0, 0]
-        case .throttled: [0]
+        case .emmc: 1
+        case .arm: 3
+        case .core: 4
+        case .v3d: 5
+        case .isp: 7
         }
     }
 }
 
+/// A rail whose voltage the firmware of every model knows.
+public enum FirmwareRail: String, Sendable, CaseIterable {
+    case core
+    case sdramController = "sdram_c"
+    case sdramInputOutput = "sdram_i"
+    case sdramPhysical = "sdram_p"
+
+    /// Its number in property tags.
+    var identifier: UInt32 {
+        switch self {
+        case .core: 1
+        case .sdramController: 2
+        case .sdramPhysical: 3
+        case .sdramInputOutput: 4
+        }
+    }
+}
+
+/// A property that may be asked through `/dev/vcio`.
+public enum PropertyTag: Sendable, Hashable, CaseIterable {
+    /// When the firmware was built, in seconds since 1970.
+    case firmwareRevision
+    /// A rail's voltage; answers with its number and microvolts.
+    case voltage(FirmwareRail)
+    /// The SoC's temperature; answers with the sensor's number and thousandths of a degree Celsius.
+    case temperature
+    /// The SoC's highest allowed temperature, in the same form.
+    case maximumTemperature
+    /// The throttling bits; answers with one word.
+    case throttled
+    /// A clock's measured frequency; answers with its number and hertz.
+    case clockFrequency(FirmwareClock)
+
+    /// All questions.
+    public static var allCases: [Self] {
+        [.firmwareRevision, .temperature, .maximumTemperature, .throttled]
+            + FirmwareRail.allCases.map { .voltage($0) }
+            + FirmwareClock.allCases.map { .clockFrequency($0) }
+    }
+
+    /// The number of the tag.
+    var tag: UInt32 {
+        switch self {
+        case .firmwareRevision: 0x0000_0001
+        case .voltage: 0x0003_0003
+        case .temperature: 0x0003_0006
+        case .maximumTemperature: 0x0003_000A
+        case .throttled: 0x0003_0046
+        case .clockFrequency: 0x0003_0047
+        }
+    }
+
+    /// Which of several the tag asks for: the first word of request and answer; nil where there is
+    /// only one.
+    var identifier: UInt32? {
+        switch self {
+        case .voltage(let rail): rail.identifier
+        case .clockFrequency(let clock): clock.identifier
+        case .temperature, .maximumTemperature: 0
+        case .firmwareRevision, .throttled: nil
+        }
+    }
+
+    /// The words of the request, as many as the answer has. Fixed for each tag: the word of
+    /// `throttled` is a mask of history bits to clear, which a monitor must never do.
+    var request: [UInt32] { identifier.map { [$0, 0] } ?? [0] }
+}
+
 /// A command string that may be sent through `/dev/vcio_gencmd`.
-public enum FirmwareCommand: String, Sendable, CaseIterable {
+public enum FirmwareCommand: Sendable, Hashable, CaseIterable {
     /// Answers `temp=47.2'C`.
-    case measureTemperature = "measure_temp"
+    case measureTemperature
+    /// The same of the power chip. A board without one answers with the SoC's temperature.
+    case measurePowerChipTemperature
     /// Answers `throttled=0x50000`.
-    case getThrottled = "get_throttled"
+    case getThrottled
+    /// Answers `volt=0.8563V`.
+    case measureVoltage(FirmwareRail)
+    /// Answers `frequency(48)=600117184`.
+    case measureClock(FirmwareClock)
+    /// Answers a line for each current and voltage: ` VDD_CORE_V volt(15)=0.72069340V`.
+    case readPowerChip
+    /// Answers the date and the revision of the firmware, on lines.
+    case firmwareVersion
+    /// Answers the same of the boot loader.
+    case bootloaderVersion
+
+    /// All commands.
+    public static var allCases: [Self] {
+        [.measureTemperature, .measurePowerChipTemperature, .getThrottled]
+            + FirmwareRail.allCases.map { .measureVoltage($0) }
+            + FirmwareClock.allCases.map { .measureClock($0) }
+            + [.readPowerChip, .firmwareVersion, .bootloaderVersion]
+    }
+
+    /// What is sent.
+    var text: String {
+        switch self {
+        case .measureTemperature: "measure_temp"
+        case .measurePowerChipTemperature: "measure_temp pmic"
+        case .getThrottled: "get_throttled"
+        case .measureVoltage(let rail): "measure_volts \(rail.rawValue)"
+        case .measureClock(let clock): "measure_clock \(clock.rawValue)"
+        case .readPowerChip: "pmic_read_adc"
+        case .firmwareVersion: "version"
+        case .bootloaderVersion: "bootloader_version"
+        }
+    }
+
+    /// The property that tells the same. Without one, the command goes through `/dev/vcio` where
+    /// `/dev/vcio_gencmd` gives no answer.
+    var equalProperty: PropertyTag? {
+        switch self {
+        case .measureTemperature: .temperature
+        case .getThrottled: .throttled
+        case .measureVoltage(let rail): .voltage(rail)
+        case .measureClock(let clock): .clockFrequency(clock)
+        case .measurePowerChipTemperature, .readPowerChip, .firmwareVersion, .bootloaderVersion:
+            nil
+        }
+    }
 }
 
 /// The firmware's mailbox. Implementations serialise the questions they are asked.
 public protocol FirmwareMailbox: Sendable {
-    /// The answer of the firmware to a command; nil when this machine has no way to send one.
+    /// The answer of the firmware to a command; nil when this machine has no way to send one, or
+    /// its firmware does not know it.
     func answer(to command: FirmwareCommand) throws(ReadingError) -> String?
     /// The words that the firmware answered; nil when this machine has no way to ask.
     func answer(to property: PropertyTag) throws(ReadingError) -> [UInt32]?
-}
-
-/// One fact of the firmware and the two ways to ask for it.
-struct FirmwareQuestion<Value: Sendable>: Sendable {
-    /// Asked first: `/dev/vcio_gencmd` can do nothing else, so it needs the least privilege.
-    let command: FirmwareCommand
-    /// Asked when the command has no answer.
-    let property: PropertyTag
-    /// Reads the answer to the command; nil when it is not of the documented form.
-    let parseText: @Sendable (String) -> Value?
-    /// Reads the answer to the property tag; nil when it is not of the documented form.
-    let parseWords: @Sendable ([UInt32]) -> Value?
-}
-
-extension FirmwareMailbox {
-    /// Asks by command, then by property tag; nil when the machine offers neither. Throws only
-    /// when no way gave an answer and one of them failed.
-    func answer<Value>(to question: FirmwareQuestion<Value>) throws(ReadingError) -> Value? {
-        var ways = IndependentParts()
-        var value: Value?
-        ways.attempt { () throws(ReadingError) in
-            guard let text = try answer(to: question.command) else { return }
-            value = question.parseText(text)
-            if value == nil { throw malformed("gencmd \(question.command.rawValue)", text) }
-        }
-        if let value { return value }
-        ways.attempt { () throws(ReadingError) in
-            guard let words = try answer(to: question.property) else { return }
-            value = question.parseWords(words)
-            if value == nil { throw malformed("\(question.property)", "\(words)") }
-        }
-        if let value { return value }
-        try ways.finish()
-        return nil
-    }
-
-    private func malformed(_ subject: String, _ answer: String) -> ReadingError {
-        ReadingError(
-            .malformed, subject: subject,
-            message: "the firmware answered \(SystemFile.quoted(answer))",
-            advice: "update the firmware ('sudo rpi-eeprom-update', 'sudo apt full-upgrade')")
-    }
 }

@@ -102,6 +102,15 @@ public final class MachineMemory: Sendable {
         update(key, isUrgent: events > 0) { $0.total &+= events }?.total
     }
 
+    /// Adds events up to a position, both or neither: what is saved never counts an event twice.
+    @discardableResult
+    func add(_ events: UInt64, to key: String, position: UInt64) -> UInt64? {
+        update(key, isUrgent: events > 0) {
+            $0.total &+= events
+            $0.position = position
+        }?.total
+    }
+
     /// Where in this boot a reading was, such as the last line that it has read: 0 in a new boot;
     /// nil until loaded.
     func position(_ key: String) -> UInt64? {

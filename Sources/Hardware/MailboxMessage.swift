@@ -21,13 +21,13 @@ struct MailboxMessage: Equatable {
 
     /// Asks for a property.
     init(_ property: PropertyTag) {
-        self.init(tag: property.rawValue, value: property.request)
+        self.init(tag: property.tag, value: property.request)
     }
 
     /// Sends a command.
     init(_ command: FirmwareCommand) {
         var value = [UInt32](repeating: 0, count: Self.gencmdValueSize / 4)
-        for (offset, byte) in command.rawValue.utf8.enumerated() {
+        for (offset, byte) in command.text.utf8.enumerated() {
             value[1 + offset / 4] |= UInt32(byte) << (8 * UInt32(offset % 4))
         }
         self.init(tag: Self.gencmdTag, value: value)
@@ -49,15 +49,13 @@ struct MailboxMessage: Equatable {
         return Array(value)
     }
 
-    /// The text that answers a command, without its terminator and line end.
+    /// The text that answers a command, without its terminator and line end; nil when the firmware
+    /// of this model does not know the command.
     ///
     /// The length of the answer is not relied upon (firmware versions count it differently): the
     /// text ends at its NUL or with the buffer.
-    func commandAnswer(subject: String) throws(ReadingError) -> String {
+    func commandAnswer(subject: String) throws(ReadingError) -> String? {
         let value = try answeredValue(subject)
-        guard let code = value.first, code == 0 else {
-            throw Self.refusal(subject, "returned code \(value.first ?? 0)")
-        }
         var text: [UInt8] = []
         scan: for word in value.dropFirst() {
             for shift in stride(from: UInt32(0), to: 32, by: 8) {
@@ -66,7 +64,13 @@ struct MailboxMessage: Equatable {
                 text.append(byte)
             }
         }
-        return String(decoding: text.trimmingASCIISpace, as: UTF8.self)
+        let answer = String(decoding: text.trimmingASCIISpace, as: UTF8.self)
+        guard value.first == 0, !answer.hasPrefix("error=") else {
+            if answer.contains("Command not registered") { return nil }
+            throw Self.refusal(
+                subject, "returned code \(value.first ?? 0), \(SystemFile.quoted(answer))")
+        }
+        return answer
     }
 
     private func answeredValue(_ subject: String) throws(ReadingError) -> ArraySlice<UInt32> {

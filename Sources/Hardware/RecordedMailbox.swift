@@ -6,7 +6,12 @@
 //     tag 0x00030046 0x50005               words of the answer
 //     tag 0x00030006 errno 110             the system call fails with this number
 //     gencmd get_throttled -> throttled=0x50005
+//     tag 0x00030047 0x3 0x59682f00        of several clocks or rails: the one with this number
 //     gencmd measure_temp errno 13
+//     gencmd version -> Aug 30 2024 19:17:39
+//     gencmd version -> Copyright (c) 2012 Broadcom
+//
+// An answer of several lines has as many lines here.
 
 /// A mailbox whose answers stand in a file. The file is read for each question, so that changing
 /// it changes what a running program sees. Never used on the machine itself (``HardwareRoots``).
@@ -19,47 +24,56 @@ public struct RecordedMailbox: FirmwareMailbox {
         self.path = path
     }
 
-    /// The text after `->` on the line of this command.
+    /// What follows `->` on the lines of this command.
     public func answer(to command: FirmwareCommand) throws(ReadingError) -> String? {
-        guard let answer = try line("gencmd", question: { $0 == command.rawValue }) else {
-            return nil
-        }
-        guard answer.hasPrefix("-> ") else { throw malformed(answer) }
-        return String(answer.dropFirst(3))
-    }
-
-    /// The words on the line of this tag.
-    public func answer(to property: PropertyTag) throws(ReadingError) -> [UInt32]? {
-        guard
-            let answer = try line(
-                "tag", question: { UInt32(hexadecimal: $0) == property.rawValue })
-        else { return nil }
-        var words: [UInt32] = []
-        for text in answer.split(separator: " ") {
-            guard let word = UInt32(hexadecimal: text) else { throw malformed(answer) }
-            words.append(word)
-        }
-        return words
-    }
-
-    /// What follows the question on the first line that has it.
-    private func line(
-        _ kind: Substring, question: (Substring) -> Bool
-    ) throws(ReadingError) -> Substring? {
-        guard let text = try SystemFile.text(path) else { return nil }
-        for line in text.split(separator: "\n") where !line.hasPrefix("#") {
-            let parts = line.split(separator: " ", maxSplits: 2)
-            guard parts.count == 3, ["tag", "gencmd"].contains(parts[0]) else {
+        var answer: [Substring] = []
+        for line in try lines("gencmd") {
+            guard let end = line.firstRange(of: " -> ") ?? line.firstRange(of: " errno ") else {
                 throw malformed(line)
             }
-            guard parts[0] == kind, question(parts[1]) else { continue }
-            let failure = parts[2].split(separator: " ")
-            if failure.count == 2, failure[0] == "errno", let code = Int32(failure[1]) {
-                throw ReadingError(systemError: code, subject: "\(kind) \(parts[1])")
+            guard line[..<end.lowerBound] == command.text else { continue }
+            try throwFailure(line[end.lowerBound...].dropFirst(), subject: command.text)
+            answer.append(line[end.upperBound...])
+        }
+        return answer.isEmpty ? nil : answer.joined(separator: "\n")
+    }
+
+    /// The words on the line of this tag and, where there are several of a kind, of its number.
+    public func answer(to property: PropertyTag) throws(ReadingError) -> [UInt32]? {
+        for line in try lines("tag") {
+            let parts = line.split(separator: " ", maxSplits: 1)
+            guard parts.count == 2 else { throw malformed(line) }
+            guard UInt32(hexadecimal: parts[0]) == property.tag else { continue }
+            try throwFailure(parts[1], subject: "tag \(parts[0])")
+            var words: [UInt32] = []
+            for text in parts[1].split(separator: " ") {
+                guard let word = UInt32(hexadecimal: text) else { throw malformed(line) }
+                words.append(word)
             }
-            return parts[2]
+            if property.identifier == nil || words.first == property.identifier { return words }
         }
         return nil
+    }
+
+    /// What follows `kind` on its lines.
+    private func lines(_ kind: Substring) throws(ReadingError) -> [Substring] {
+        guard let text = try SystemFile.table(path) else { return [] }
+        var lines: [Substring] = []
+        for line in text.split(separator: "\n") where !line.hasPrefix("#") {
+            let parts = line.split(separator: " ", maxSplits: 1)
+            guard parts.count == 2, ["tag", "gencmd"].contains(parts[0]) else {
+                throw malformed(line)
+            }
+            if parts[0] == kind { lines.append(parts[1]) }
+        }
+        return lines
+    }
+
+    private func throwFailure(_ answer: Substring, subject: String) throws(ReadingError) {
+        let failure = answer.split(separator: " ")
+        if failure.count == 2, failure[0] == "errno", let code = Int32(failure[1]) {
+            throw ReadingError(systemError: code, subject: subject)
+        }
     }
 
     private func malformed(_ line: Substring) -> ReadingError {

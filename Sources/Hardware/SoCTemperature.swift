@@ -1,6 +1,6 @@
 // Temperature of the SoC, twice: the kernel's thermal zone, which also steers the fan and the
 // cpufreq cooling, and the firmware's own measure, which is what throttling goes by. The kernel's
-// value can lag.
+// value can lag. Beside it, the power chip (Pi 4 and later) and the I/O chip of a Pi 5.
 
 import Prometheus
 
@@ -15,39 +15,49 @@ struct SoCTemperature: Reading {
     ]
     let period = Duration.seconds(5)
 
+    /// In thousandths of a degree Celsius, as the kernel has them.
+    static let plausible: ClosedRange<Int64> = -40_000...150_000
+
     func read(_ machine: Machine, into samples: inout [Sample]) throws(ReadingError) {
         guard try machine.raspberryPiModel() != nil else { return }
         var parts = IndependentParts()
         parts.attempt { () throws(ReadingError) in
-            guard let value = try thermalZone(machine.roots) else { return }
-            samples.append(sample("soc", value))
+            let zone = try machine.roots.socThermalZone()
+            if let value = try kernelValue(zone, "temp") { samples.append(sample("soc", value)) }
         }
         parts.attempt { () throws(ReadingError) in
             guard let value = try machine.mailbox.answer(to: Self.question) else { return }
             samples.append(sample("soc_firmware", value))
         }
+        parts.attempt { () throws(ReadingError) in
+            // Older boards have no such sensor and answer with the SoC's temperature.
+            guard try machine.raspberryPiProcessor() != nil,
+                let value = try machine.mailbox.answer(
+                    to: .measurePowerChipTemperature, read: Self.celsius)
+            else { return }
+            samples.append(sample("pmic", value))
+        }
+        parts.attempt { () throws(ReadingError) in
+            let device = try machine.roots.hwmon(["rp1_adc"])
+            if let value = try kernelValue(device, "temp1_input") {
+                samples.append(sample("rp1", value))
+            }
+        }
         try parts.finish()
     }
 
     static let question = FirmwareQuestion<Double>(
-        command: .measureTemperature, property: .temperature,
-        parseText: { text in
-            guard text.hasPrefix("temp="), text.hasSuffix("'C") else { return nil }
-            return Double(text.dropFirst(5).dropLast(2)).flatMap { $0.isFinite ? $0 : nil }
-        },
-        parseWords: { words in
-            guard words.count == 2 else { return nil }
-            return Double(Int32(bitPattern: words[1])) / 1000
-        })
+        command: .measureTemperature, parseText: celsius,
+        parseWords: { Plausible.number($0, of: 0, dividedBy: 1000, in: Plausible.temperature) })
 
-    /// The thermal zone of type `cpu-thermal`, in degrees Celsius.
-    private func thermalZone(_ roots: HardwareRoots) throws(ReadingError) -> Double? {
-        let directory = "\(roots.sys)/class/thermal"
-        for zone in try SystemFile.entries(directory, prefix: "thermal_zone")
-        where try SystemFile.text("\(directory)/\(zone)/type") == "cpu-thermal" {
-            return try SystemFile.integer("\(directory)/\(zone)/temp").map { Double($0) / 1000 }
-        }
-        return nil
+    @Sendable private static func celsius(_ text: String) -> Double? {
+        Plausible.number(text, after: "temp=", before: "'C", in: Plausible.temperature)
+    }
+
+    private func kernelValue(_ directory: String?, _ file: String) throws(ReadingError) -> Double? {
+        guard let directory else { return nil }
+        return try SystemFile.integer("\(directory)/\(file)", in: Self.plausible)
+            .map { Double($0) / 1000 }
     }
 
     private func sample(_ sensor: String, _ value: Double) -> Sample {

@@ -112,6 +112,12 @@ enum SystemFile {
         return names.sorted()
     }
 
+    /// A label value: short, and in printable ASCII.
+    static func printable(_ text: String) -> String {
+        String(
+            text.unicodeScalars.prefix(80).map { (0x20...0x7E) ~= $0.value ? Character($0) : "?" })
+    }
+
     /// A short excerpt for an error message.
     static func quoted(_ text: String) -> String { "'\(text.prefix(40))'" }
 
@@ -136,6 +142,10 @@ extension ReadingError {
             self.init(
                 .permission, subject: subject, message: message,
                 advice: "let the user of this program read it (for /dev/vcio: group 'video')")
+        case ETIMEDOUT:
+            self.init(
+                .timeout, subject: subject, message: message,
+                advice: "look for the device in the kernel log ('journalctl -k')")
         default:
             self.init(
                 .inputOutput, subject: subject, message: message,

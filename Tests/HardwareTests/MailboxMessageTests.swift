@@ -29,8 +29,20 @@ struct MailboxMessageTests {
 
     @Test("Only the listed tags and commands exist")
     func allowList() {
-        #expect(PropertyTag.allCases.map(\.rawValue) == [0x0003_0006, 0x0003_0046])
-        #expect(FirmwareCommand.allCases.map(\.rawValue) == ["measure_temp", "get_throttled"])
+        let properties = PropertyTag.allCases.map { [$0.tag] + $0.request }
+        let expected: [[UInt32]] =
+            [[0x0000_0001, 0], [0x0003_0006, 0, 0], [0x0003_000A, 0, 0], [0x0003_0046, 0]]
+            + [1, 2, 4, 3].map { [0x0003_0003, $0, 0] }
+            + [3, 4, 5, 7, 1].map { [0x0003_0047, $0, 0] }
+        #expect(properties == expected)
+        #expect(
+            FirmwareCommand.allCases.map(\.text) == [
+                "measure_temp", "measure_temp pmic", "get_throttled", "measure_volts core",
+                "measure_volts sdram_c", "measure_volts sdram_i", "measure_volts sdram_p",
+                "measure_clock arm", "measure_clock core", "measure_clock v3d",
+                "measure_clock isp", "measure_clock emmc", "pmic_read_adc", "version",
+                "bootloader_version",
+            ])
     }
 
     @Test("The ioctl number is _IOWR(100, 0, char *)")
@@ -81,14 +93,26 @@ struct MailboxMessageTests {
     @Test("An answer without NUL ends with the buffer")
     func unterminatedAnswer() throws {
         let message = answered(.getThrottled, text: String(repeating: "x", count: 4092))
-        #expect(try message.commandAnswer(subject: "test").utf8.count == 4092)
+        #expect(try message.commandAnswer(subject: "test")?.utf8.count == 4092)
     }
 
     @Test("A command that returned a code other than 0 is refused")
     func commandFailed() {
-        var message = answered(.getThrottled, text: "error=1 error_msg=\"Command not registered\"")
+        var message = answered(.getThrottled, text: "error=2 error_msg=\"Invalid arguments\"")
+        #expect(throws: ReadingError.self) { try message.commandAnswer(subject: "test") }
         message.words[5] = 1
         #expect(throws: ReadingError.self) { try message.commandAnswer(subject: "test") }
+        message = answered(.getThrottled, text: "throttled=0x0")
+        message.words[5] = 1
+        #expect(throws: ReadingError.self) { try message.commandAnswer(subject: "test") }
+    }
+
+    @Test("A command that this firmware does not have is absent, whatever code it returns")
+    func commandUnknown() throws {
+        var message = answered(.readPowerChip, text: "error=1 error_msg=\"Command not registered\"")
+        #expect(try message.commandAnswer(subject: "test") == nil)
+        message.words[5] = 1
+        #expect(try message.commandAnswer(subject: "test") == nil)
     }
 
     private func answered(_ command: FirmwareCommand, text: String) -> MailboxMessage {

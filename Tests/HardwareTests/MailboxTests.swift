@@ -34,6 +34,30 @@ struct RecordedMailboxTests {
         #expect(try mailbox.answer(to: .measureTemperature) == nil)
     }
 
+    @Test("An answer of several lines is joined, and names of commands are not mixed up")
+    func severalLines() throws {
+        let mailbox = mailbox(
+            """
+            gencmd measure_temp pmic -> temp=50.1'C
+            gencmd version -> Aug 30 2024 19:17:39
+            gencmd measure_temp -> temp=48.3'C
+            gencmd version -> version 2808975b
+            """)
+        #expect(
+            try mailbox.answer(to: .firmwareVersion) == "Aug 30 2024 19:17:39\nversion 2808975b")
+        #expect(try mailbox.answer(to: .measureTemperature) == "temp=48.3'C")
+        #expect(try mailbox.answer(to: .measurePowerChipTemperature) == "temp=50.1'C")
+    }
+
+    @Test("Of several clocks the one with the number asked for answers")
+    func severalClocks() throws {
+        let mailbox = mailbox("tag 0x00030047 0x3 0x1\ntag 0x00030047 0x4 0x2\n")
+        #expect(try mailbox.answer(to: .clockFrequency(.arm)) == [3, 1])
+        #expect(try mailbox.answer(to: .clockFrequency(.core)) == [4, 2])
+        #expect(try mailbox.answer(to: .clockFrequency(.emmc)) == nil)
+        #expect(try mailbox.answer(to: .voltage(.core)) == nil)
+    }
+
     @Test("A recorded errno is thrown")
     func recordedFailure() throws {
         let mailbox = mailbox("tag 0x00030046 errno 13\ngencmd measure_temp errno 110\n")
@@ -42,7 +66,7 @@ struct RecordedMailboxTests {
         let late = #expect(throws: ReadingError.self) {
             try mailbox.answer(to: .measureTemperature)
         }
-        #expect(late?.code == .inputOutput)
+        #expect(late?.code == .timeout)
     }
 
     @Test(

@@ -1,9 +1,10 @@
 // Recorded trees, a scripted mailbox and a scratch tree for the tests of this target.
 
 import Glibc
-import Hardware
 import Prometheus
 import Synchronization
+
+@testable import Hardware
 
 /// The recorded trees below Tests/Fixtures/hardware.
 enum RecordedTree: String, CaseIterable {
@@ -43,13 +44,51 @@ final class ScriptedMailbox: FirmwareMailbox {
     }
 
     func answer(to command: FirmwareCommand) throws(ReadingError) -> String? {
-        asked.withLock { $0.append("gencmd \(command.rawValue)") }
+        asked.withLock { $0.append("gencmd \(command.text)") }
         return try onCommand(command)
     }
 
     func answer(to property: PropertyTag) throws(ReadingError) -> [UInt32]? {
         asked.withLock { $0.append("tag \(property)") }
         return try onProperty(property)
+    }
+}
+
+/// A scratch tree that passes for a Raspberry Pi.
+func piTree(processor: String = "brcm,bcm2711") -> ScratchTree {
+    let tree = ScratchTree()
+    tree.write("proc/device-tree/model", "Raspberry Pi 4 Model B Rev 1.4\0")
+    tree.write("proc/device-tree/compatible", "raspberrypi,4-model-b\0\(processor)\0")
+    return tree
+}
+
+/// What a reading sampled, and why it failed if it did.
+func read(
+    _ reading: some Reading, _ tree: ScratchTree, _ mailbox: any FirmwareMailbox = ScriptedMailbox()
+) -> (samples: [Sample], failure: ReadingError?) {
+    read(reading, Machine(roots: tree.roots, mailbox: mailbox))
+}
+
+func read(
+    _ reading: some Reading, _ machine: Machine
+) -> (samples: [Sample], failure: ReadingError?) {
+    var samples: [Sample] = []
+    do throws(ReadingError) {
+        try reading.read(machine, into: &samples)
+        return (samples, nil)
+    } catch {
+        return (samples, error)
+    }
+}
+
+extension [Sample] {
+    /// The value of the one series of this name and, if given, with this label value.
+    func value(_ name: String, _ label: String? = nil) -> Double? {
+        let found = filter { sample in
+            sample.name == name
+                && (label == nil || sample.labels.contains { $0.1 == label })
+        }
+        return found.count == 1 ? found.first?.value : nil
     }
 }
 
