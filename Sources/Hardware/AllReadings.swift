@@ -4,40 +4,35 @@
 /// for each monitor, since some remember what they read last.
 func allReadings(_ settings: HardwareSettings = HardwareSettings()) -> [any Reading] {
     [
+        // A Raspberry Pi's own.
         BoardModel(),
         SoCTemperature(),
+        TripPoints(),
         Throttling(),
+        Voltages(),
+        FirmwareClocks(),
         CPUFrequency(),
+        Fan(),
+        RealTimeClock(),
+        PowerNegotiation(),
+        FirmwareVersions(),
+        // Any machine's.
         OperatingSystem(),
         Processor(),
         Memory(),
         CompressedSwap(),
         Pressure(),
-        Network(),
-        ClockSynchronisation(),
-        Watchdog(),
         Filesystems(),
         Ext4Errors(),
         Disks(),
         StorageIdentity(),
         SMARTReports(),
+        Network(),
+        ClockSynchronisation(),
         KernelLog(),
+        Watchdog(),
         PowerSupplies(),
         UPS(settings),
         SystemdUnits(settings),
     ]
 }
-/// Every reading that the program knows; which of them apply is found out on the machine.
-let allReadings: [any Reading] = [
-    BoardModel(),
-    SoCTemperature(),
-    TripPoints(),
-    Throttling(),
-    Voltages(),
-    FirmwareClocks(),
-    CPUFrequency(),
-    Fan(),
-    RealTimeClock(),
-    PowerNegotiation(),
-    FirmwareVersions(),
-]

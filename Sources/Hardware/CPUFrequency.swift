@@ -68,7 +68,7 @@ struct CPUFrequency: Reading {
                 let path = "\(directory)/cpu\(cpu)/cpufreq/scaling_governor"
                 guard let governor = try SystemFile.text(path), !governor.isEmpty else { return }
                 // The kernel's names for them have at most 15 characters.
-                let labels = [("cpu", String(cpu)), ("governor", SystemFile.printable(governor))]
+                let labels = [("cpu", String(cpu)), ("governor", governor.printable(80))]
                 samples.append(Sample(Self.governor.name, labels: labels, value: 1))
             }
         }

@@ -71,7 +71,7 @@ struct Fan: Reading {
             guard let type = try SystemFile.text("\(path)/type") else { continue }
             // The kernel keeps 20 characters of it.
             devices.append(
-                (path, [("device", String(number)), ("type", SystemFile.printable(type))]))
+                (path, [("device", String(number)), ("type", type.printable(80))]))
         }
         return devices
     }

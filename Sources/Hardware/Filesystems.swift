@@ -44,7 +44,7 @@ struct Filesystems: Reading {
         guard let table = try SystemFile.bytes(path, limit: SystemFile.tableLimit) else { return }
         var parts = IndependentParts()
         for mount in Self.shown(table, path, &parts) {
-            let label = [("mountpoint", WholeDisk.label(mount.point, limit: 128))]
+            let label = [("mountpoint", mount.point.printable(128))]
             func append(_ name: String, _ value: Double) {
                 samples.append(
                     Sample("kinglet_machine_filesystem_\(name)", labels: label, value: value))
@@ -167,12 +167,12 @@ struct Filesystems: Reading {
             if let place = places[mount.device] {
                 // The same file system again: the whole of it speaks for its parts.
                 if mount.root.utf8.count < shown[place].root.utf8.count,
-                    labels.insert(WholeDisk.label(mount.point, limit: 128)).inserted
+                    labels.insert(mount.point.printable(128)).inserted
                 {
                     shown[place] = mount
                 }
             } else if shown.count < limit,
-                labels.insert(WholeDisk.label(mount.point, limit: 128)).inserted
+                labels.insert(mount.point.printable(128)).inserted
             {
                 places[mount.device] = shown.count
                 shown.append(mount)

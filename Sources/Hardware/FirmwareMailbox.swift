@@ -87,6 +87,20 @@ public enum PropertyTag: Sendable, Hashable, CaseIterable {
     var request: [UInt32] { identifier.map { [$0, 0] } ?? [0] }
 }
 
+extension PropertyTag: CustomStringConvertible {
+    /// What is asked for, in an error message.
+    public var description: String {
+        switch self {
+        case .firmwareRevision: "firmware revision"
+        case .voltage(let rail): "voltage of \(rail.rawValue)"
+        case .temperature: "temperature"
+        case .maximumTemperature: "maximum temperature"
+        case .throttled: "throttled"
+        case .clockFrequency(let clock): "frequency of \(clock.rawValue)"
+        }
+    }
+}
+
 /// A command string that may be sent through `/dev/vcio_gencmd`.
 public enum FirmwareCommand: Sendable, Hashable, CaseIterable {
     /// Answers `temp=47.2'C`.

@@ -34,7 +34,7 @@ struct RealTimeClock: Reading {
                 samples.append(
                     Sample(
                         "kinglet_machine_rtc_info",
-                        labels: [("device", clock), ("name", SystemFile.printable(name))], value: 1)
+                        labels: [("device", clock), ("name", name.printable(80))], value: 1)
                 )
             }
         }

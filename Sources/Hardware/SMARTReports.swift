@@ -57,7 +57,7 @@ struct SMARTReports: Reading {
         guard !health.isEmpty || !report.isUnanswered else {
             throw ReadingError(
                 .inputOutput, subject: "/dev/\(device)",
-                message: WholeDisk.label(report.complaint, limit: 120),
+                message: report.complaint.printable(120),
                 advice: "try 'smartctl -a /dev/\(device)' as root")
         }
         try facts.merging(health) { own, _ in own }

@@ -15,7 +15,7 @@ enum SmartdLog {
         guard file.hasPrefix(prefix), file.hasSuffix(suffix) else { return nil }
         let name = file.dropFirst(prefix.count).dropLast(suffix.count)
         guard let hyphen = name.firstIndex(of: "-"), hyphen > name.startIndex else { return nil }
-        return WholeDisk.label(String(name[..<hyphen]))
+        return String(name[..<hyphen]).printable(64)
     }
 
     /// What the last whole line tells; nil when it is no such line.

@@ -52,8 +52,8 @@ struct StorageIdentity: Reading {
         _ disk: String, _ type: String, _ model: String?, _ manufacturer: String?
     ) -> Sample {
         var labels = [("device", disk), ("type", type)]
-        if let model { labels.append(("model", WholeDisk.label(model))) }
-        if let manufacturer { labels.append(("manufacturer", WholeDisk.label(manufacturer))) }
+        if let model { labels.append(("model", model.printable(64))) }
+        if let manufacturer { labels.append(("manufacturer", manufacturer.printable(64))) }
         return Sample("kinglet_machine_storage_info", labels: labels, value: 1)
     }
 

@@ -112,12 +112,6 @@ enum SystemFile {
         return names.sorted()
     }
 
-    /// A label value: short, and in printable ASCII.
-    static func printable(_ text: String) -> String {
-        String(
-            text.unicodeScalars.prefix(80).map { (0x20...0x7E) ~= $0.value ? Character($0) : "?" })
-    }
-
     /// A short excerpt for an error message.
     static func quoted(_ text: String) -> String { "'\(text.prefix(40))'" }
 

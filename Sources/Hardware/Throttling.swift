@@ -33,9 +33,12 @@ struct Throttling: Reading {
     static let question = FirmwareQuestion<UInt32>(
         command: .getThrottled,
         parseText: { text in
-            text.hasPrefix("throttled=") ? UInt32(hexadecimal: text.dropFirst(10)) : nil
+            text.hasPrefix("throttled=") ? word(UInt32(hexadecimal: text.dropFirst(10))) : nil
         },
-        parseWords: { words in words.count == 1 ? words[0] : nil })
+        parseWords: { words in words.count == 1 ? word(words[0]) : nil })
+
+    /// Bits that are not known may mean something one day; all of them at once mean nothing.
+    @Sendable private static func word(_ word: UInt32?) -> UInt32? { word == .max ? nil : word }
 
     func read(_ machine: Machine, into samples: inout [Sample]) throws(ReadingError) {
         guard try machine.raspberryPiModel() != nil else { return }

@@ -28,14 +28,6 @@ enum WholeDisk {
             }
     }
 
-    /// A text of the hardware as a label value: short, and in printable ASCII.
-    static func label(_ text: String, limit: Int = 64) -> String {
-        String(
-            text.unicodeScalars.prefix(limit).map {
-                (0x20...0x7E) ~= $0.value ? Character($0) : "?"
-            })
-    }
-
     /// A key for the medium itself, not for the slot that it is in; nil when it has no number of its
     /// own. Serial numbers are hashed: a key is kept, and nobody needs to read them there.
     static func mediumKey(_ name: String, _ roots: HardwareRoots) throws(ReadingError) -> String? {

@@ -26,7 +26,7 @@ struct FirmwareVersionsTests {
                     labels: [("version", "2808975b80149bbfe86844655fe45c7de66fc078")], value: 1),
                 Sample("rpi_firmware_build_timestamp_seconds", value: 1_725_045_459),
             ])
-        #expect(!mailbox.questions.contains("tag firmwareRevision"))
+        #expect(!mailbox.questions.contains("tag firmware revision"))
     }
 
     @Test("Where only property tags are answered, the build time is what is known")

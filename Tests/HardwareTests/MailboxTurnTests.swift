@@ -14,11 +14,11 @@ struct MailboxTurnTests {
         let turn = MailboxTurn()
         let (asking, asks) = AsyncStream.makeStream(of: Void.self)
         let (ended, end) = AsyncStream.makeStream(of: Void.self)
-        let release = StopSignal()
+        let release = Condition(false)
         try ReadingThread.start {
             try? turn.take(subject: "first") { () throws(ReadingError) in
                 asks.yield()
-                while !release.isRaised { release.wait(atMost: .seconds(60)) }
+                release.await { $0 ? .found(()) : .wait(atMost: nil) }
             }
             end.yield()
         }
@@ -31,7 +31,8 @@ struct MailboxTurnTests {
         }
         #expect(error?.code == .timeout)
         #expect(error?.subject == "second")
-        release.raise()
+        release.with { $0 = true }
+        release.wake()
         for await _ in ended { break }
         // A question that took long but was answered is no reason to rest.
         #expect(try turn.take(subject: "third") { () throws(ReadingError) in 7 } == 7)

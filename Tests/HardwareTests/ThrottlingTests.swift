@@ -68,7 +68,10 @@ struct ThrottlingTests {
 
     @Test(
         "Text that is not a word of throttling bits is malformed",
-        arguments: ["", "throttled=", "throttled=50005", "throttled=0x1ffffffff", "throttled=0x+1"])
+        arguments: [
+            "", "throttled=", "throttled=50005", "throttled=0x1ffffffff", "throttled=0x+1",
+            "throttled=0xffffffff",
+        ])
     func otherText(_ text: String) {
         let result = read(Throttling(), piTree(), ScriptedMailbox(command: { _ in text }))
         #expect(result.samples.isEmpty)

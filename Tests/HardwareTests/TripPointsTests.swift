@@ -57,7 +57,7 @@ struct TripPointsTests {
         let result = read(TripPoints(), tree, mailbox)
         #expect(result.samples == [Sample("rpi_temperature_max_celsius", value: 85)])
         #expect(result.failure?.code == .malformed)
-        #expect(mailbox.questions == ["tag maximumTemperature"])
+        #expect(mailbox.questions == ["tag maximum temperature"])
     }
 
     @Test(
