@@ -3,8 +3,8 @@
 /// Serialises questions to a device that may hang.
 ///
 /// Several readings ask the firmware. One question that hangs must not gather all of them behind it,
-/// each with a thread: who has waited for his turn long enough fails, and after a question that got
-/// no answer in time nobody asks again for a while.
+/// each with a thread: who has waited for a turn long enough fails, and after a question that got no
+/// answer in time nobody asks again for a while.
 final class MailboxTurn: Sendable {
     /// Less than a reading's own time limit, more than the kernel gives the firmware (1 s).
     static let patience = Duration.seconds(2)
@@ -46,14 +46,17 @@ final class MailboxTurn: Sendable {
     private func begin(_ subject: String, _ patience: Duration) throws(ReadingError) {
         let deadline = ContinuousClock.now + patience
         let turn: Turn = state.await { state in
-            guard !state.isTaken else {
-                let left = ContinuousClock.now.duration(to: deadline)
-                return left > .zero ? .wait(atMost: left) : .found(.othersTooLong)
-            }
-            // Looked at here, for the question that was waited for may have shown it.
+            // Looked at after each wait, too: the question that was waited for may have shown it.
             if let end = state.silentUntil, now() < end { return .found(.silent) }
-            state.isTaken = true
-            return .found(.mine)
+            guard state.isTaken else {
+                state.isTaken = true
+                return .found(.mine)
+            }
+            let left = ContinuousClock.now.duration(to: deadline)
+            guard left <= .zero else { return .wait(atMost: left) }
+            // Nor does the next one wait for it: a reading may have many questions.
+            state.silentUntil = now() + Self.rest
+            return .found(.othersTooLong)
         }
         switch turn {
         case .mine: return

@@ -1,5 +1,6 @@
 // The fan and the kernel's cooling devices.
 
+import Glibc
 import Prometheus
 import Testing
 
@@ -70,6 +71,20 @@ struct FanTests {
             tree.write("sys/class/thermal/cooling_device\(number)/cur_state", "1\n")
         }
         #expect(read(Fan(), tree).samples.count == 16)
+    }
+
+    @Test("A fan that vanishes takes its values with it, and is no failure")
+    func vanishes() {
+        tree.write("sys/class/hwmon/hwmon0/name", "pwmfan\n")
+        tree.write("sys/class/hwmon/hwmon0/fan1_input", "2873\n")
+        tree.write("sys/class/hwmon/hwmon0/pwm1", "51\n")
+        #expect(read(Fan(), tree).samples.count == 2)
+        for file in ["fan1_input", "name"] {
+            remove("\(tree.path)/sys/class/hwmon/hwmon0/\(file)")
+            let result = read(Fan(), tree)
+            #expect(result.samples.map(\.name) == (file == "name" ? [] : ["rpi_fan_duty_ratio"]))
+            #expect(result.failure == nil)
+        }
     }
 
     @Test("Without a fan everything is absent")

@@ -31,11 +31,17 @@ struct MailboxTurnTests {
         }
         #expect(error?.code == .timeout)
         #expect(error?.subject == "second")
+        // The next one does not wait at all.
+        #expect(throws: ReadingError.self) {
+            try turn.take(subject: "third", patience: .seconds(3600)) { () throws(ReadingError) in
+                Issue.record("two questions at a time")
+            }
+        }
         release.with { $0 = true }
         release.wake()
         for await _ in ended { break }
         // A question that took long but was answered is no reason to rest.
-        #expect(try turn.take(subject: "third") { () throws(ReadingError) in 7 } == 7)
+        #expect(try turn.take(subject: "fourth") { () throws(ReadingError) in 7 } == 7)
     }
 
     @Test("After a question without an answer nobody asks for a while, then again")
