@@ -19,10 +19,10 @@ final class ClockSynchronisation: Reading {
             help: "What the kernel still has to correct the clock by."),
         FamilyDescription(
             name: "kinglet_machine_clock_max_error_seconds", kind: .gauge,
-            help: "By how much the clock may be wrong, by the kernel's estimate."),
+            help: "By how much the clock may be wrong."),
         FamilyDescription(
             name: "kinglet_machine_clock_jumps_total", kind: .counter,
-            help: "How often the clock was set by more than a second since the server started."),
+            help: "Steps of the clock by more than a second since the server started."),
     ]
 
     /// How far the clock may go apart from the one that nobody sets, in seconds. Correcting the

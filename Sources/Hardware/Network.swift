@@ -46,7 +46,7 @@ struct Network: Reading {
                 help: "Speed of the link that is up."),
             FamilyDescription(
                 name: "kinglet_machine_wireless_signal_dbm", kind: .gauge,
-                help: "Strength at which Wi-Fi is received; below -75 is weak."),
+                help: "Strength of the Wi-Fi signal; below -75 is weak."),
             FamilyDescription(
                 name: "kinglet_machine_wireless_quality_ratio", kind: .gauge,
                 help: "Quality of the Wi-Fi link, 1 at best."),

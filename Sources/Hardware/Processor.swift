@@ -29,7 +29,7 @@ final class Processor: Reading {
             name: "kinglet_machine_cpus", kind: .gauge, help: "CPUs that are online."),
         FamilyDescription(
             name: "kinglet_machine_load_average", kind: .gauge,
-            help: "Processes that run or wait for CPU or disk, on average."),
+            help: "Processes that run, or wait for CPU or disk."),
         FamilyDescription(
             name: "kinglet_machine_boot_timestamp_seconds", kind: .gauge,
             help: "When the machine was started, by its clock of today."),

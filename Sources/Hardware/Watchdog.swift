@@ -23,7 +23,7 @@ struct Watchdog: Reading {
             name: "\(prefix)active", kind: .gauge, help: "Whether the watchdog is armed."),
         FamilyDescription(
             name: "\(prefix)timeout_seconds", kind: .gauge,
-            help: "After what time without a sign of life it restarts the machine."),
+            help: "Time without a sign of life until it restarts the machine."),
         FamilyDescription(
             name: "\(prefix)timeleft_seconds", kind: .gauge, help: "Time left until then."),
         FamilyDescription(
