@@ -35,8 +35,11 @@ final class LatestReadings: Sendable {
 
     private struct Entry {
         let name: String
+        let families: [FamilyDescription]
         let validity: Duration
         var outcome: ReadingOutcome?
+        /// The outcome's samples as lines: a scrape only copies them.
+        var lines = RenderedSamples()
     }
 
     private let entries: Mutex<[Entry]>
@@ -46,7 +49,9 @@ final class LatestReadings: Sendable {
             readings.map { reading in
                 // Longer than the firmware's timeouts, so that a slow neighbour is not a failure.
                 let validity = max(reading.period * 3, .seconds(30))
-                return Entry(name: type(of: reading).name, validity: validity)
+                return Entry(
+                    name: type(of: reading).name, families: type(of: reading).families,
+                    validity: validity)
             })
     }
 
@@ -59,9 +64,16 @@ final class LatestReadings: Sendable {
 
     /// Replaces the last outcome of a reading and returns the failure of the one before.
     func record(_ outcome: ReadingOutcome, at index: Int) -> ReadingError? {
-        entries.withLock { entries in
+        let families = entries.withLock { $0[index].families }
+        let lines = RenderedSamples(families) { sink in
+            for sample in outcome.samples {
+                sink.add(sample.name, labels: sample.labels, value: sample.value)
+            }
+        }
+        return entries.withLock { entries in
             let before = entries[index].outcome?.failure
             entries[index].outcome = outcome
+            entries[index].lines = lines
             return before
         }
     }
@@ -77,9 +89,7 @@ final class LatestReadings: Sendable {
             sink.add(Self.families[0].name, labels: label, value: succeeded ? 1 : 0)
             if isOverdue { continue }
             sink.add(Self.families[1].name, labels: label, value: outcome.duration.inSeconds)
-            for sample in outcome.samples {
-                sink.add(sample.name, labels: sample.labels, value: sample.value)
-            }
+            sink.add(entry.lines)
         }
     }
 }

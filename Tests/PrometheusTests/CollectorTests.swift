@@ -95,4 +95,38 @@ struct CollectorTests {
         }
         #expect(registry.samples == [#"rpi_board_info{model="5"} 1"#])
     }
+
+    @Test("What was rendered before is shown as it would have been added")
+    func rendered() {
+        let name = "rpi_temperature_celsius"
+        let samples = RenderedSamples([temperature, events]) {
+            $0.add(name, labels: [("b", "2"), ("a", "\"1\"")], value: 1)
+            $0.add(name, labels: [("a", "\"1\""), ("b", "2")], value: 2)
+            $0.add("rpi_events_total", value: -1)
+            $0.add("rpi_undeclared", value: 1)
+        }
+        let registry = collect { $0.add(samples) }
+        #expect(registry.samples == [#"rpi_temperature_celsius{a="\"1\"",b="2"} 1"#])
+        #expect(collect { $0.add(RenderedSamples()) }.text() == "")
+    }
+
+    @Test("What was rendered before cannot double a series, nor enter a family of another kind")
+    func renderedTwice() {
+        let name = "rpi_temperature_celsius"
+        let samples = RenderedSamples([temperature]) { $0.add(name, value: 1) }
+        let after = collect {
+            $0.add(name, value: 2)
+            $0.add(samples)
+        }
+        #expect(after.samples == ["rpi_temperature_celsius 2"])
+        let before = collect {
+            $0.add(samples)
+            $0.add(samples)
+            $0.add(name, value: 2)
+        }
+        #expect(before.samples == ["rpi_temperature_celsius 1"])
+        let other = FamilyDescription(name: "rpi_events_total", kind: .gauge, help: "Events.")
+        let odd = RenderedSamples([other]) { $0.add("rpi_events_total", value: -1) }
+        #expect(collect { $0.add(odd) }.text() == "")
+    }
 }

@@ -115,6 +115,24 @@ struct ProcessMetricsTests {
     }
 }
 
+extension ProcessMetricsTests {
+    @Test("Open descriptors are counted one by one: a hundred more are a hundred more")
+    func descriptors() {
+        func open() -> Double? {
+            let registry = Registry()
+            ProcessMetrics.register(in: registry)
+            let line = registry.samples.first { $0.hasPrefix("kinglet_process_open_descriptors ") }
+            return line.flatMap { Double($0.dropFirst("kinglet_process_open_descriptors ".count)) }
+        }
+        // Other tests open and close theirs at the same time.
+        let files = (0..<1000).map { _ in Glibc.open("/dev/null", O_RDONLY | O_CLOEXEC) }
+        let most = open() ?? 0
+        for file in files { close(file) }
+        let least = open() ?? 0
+        #expect(most >= 1000 && (900...1100).contains(most - least))
+    }
+}
+
 extension String {
     fileprivate func repeated(_ count: Int) -> String { String(repeating: self, count: count) }
 }
