@@ -27,7 +27,11 @@ extension MetricsServer {
 }
 
 extension MetricsServer.Access {
-    var isOpen: Bool { challenges.isEmpty && allowedNetworks.isEmpty }
+    /// Whether strangers may read: nothing is asked, and the allow-list, if there is one, holds
+    /// more than private networks can.
+    var isOpen: Bool {
+        challenges.isEmpty && (allowedNetworks.isEmpty || allowedNetworks.contains(where: \.isWide))
+    }
 
     /// What is wrong with the settings, or nil.
     var problem: MetricsEndpointError? {
@@ -35,6 +39,14 @@ extension MetricsServer.Access {
             return MetricsEndpointError(
                 .badAccess, subject: "metrics.token", message: "the token for metrics is empty",
                 advice: "set metrics.token to a long random text or remove it")
+        }
+        // What a header cannot carry (RFC 9110 section 5.5) would lock out everybody; a token that
+        // was read from a file often ends in a line feed.
+        if let bearerToken, bearerToken.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7F }) {
+            return MetricsEndpointError(
+                .badAccess, subject: "metrics.token",
+                message: "the token for metrics holds a space, a line end or a control character",
+                advice: "set metrics.token to letters and digits")
         }
         // RFC 7617 section 2: the user name ends at the first colon.
         if (basicUser == nil) != (basicPassword == nil) || basicPassword == ""
@@ -44,6 +56,14 @@ extension MetricsServer.Access {
                 .badAccess, subject: "metrics.user",
                 message: "metrics need both a user, without a colon, and a password",
                 advice: "set metrics.user and metrics.password or neither")
+        }
+        for text in [basicUser, basicPassword].compactMap(\.self)
+        where text.unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7F }) {
+            return MetricsEndpointError(
+                .badAccess, subject: "metrics.user",
+                message: "the user or password for metrics holds a line end or another control "
+                    + "character",
+                advice: "set metrics.user and metrics.password to text of one line")
         }
         return nil
     }
@@ -70,12 +90,13 @@ extension MetricsServer.Access {
         guard let authorization else { return false }
         let parts = authorization.split(separator: " ", maxSplits: 1)
         guard parts.count == 2 else { return false }
+        let credentials = parts[1].drop { $0 == " " }
         switch parts[0].lowercased() {
         case "bearer":
             guard let bearerToken else { return false }
-            return Self.equal(Array(parts[1].utf8), Array(bearerToken.utf8))
+            return Self.equal(Array(credentials.utf8), Array(bearerToken.utf8))
         case "basic":
-            guard let basicUser, let basicPassword, let given = Self.base64(parts[1].utf8)
+            guard let basicUser, let basicPassword, let given = Self.base64(credentials.utf8)
             else { return false }
             // User and password are compared in one go, so that time does not tell which is wrong.
             return Self.equal(given, Array("\(basicUser):\(basicPassword)".utf8))

@@ -12,11 +12,30 @@ struct IPAddress: Sendable, Hashable {
 
     var isIPv4: Bool { bits >> 32 == 0xFFFF }
 
+    /// What stands for every address of a machine: `0.0.0.0` and `::`.
+    var isEvery: Bool { bits == 0 || bits == Self.mappedPrefix }
+
     /// 127.0.0.0/8 and ::1.
     var isLoopback: Bool { isIPv4 ? (bits >> 24) & 0xFF == 127 : bits == 1 }
 
+    /// The numeric form, that of an IPv4 address without the mapping.
+    var text: String {
+        var buffer = [UInt8](repeating: 0, count: Int(INET6_ADDRSTRLEN))
+        let written = withUnsafeBytes(of: bits.bigEndian) { bytes in
+            buffer.withUnsafeMutableBytes { buffer in
+                inet_ntop(
+                    isIPv4 ? AF_INET : AF_INET6, bytes.baseAddress.map { $0 + (isIPv4 ? 12 : 0) },
+                    buffer.baseAddress?.assumingMemoryBound(to: CChar.self),
+                    socklen_t(buffer.count))
+            }
+        }
+        return written == nil ? "" : String(decoding: buffer.prefix { $0 != 0 }, as: UTF8.self)
+    }
+
     /// Reads the numeric form of either version, nothing else.
     init?(_ text: String) {
+        // The C library would not see what comes after it.
+        guard !text.utf8.contains(0) else { return nil }
         var four = in_addr()
         if inet_pton(AF_INET, text, &four) == 1 {
             self.init(four)
@@ -37,6 +56,19 @@ struct IPAddress: Sendable, Hashable {
         }
     }
 
+    /// The local end of a socket.
+    init?(socket: Int32) {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let address = withUnsafeMutablePointer(to: &storage) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                getsockname(socket, $0, &length) == 0 ? IPAddress($0) : nil
+            }
+        }
+        guard let address else { return nil }
+        self = address
+    }
+
     private init(_ address: in_addr) {
         bits = Self.mappedPrefix | UInt128(UInt32(bigEndian: address.s_addr))
     }
@@ -53,6 +85,8 @@ public struct CIDR: Sendable, Hashable, CustomStringConvertible {
     public let description: String
     private let network: UInt128
     private let mask: UInt128
+    /// How many of the 128 bits count.
+    private let prefix: Int
     private let isIPv4: Bool
 
     /// Reads a network; nil when the text is not one. Bits past the prefix do not matter.
@@ -68,12 +102,16 @@ public struct CIDR: Sendable, Hashable, CustomStringConvertible {
             else { return nil }
             length = given
         }
-        let prefix = length + 128 - written
+        prefix = length + 128 - written
         description = text
         mask = prefix == 0 ? 0 : ~0 << UInt128(128 - prefix)
         network = address.bits & mask
         isIPv4 = address.isIPv4 && prefix >= 96
     }
+
+    /// Whether it is wider than any private network (10.0.0.0/8 and fc00::/7 are the widest, RFC 1918
+    /// and RFC 4193), so that strangers are in it.
+    var isWide: Bool { prefix < (isIPv4 ? 96 + 8 : 7) }
 
     /// Whether an address is in the network. An IPv6 network holds no IPv4 address.
     func contains(_ address: IPAddress) -> Bool {

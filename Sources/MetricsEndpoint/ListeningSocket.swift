@@ -5,13 +5,15 @@ import Glibc
 
 /// Opens listening sockets.
 enum ListeningSocket {
-    private static let backlog: Int32 = 64
+    /// Enough for a crowd that comes at once: what does not fit comes back a second later, and so
+    /// would a scraper among it.
+    private static let backlog: Int32 = 1024
 
-    /// Listens on a numeric address and says the descriptor and the port it got.
+    /// Listens on a numeric address and says the descriptor, and the address and port it got.
     /// - Parameter loopbackOnly: refuse an address that other machines can reach.
     static func open(
         address: String, port: Int, loopbackOnly: Bool
-    ) throws(MetricsEndpointError) -> (descriptor: Int32, port: Int) {
+    ) throws(MetricsEndpointError) -> (descriptor: Int32, address: IPAddress?, port: Int) {
         let place = address.contains(":") ? "[\(address)]:\(port)" : "\(address):\(port)"
         guard (0...65535).contains(port) else {
             throw MetricsEndpointError(
@@ -35,7 +37,8 @@ enum ListeningSocket {
             throw MetricsEndpointError(
                 .badAccess, subject: place,
                 message: "metrics on \(place) would be open to everybody who reaches this machine",
-                advice: "set metrics.token, metrics.user or metrics.allow, or listen on 127.0.0.1")
+                advice: "set metrics.token, metrics.user or a metrics.allow of your own networks, "
+                    + "or listen on 127.0.0.1")
         }
 
         let descriptor = socket(
@@ -55,7 +58,7 @@ enum ListeningSocket {
             close(descriptor)
             throw failure(place, code)
         }
-        return (descriptor, boundPort(descriptor) ?? port)
+        return (descriptor, IPAddress(socket: descriptor), boundPort(descriptor) ?? port)
     }
 
     private static func set(_ descriptor: Int32, _ level: Int32, _ option: Int32, _ value: Int32) {

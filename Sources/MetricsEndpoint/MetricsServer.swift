@@ -6,7 +6,7 @@ import Glibc
 public import Prometheus
 import Synchronization
 
-/// Serves `/metrics`, `/healthz` and `/readyz` over HTTP/1.1 until it is stopped.
+/// Serves `/metrics`, `/sd`, `/healthz` and `/readyz` over HTTP/1.1 until it is stopped.
 ///
 /// One thread answers one request after the other, whatever the clients' speed. What it calls
 /// (`alive`, `ready` and the registry's readings) runs on that thread and must not wait for the parts
@@ -14,9 +14,12 @@ import Synchronization
 public final class MetricsServer: Sendable {
     /// What one client, or many, can take of the server.
     struct Limits {
-        /// Connections at once; more wait in the listen queue until one is closed.
-        var connections: UInt32 = 64
-        /// Bytes for the request line and headers of one connection; above, the answer is 431.
+        /// Connections, and the time and bytes of a request.
+        var connections = ConnectionTable.Limits()
+        /// Connections that are about to be closed, and still count for libmicrohttpd. It accepts
+        /// some at a time, and none more until those in excess are gone.
+        var closing = 64
+        /// Bytes of one connection's buffers.
         var memory = 16 * 1024
         /// Seconds without progress before a connection is closed.
         var timeout: UInt32 = 10
@@ -24,7 +27,7 @@ public final class MetricsServer: Sendable {
 
     private struct Daemon {
         let handle: OpaquePointer
-        let responder: Unmanaged<Responder>
+        let service: Unmanaged<RequestService>
     }
 
     private let daemon: Mutex<Daemon?>
@@ -41,21 +44,22 @@ public final class MetricsServer: Sendable {
     ///   - access: needed on an address that other machines can reach.
     ///   - registry: what `/metrics` shows.
     ///   - metrics: those of the first server on this registry; nil for the first.
+    ///   - discovery: what `/sd` tells of this server.
     ///   - alive: the answer of `/healthz`: does the process work?
     ///   - ready: the answer of `/readyz`: can users log in?
     public convenience init(
         address: String, port: Int, access: Access, registry: Registry,
-        metrics: ScrapeMetrics? = nil,
+        metrics: ScrapeMetrics? = nil, discovery: ServiceDiscovery = ServiceDiscovery(),
         alive: @escaping @Sendable () -> Verdict, ready: @escaping @Sendable () -> Verdict
     ) throws(MetricsEndpointError) {
         try self.init(
             address: address, port: port, access: access, registry: registry, metrics: metrics,
-            limits: Limits(), alive: alive, ready: ready)
+            discovery: discovery, limits: Limits(), alive: alive, ready: ready)
     }
 
     init(
         address: String, port: Int, access: Access, registry: Registry, metrics: ScrapeMetrics?,
-        limits: Limits,
+        discovery: ServiceDiscovery, limits: Limits,
         alive: @escaping @Sendable () -> Verdict, ready: @escaping @Sendable () -> Verdict
     ) throws(MetricsEndpointError) {
         if let problem = access.problem { throw problem }
@@ -63,23 +67,30 @@ public final class MetricsServer: Sendable {
             address: address, port: port, loopbackOnly: access.isOpen)
         // Registered only now: whoever tries again on another port needs the names free.
         let metrics = metrics ?? ScrapeMetrics(in: registry)
-        let responder = Unmanaged.passRetained(
-            Responder(
-                access: access, registry: registry, metrics: metrics, alive: alive, ready: ready))
+        let service = Unmanaged.passRetained(
+            RequestService(
+                responder: Responder(
+                    access: access, registry: registry, metrics: metrics,
+                    target: Responder.Target(
+                        discovery: discovery, address: socket.address, port: socket.port),
+                    headerLimit: limits.connections.headers, alive: alive, ready: ready),
+                connections: ConnectionGuard(
+                    access: access, metrics: metrics, limits: limits.connections)))
         guard
             let handle = kinglet_mhd_start(
-                socket.descriptor, answerConnection, responder.toOpaque(),
-                limits.connections, limits.memory, limits.timeout)
+                socket.descriptor, answerConnection, requestCompleted, connectionChanged,
+                service.toOpaque(), UInt32(clamping: limits.connections.total + limits.closing),
+                limits.memory, limits.timeout)
         else {
             // The descriptor is not closed here, since libmicrohttpd may have done so.
-            responder.release()
+            service.release()
             throw MetricsEndpointError(
                 .noResources, subject: address, message: "cannot start the metrics thread",
                 advice: "free some memory or raise TasksMax of the service")
         }
         self.port = socket.port
         self.metrics = metrics
-        daemon = Mutex(Daemon(handle: handle, responder: responder))
+        daemon = Mutex(Daemon(handle: handle, service: service))
     }
 
     /// Closes the socket and all connections and waits for the thread to end. May be called again;
@@ -89,7 +100,7 @@ public final class MetricsServer: Sendable {
             guard let running = daemon else { return }
             daemon = nil
             MHD_stop_daemon(running.handle)
-            running.responder.release()
+            running.service.release()
         }
     }
 

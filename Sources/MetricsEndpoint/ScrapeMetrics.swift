@@ -10,9 +10,26 @@ enum ScrapeFormat: String, MetricLabel {
     static let labelName = "format"
 }
 
+/// Why a client of the endpoint did not get what it wanted.
+enum ScrapeRefusal: String, MetricLabel {
+    /// It is not in the allow-list.
+    case address
+    /// The token or password is wrong or missing.
+    case authentication
+    /// There were too many connections; the one that was closed counts.
+    case connections
+    /// The request did not become whole in time.
+    case incomplete
+    /// The request's headers or body are too large.
+    case tooLarge = "too_large"
+
+    static let labelName = "reason"
+}
+
 /// The endpoint's own metrics. A second listener on the same registry takes the first one's.
 public final class ScrapeMetrics: Sendable {
     let scrapes: LabelledCounter<ScrapeFormat>
+    let refusals: LabelledCounter<ScrapeRefusal>
     let duration: Histogram
 
     /// Registers them.
@@ -20,6 +37,9 @@ public final class ScrapeMetrics: Sendable {
         scrapes = registry.counter(
             "kinglet_scrapes_total", by: ScrapeFormat.self,
             help: "Scrapes of the metrics endpoint, by format.")
+        refusals = registry.counter(
+            "kinglet_scrape_refusals_total", by: ScrapeRefusal.self,
+            help: "Requests and connections that the metrics endpoint refused.")
         duration = registry.histogram(
             "kinglet_scrape_duration_seconds",
             help: "Time to read and write all metrics for a scrape.",

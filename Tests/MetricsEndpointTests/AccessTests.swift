@@ -31,7 +31,7 @@ struct AccessTests {
         let server = try TestServer(access: Self.both)
         for value in [
             "Bearer 0123456789abcdef", "bearer 0123456789abcdef", Self.basic,
-            "BASIC a2luZzpsZXQ6w6k",
+            "BASIC a2luZzpsZXQ6w6k", "Bearer   0123456789abcdef",
         ] {
             let answer = try server.get("/metrics", headers: ["Authorization: \(value)"])
             #expect(answer.status == 200, "\(value)")
@@ -70,6 +70,10 @@ struct AccessTests {
             MetricsServer.Access(basicPassword: "x"),
             MetricsServer.Access(basicUser: "king", basicPassword: ""),
             MetricsServer.Access(basicUser: "ki:ng", basicPassword: "x"),
+            MetricsServer.Access(basicUser: "king", basicPassword: "x\n"),
+            // A token file ends in a line feed, and no header can carry one.
+            MetricsServer.Access(bearerToken: "t\n"), MetricsServer.Access(bearerToken: "t t"),
+            MetricsServer.Access(bearerToken: " "), MetricsServer.Access(bearerToken: "t\u{0}"),
         ] {
             #expect(access.problem?.code == .badAccess)
         }
@@ -86,6 +90,27 @@ struct AccessTests {
             #expect(error?.code == .badAccess)
             #expect(error?.advice.contains("metrics.token") == true)
         }
+    }
+
+    @Test(
+        "An allow-list that holds strangers is no lock; private networks are",
+        arguments: [
+            ("0.0.0.0/0", false), ("::/0", false), ("::ffff:0:0/96", false), ("128.0.0.0/1", false),
+            ("2000::/3", false), ("10.0.0.0/8", true), ("fc00::/7", true), ("fe80::/10", true),
+            ("192.168.0.0/16", true), ("127.0.0.1", true), ("8.0.0.0/7", false),
+        ])
+    func wide(network: String, isLock: Bool) throws {
+        let cidr = try #require(CIDR(network))
+        var access = MetricsServer.Access(
+            allowedNetworks: [cidr] + ["10.1.1.1"].compactMap(CIDR.init))
+        #expect(access.isOpen != isLock)
+        if !isLock {
+            #expect(throws: MetricsEndpointError.self) {
+                _ = try TestServer(address: "::", access: access)
+            }
+        }
+        access.bearerToken = "t"
+        #expect(!access.isOpen)
     }
 
     @Test("Addresses outside the allow-list are 403, before any password is looked at")

@@ -31,10 +31,22 @@ struct CIDRTests {
         arguments: [
             "", "/", "/8", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/+8",
             "10.0.0.0/8/8", "10.0.0.0/0x8", "10.0.0.0/0008", "10.0.0/8", "10.0.0.256", "::/129",
-            "fe80::1%lo", "localhost", "10.0.0.0 /8", "10.0.0.0/٨",
+            "fe80::1%lo", "localhost", "10.0.0.0 /8", "10.0.0.0/٨", "10.0.0.0\u{0}1",
+            "10.0.0.0\u{0}",
         ])
     func refused(text: String) {
         #expect(CIDR(text) == nil)
+    }
+
+    @Test(
+        "An address as text reads back as itself",
+        arguments: [
+            "10.1.2.3", "0.0.0.0", "255.255.255.255", "::", "::1", "2001:db8::1", "fd00::5",
+        ]
+    )
+    func text(text: String) throws {
+        #expect(try #require(IPAddress(text)).text == text)
+        #expect(try #require(IPAddress("::ffff:10.1.2.3")).text == "10.1.2.3")
     }
 
     @Test("Loopback is 127.0.0.0/8 and ::1, mapped or not")

@@ -184,14 +184,6 @@ struct ServerTests {
         #expect(try connection.readToEnd() == "")
     }
 
-    @Test("Connections beyond the limit wait until one is closed")
-    func connectionLimit() throws {
-        let server = try TestServer(limits: MetricsServer.Limits(connections: 2, timeout: 1))
-        let idle = try (0..<2).map { _ in try HTTPConnection(port: server.port) }
-        #expect(try server.get("/healthz").status == 200)
-        for connection in idle { #expect(try connection.readToEnd() == "") }
-    }
-
     @Test("Many clients at once each get a whole page")
     func parallel() async throws {
         let server = try TestServer()

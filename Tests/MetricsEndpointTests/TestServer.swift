@@ -12,13 +12,14 @@ struct TestServer {
 
     init(
         address: String = "127.0.0.1", access: MetricsServer.Access = MetricsServer.Access(),
+        discovery: ServiceDiscovery = ServiceDiscovery(),
         limits: MetricsServer.Limits = MetricsServer.Limits(),
         alive: Bool = true, ready: Bool = true
     ) throws {
         registry.counter("kinglet_tested_total", help: "Tested.").add(42)
         server = try MetricsServer(
             address: address, port: 0, access: access, registry: registry, metrics: nil,
-            limits: limits,
+            discovery: discovery, limits: limits,
             alive: { Verdict(ok: alive, detail: alive ? "all loops turn" : "loop 1 is stuck") },
             ready: { Verdict(ok: ready, detail: ready ? "logins work" : "the writer is stuck") })
     }
