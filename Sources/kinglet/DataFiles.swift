@@ -109,9 +109,11 @@ func writeFile(_ path: String, _ bytes: [UInt8], mode: mode_t) throws {
     let isWritten = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
     let isSynced =
         isWritten == bytes.count && fchmod(descriptor, mode) == 0 && fsync(descriptor) == 0
-    let problem = systemError()
+    var problem = systemError()
     close(descriptor)
-    guard isSynced, rename(temporary, path) == 0 else {
+    let isThere = isSynced && rename(temporary, path) == 0
+    guard isThere else {
+        if isSynced { problem = systemError() }
         unlink(temporary)
         throw Failure("\(path): cannot be written: \(problem)")
     }

@@ -9,6 +9,7 @@ internal import Glibc
 internal import Hardware
 internal import Listeners
 internal import Logging
+internal import MetricsEndpoint
 internal import Options
 internal import Prometheus
 
@@ -104,6 +105,7 @@ struct ProgramOptions: Sendable {
     let metricsUser: Setting<String?>
     let metricsPassword: Setting<String?>
     let metricsAllow: Setting<[String]>
+    let metricsAdvertise: Setting<String?>
     let hardwareRoot: Setting<String>
     let hardwareUPS: Setting<String>
     let hardwareUnits: Setting<[String]>
@@ -172,6 +174,10 @@ struct ProgramOptions: Sendable {
         metricsAllow = options.list(
             "metrics.allow", default: [],
             help: "Networks that may scrape, such as 192.168.1.0/24. None given: all.")
+        metricsAdvertise = options.optionalText(
+            "metrics.advertise", check: ServiceDiscovery.problem(advertised:),
+            help: "Host, or host:port, that service discovery gives to Prometheus. None given: "
+                + "the address that it used itself.")
         options.section("hardware", help: "Readings of the machine.")
         hardwareRoot = options.text(
             "hardware.root", default: "/",
@@ -242,6 +248,13 @@ struct ProgramOptions: Sendable {
     func path(_ text: String) -> String {
         let directory = file.map { String($0[..<($0.lastIndex(of: "/") ?? $0.startIndex)]) } ?? ""
         return Self.resolve(text, against: directory)
+    }
+
+    /// This server as a target of Prometheus.
+    var discovery: ServiceDiscovery {
+        ServiceDiscovery(
+            version: Software.version, domain: domains.first ?? "",
+            advertised: metricsAdvertise.value)
     }
 
     var files: DataFiles { DataFiles(directory: dataDirectory) }

@@ -29,10 +29,10 @@ final class Server: Sendable {
         }
         let state = Mutex(State())
 
-        /// How many of the event loops have not turned for some seconds.
-        var stuckLoops: (stuck: Int, of: Int) {
+        /// Which of the event loops have not turned for some seconds. Asks none of them.
+        var stuckLoops: StuckLoops {
             let loops = state.withLock { $0.host?.loops ?? [] }
-            return (loops.filter { $0.timeSinceLastTurn > .seconds(5) }.count, loops.count)
+            return StuckLoops(times: loops.map(\.timeSinceLastTurn))
         }
     }
 
@@ -73,7 +73,7 @@ final class Server: Sendable {
     var certificates: [CertificateSummary] { tls.certificates }
 
     /// How many event loops have not turned for some seconds.
-    var stuckLoops: Int { parts.stuckLoops.stuck }
+    var stuckLoops: Int { parts.stuckLoops.count }
 
     // MARK: Start
 
@@ -180,12 +180,12 @@ final class Server: Sendable {
         return try MetricsServer(
             address: program.metricsAddress.value, port: program.metricsPort.value,
             access: access, registry: program.registry,
+            discovery: program.discovery,
             alive: {
                 let loops = parts.stuckLoops
-                return loops.stuck == 0
+                return loops.count == 0
                     ? Verdict(ok: true, detail: "alive")
-                    : Verdict(
-                        ok: false, detail: "\(loops.stuck) of \(loops.of) event loops are stuck")
+                    : Verdict(ok: false, detail: loops.description)
             },
             ready: {
                 let state = parts.state.withLock { ($0.host, $0.isListening) }
@@ -224,6 +224,10 @@ final class Server: Sendable {
         program.registry.info(
             "kinglet_build_info", help: "The version of this program.",
             labels: [("version", Software.version)])
+        program.registry.gauge(
+            "kinglet_event_loops_stuck",
+            help: "Event loops that have not turned for 5 s; /healthz says which.",
+            read: { Double(parts.stuckLoops.count) })
         program.registry.collect([
             FamilyDescription(
                 name: "kinglet_certificate_expiry_timestamp_seconds", kind: .gauge,
