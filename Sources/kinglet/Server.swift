@@ -192,6 +192,10 @@ final class Server: Sendable {
                 guard let host = state.0, state.1 else {
                     return Verdict(ok: false, detail: "starting or stopping")
                 }
+                let loops = parts.stuckLoops
+                guard loops.count == 0 else {
+                    return Verdict(ok: false, detail: loops.description)
+                }
                 guard let failure = host.database.writer.failure else {
                     return Verdict(ok: true, detail: "ready")
                 }

@@ -15,16 +15,17 @@ RULES = REPOSITORY / "alerts/kinglet.rules.yml"
 
 
 class Prometheus:
-    """A Prometheus with a port and storage of its own that scrapes one server every second."""
+    """A Prometheus with a port and storage of its own that scrapes one server every second, or what
+    `jobs` say."""
 
-    def __init__(self, directory, server):
+    def __init__(self, directory, server, jobs=None):
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         configuration = directory / "prometheus.yml"
         configuration.write_text(json.dumps({
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "rule_files": [str(RULES)],
-            "scrape_configs": [{
+            "scrape_configs": jobs or [{
                 "job_name": "kinglet",
                 "static_configs": [{"targets": [f"127.0.0.1:{server.ports['metrics']}"]}],
             }],

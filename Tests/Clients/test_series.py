@@ -1,0 +1,69 @@
+"""How many series there are does not depend on how many users there are."""
+
+import contextlib
+import sqlite3
+
+from kinglet import NO_LOGIN_DELAY
+from people import Person
+from raw_client import RawClient
+
+USERS = 10_000
+# Imported and logged in; the others are copies of them, for keys take long to stretch.
+IMPORTED = 300
+
+
+def series(server):
+    return {(sample.name, tuple(sorted(sample.labels.items()))) for sample in server.samples()}
+
+
+def multiply(database, domain):
+    """Copies the imported accounts until there are enough."""
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(
+            """
+            WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers LIMIT ?)
+            INSERT INTO accounts (domain, local, created)
+            SELECT ?, 'copy' || n, created FROM numbers, accounts WHERE local = 'user0'
+            """, (USERS - IMPORTED, domain))
+        connection.execute(
+            """
+            INSERT INTO scram_keys (account, hash, iterations, salt, stored_key, server_key)
+            SELECT copy.id, hash, iterations, salt, stored_key, server_key
+            FROM accounts copy, accounts original JOIN scram_keys ON account = original.id
+            WHERE copy.local LIKE 'copy%' AND original.local = 'user0'
+            """)
+
+
+def test_ten_thousand_users_add_no_series(make_server):
+    """Not by existing, not by logging in, not by writing to each other, not by being away."""
+    server = make_server(settings={**NO_LOGIN_DELAY, "listen.plaintext": "loopback"}).start()
+    with RawClient(server.ports["client"]):
+        before = series(server)
+    server.stop()
+    people = server.directory / "people"
+    people.write_text("".join(
+        f"user{number} password of {number}\n" for number in range(IMPORTED)))
+    server.command("user", "import", people)
+    multiply(server.data / "kinglet.db", server.domain)
+    # And the administrator.
+    assert len(server.json("user", "list")) == USERS + 1
+    server.start()
+    assert series(server) == before
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for number in range(IMPORTED):
+            person = Person(f"user{number}", server.domain, f"password of {number}")
+            client = stack.enter_context(RawClient(server.ports["client"]))
+            client.open_stream()
+            client.log_in(person)
+            client.bind(f"device-{number}")
+            client.send(
+                f"<presence/><message to='user{(number * 7) % IMPORTED}@{server.domain}'"
+                " type='chat'><body>hello</body></message>")
+            clients.append(client)
+        for client in clients:
+            client.expect_answer()
+        assert server.metric("kinglet_sessions") == IMPORTED
+        assert series(server) == before
+    server.becomes(0, "kinglet_sessions")
+    assert series(server) == before
