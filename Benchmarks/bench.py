@@ -19,6 +19,7 @@ import hibernation
 import kinglet_only
 import measurements
 import report
+import scrape
 import servers
 from processes import BenchError, Skipped, raise_descriptor_limit, run
 from tools import Tools
@@ -26,7 +27,8 @@ from tools import Tools
 BUILD = Path(__file__).resolve().parents[1] / ".build"
 INSTALL = "apt-get install --no-install-recommends"
 # What can be measured apart from the rest, with its rows of the table.
-PARTS = {"base": report.ROWS, "archive": report.ARCHIVE_ROWS}
+PARTS = {
+    "base": report.ROWS, "archive": report.ARCHIVE_ROWS, "scrape": report.SCRAPE_ROWS}
 
 
 def arguments():
@@ -189,6 +191,9 @@ def measure_kinglet(plan, record, tools, place):
             kinglet("few"), kinglet("many"), tools, plan.accounts))
     if "base" in plan.parts and plan.stalls:
         record.take("kinglet", kinglet_only.stalls(kinglet("kinglet"), tools, plan))
+    if "scrape" in plan.parts:
+        say(f"scrapes, with {plan.idle} sessions")
+        record.take("kinglet", scrape.scrapes(kinglet("scraped"), tools, plan.idle))
     if "archive" in plan.parts and plan.hibernated:
         say(f"{plan.hibernated} hibernated sessions")
         record.take("kinglet", hibernation.sessions(

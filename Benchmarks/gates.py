@@ -44,13 +44,14 @@ class Gate:
         return ("≥ " if self.at_least else "≤ ") + number(self.limit, self.decimals)
 
 
-def gates(results, connections=CONNECTIONS, parts=("base", "archive")):
+def gates(results, connections=CONNECTIONS, parts=("base", "archive", "scrape")):
     """The gates of what was measured, from the medians of the rounds, in which so many
     connections were idle."""
     judge = Judge(results, connections)
     subjects = {
         "base": (judge.messages, judge.idle_and_logins, judge.starts, judge.stalls),
-        "archive": (judge.durable, judge.disk, judge.hibernated, judge.large_archive)}
+        "archive": (judge.durable, judge.disk, judge.hibernated, judge.large_archive),
+        "scrape": (judge.scrapes,)}
     for part in parts:
         for promises in subjects[part]:
             yield from promises()
@@ -175,6 +176,17 @@ class Judge:
         yield self.added(
             "Large archive adds: anonymous memory, MB", "archive empty", "archive full",
             "anonymous_mb", NOISE, lacking=lacking)
+
+    def scrapes(self):
+        def dearest(figure):
+            figures = [self.ours(f"scrape sessions {name}", figure)
+                       for name in ("text", "OpenMetrics")]
+            return max((one for one in figures if one is not None), default=None)
+
+        yield Gate(
+            "A scrape with 10,000 sessions, CPU, ms", dearest("cpu_ms_per_scrape"), 3, decimals=2,
+            lacking=self.lacking)
+        yield Gate("The page with everything on, KB", dearest("page_kb"), 60)
 
 
 def table(results, connections, parts):

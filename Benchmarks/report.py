@@ -117,6 +117,16 @@ ARCHIVE_ROWS = [
     Row("Large archive: last page of a conversation, ms", "archive full", "page_ms", 1),
     Row("  the first time, from the disk", "archive full", "page_from_disk_ms", 1),
 ]
+SCRAPE_ROWS = [
+    Row("CPU per scrape, everything on, ms"),
+    Row("  nobody connected, text", "scrape nobody text", "cpu_ms_per_scrape", 2),
+    Row("  nobody connected, OpenMetrics", "scrape nobody OpenMetrics", "cpu_ms_per_scrape", 2),
+    Row("  idle sessions, text", "scrape sessions text", "cpu_ms_per_scrape", 2),
+    Row("  idle sessions, OpenMetrics", "scrape sessions OpenMetrics", "cpu_ms_per_scrape", 2),
+    Row("The page with everything on, KB"),
+    Row("  text", "scrape sessions text", "page_kb", 1),
+    Row("  OpenMetrics", "scrape sessions OpenMetrics", "page_kb", 1),
+]
 
 
 def number(value, decimals=0):
@@ -142,5 +152,5 @@ def brief(figures):
     shown = ("cpu_us_per_msg", "login_cpu_us", "rss_kb_per_conn", "resident_mb", "anonymous_mb",
              "answer_ms", "deliveries_per_s", "completed_per_s", "disk_kb_per_msg_settled",
              "ack_p50_ms", "latency_max_ms", "archived_per_msg", "sync_ms", "kb_per_session",
-             "page_ms", "page_from_disk_ms", "host_other_cores")
+             "page_ms", "page_from_disk_ms", "cpu_ms_per_scrape", "page_kb", "host_other_cores")
     return ", ".join(f"{name} {figures[name]:g}" for name in shown if name in figures)

@@ -100,6 +100,8 @@ class Kinglet(Server):
     def __init__(self, directory, certificate, key, archives=False):
         super().__init__(directory, certificate, key, archives and self.HAS_ARCHIVE)
         self.configuration = directory / "kinglet.yaml"
+        # What a measurement has set besides.
+        self.settings = {}
         if not self.configuration.exists():
             run([self.binary, "init", "--config", self.configuration, "--data", self.data,
                  "--domain", DOMAIN, "--yes"])
@@ -121,6 +123,7 @@ class Kinglet(Server):
         }
         if self.HAS_ARCHIVE and not self.archives:
             settings["archive.default"] = "never"
+        settings |= self.settings
         return [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
 
     def seed(self, users, tools, prefix="u"):

@@ -83,5 +83,5 @@ def test_a_promise_about_many_rows_is_not_judged_by_few():
 def test_a_part_that_was_not_run_has_no_gates():
     texts = {
         part: {gate.text for gate in gates.gates(report.Results(), parts=[part])}
-        for part in ("base", "archive")}
+        for part in ("base", "archive", "scrape")}
     assert texts["base"] and texts["archive"] and not texts["base"] & texts["archive"]
