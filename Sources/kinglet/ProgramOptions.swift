@@ -173,6 +173,9 @@ struct ProgramOptions: Sendable {
             "metrics.password", secret: true, help: "Password for basic authentication.")
         metricsAllow = options.list(
             "metrics.allow", default: [],
+            check: {
+                CIDR($0) == nil ? "this is no network; write 192.168.1.0/24 or fd00::/8" : nil
+            },
             help: "Networks that may scrape, such as 192.168.1.0/24. None given: all.")
         metricsAdvertise = options.optionalText(
             "metrics.advertise", check: ServiceDiscovery.problem(advertised:),

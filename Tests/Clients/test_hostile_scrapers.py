@@ -212,3 +212,11 @@ def test_an_allow_list_of_everybody_is_no_lock(make_server, network):
                 "--set", "listen.client_tls_port=0", "--set", "metrics.port=0"]
     done = server.command("serve", *isolated, "--set", "metrics.address=0.0.0.0", check=False)
     assert done.returncode == 1 and "metrics.allow" in done.stderr, done.stderr
+
+
+def test_a_network_that_is_none_is_found_before_the_start(make_server):
+    """One that is left out by mistake would lock out its scrapers, or let in others."""
+    server = make_server()
+    done = server.command(
+        "config", "--check", "--set", "metrics.allow=[10.0.0.0/8, 10.0.0.0/33]", check=False)
+    assert done.returncode == 1 and "metrics.allow" in done.stderr, done.stderr
