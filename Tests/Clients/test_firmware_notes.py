@@ -21,10 +21,10 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
 def blocks(page, *languages):
-    """The code blocks in these languages, each with the line before it that is not empty."""
+    """The code blocks in these languages, each with the paragraph before it."""
     text = page.read_text()
     return [
-        (text[:block.start()].rstrip().rpartition("\n")[2], block[2])
+        (" ".join(text[:block.start()].rstrip().rpartition("\n\n")[2].split()), block[2])
         for block in re.finditer(r"(?ms)^```(\w*)\n(.*?)^```$", text) if block[1] in languages
     ]
 
