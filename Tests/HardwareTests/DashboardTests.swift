@@ -1,5 +1,4 @@
-// The dashboard and the alert rules against what the program exports: no panel of a metric that
-// does not exist, no alert without a page.
+// The dashboard against what the program exports: no panel of a metric that does not exist.
 
 import Foundation
 import Prometheus
@@ -59,16 +58,12 @@ private enum Repository {
         return try Data(contentsOf: root.appendingPathComponent(path))
     }
 
-    static func text(_ path: String) throws -> String {
-        String(decoding: try contents(path), as: UTF8.self)
-    }
-
     static func dashboard() throws -> Dashboard {
         try JSONDecoder().decode(Dashboard.self, from: contents("dashboards/kinglet.json"))
     }
 }
 
-/// The metrics that dashboards and rules may use: this target's by its declarations, the engine's
+/// The metrics that dashboards may use: this target's by its declarations, the engine's
 /// by their fixed names.
 private let knownMetrics: Set<String> = Set(
     (LatestReadings.families + allReadings().flatMap { type(of: $0).families }).map(\.name)
@@ -152,38 +147,6 @@ struct DashboardTests {
             #expect(panel.description?.isEmpty == false, "\(panel.title)")
             let references = (panel.targets ?? []).map(\.refId)
             #expect(!references.isEmpty && Set(references).count == references.count)
-        }
-    }
-}
-
-@Suite("Alert rules")
-struct AlertRuleTests {
-    @Test("Rules use known metrics only")
-    func knownNames() throws {
-        let rules = try Repository.text("alerts/kinglet.rules.yml")
-        // Rule files, comments and alert names hold no word that looks like a metric.
-        let names = Set(metrics(in: rules))
-        #expect(names.count > 5)
-        for name in names { #expect(knownMetrics.contains(name), "\(name)") }
-    }
-
-    @Test("Every alert has a duration, a severity, texts, a page that exists, and a unit test")
-    func complete() throws {
-        let tests = try Repository.text("alerts/kinglet.rules.test.yml")
-        let alerts = try Repository.text("alerts/kinglet.rules.yml")
-            .components(separatedBy: "- alert: ").dropFirst()
-        #expect(!alerts.isEmpty)
-        for alert in alerts {
-            let name = String(alert.prefix { !$0.isNewline })
-            for part in ["\n        for: ", "severity: ", "summary: ", "description: "] {
-                #expect(alert.contains(part), "\(name): \(part)")
-            }
-            let page = try #require(alert.components(separatedBy: "runbook_url: ").last)
-                .prefix { !$0.isWhitespace }
-            #expect(page.hasPrefix("firmware-notes/"), "\(name)")
-            #expect(try !Repository.contents(String(page)).isEmpty, "\(name)")
-            #expect(tests.contains("alertname: \(name)\n"), "\(name) never fires in a test")
-            #expect(tests.contains("alertname: \(name), exp_alerts: []"), "\(name) is never silent")
         }
     }
 }
