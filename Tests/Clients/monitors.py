@@ -93,6 +93,21 @@ class Alertmanager(Program):
             f"--storage.path={directory / 'alertmanager'}",
             f"--web.listen-address=127.0.0.1:{self.port}", "--cluster.listen-address="])
 
+    def take(self, *alerts):
+        """Has it know alerts with these labels, as Prometheus would."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/api/v2/alerts",
+            data=json.dumps([{"labels": labels} for labels in alerts]).encode(),
+            headers={"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=LONG) as answer:
+            assert answer.status == 200
+
+    def kept_back(self):
+        """Which alerts are inhibited, by name and instance."""
+        return {
+            (alert["labels"]["alertname"], alert["labels"]["instance"])
+            for alert in self.get("/api/v2/alerts") if alert["status"]["inhibitedBy"]}
+
 
 class AlertReceiver:
     """Takes what an Alertmanager posts."""

@@ -1,7 +1,8 @@
-"""alerts/: promtool and amtool accept the files, Debian's Prometheus and Alertmanager load them, and
-an alert goes all the way from a reading to a receiver and is taken back."""
+"""alerts/: promtool and amtool accept the files, Debian's Prometheus and Alertmanager load them,
+and an alert goes all the way from a reading to a receiver and is taken back."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -21,7 +22,8 @@ TESTS = sorted(ALERTS.glob("*.test.yml"))
 def names_of(kind):
     """The names of all alerts, or of all recorded series (`record`)."""
     return [
-        name for file in RULES for name in re.findall(rf"(?m)^ +- {kind}: (\S+)$", file.read_text())]
+        name for file in RULES
+        for name in re.findall(rf"(?m)^ +- {kind}: (\S+)$", file.read_text())]
 
 
 def check(*arguments):
@@ -122,6 +124,40 @@ def test_what_inhibits_and_what_is_inhibited_exists():
         assert re.search(r"equal: \[job, instance[],]", rule), rule
 
 
+@pytest.mark.parametrize("tree, expected", [
+    ("pi4-healthy", []), ("pi4-throttled-past", []), ("pi5", []), ("cm4", []),
+    ("pi4-throttled", ["RaspberryPiHot", "RaspberryPiThrottled", "RaspberryPiVeryHot"]),
+    ("pi4-undervoltage", ["RaspberryPiThrottled", "RaspberryPiUndervoltage"]),
+])
+def test_recorded_machines_have_the_alerts_that_they_should(tmp_path, tree, expected):
+    """Two hours of what a recorded machine shows: at least these, and none for one that is well."""
+    series = ['up{job="kinglet", instance="machine"}', "1x120"]
+    for line in (FIXTURES / "hardware" / tree / "expected.prom").read_text().splitlines():
+        if not line.startswith("#"):
+            name, labels, value = re.fullmatch(r"(\w+)(?:\{(.*)\})? (\S+)", line).groups()
+            own = "" if labels is None else f", {labels}"
+            series += [f'{name}{{job="kinglet", instance="machine"{own}}}', f"{value}x120"]
+    names = f'=~"{"|".join(expected)}"' if expected else '!="Watchdog"'
+    document = {
+        "rule_files": [str(file) for file in RULES], "evaluation_interval": "1m",
+        "tests": [{
+            "interval": "1m",
+            "input_series": [
+                {"series": name, "values": values}
+                for name, values in zip(series[::2], series[1::2])],
+            "promql_expr_test": [{
+                "expr": f'group by (alertname) (ALERTS{{alertstate="firing", alertname{names}}})',
+                "eval_time": "2h",
+                "exp_samples": [
+                    {"labels": f'{{alertname="{name}"}}', "value": 1} for name in expected],
+            }],
+        }],
+    }
+    file = tmp_path / "machine.test.yml"
+    file.write_text(json.dumps(document))
+    check("promtool", "test", "rules", file)
+
+
 # What the programs say
 
 
@@ -165,9 +201,37 @@ def test_alertmanager_loads_the_example(tmp_path, stack):
     assert {receiver["name"] for receiver in receivers} == {"owner", "dead-man-switch"}
 
 
+def test_what_is_worse_keeps_back_the_rest(tmp_path, stack):
+    """Of the same machine and the same file system, and nothing that is critical."""
+    alertmanager = Alertmanager(tmp_path, ALERTS / "alertmanager.yml")
+    stack.callback(alertmanager.stop)
+    eventually(lambda: alertmanager.get("/api/v2/status"), "Alertmanager answers")
+    alertmanager.take(*(
+        dict(labels, alertname=name, severity=severity, job="kinglet", instance=instance)
+        for name, severity, instance, labels in [
+            ("KingletDown", "critical", "down", {}),
+            ("RaspberryPiHot", "warning", "down", {}),
+            ("RaspberryPiVeryHot", "critical", "down", {}),
+            ("MachineRebooted", "info", "down", {}),
+            ("RaspberryPiHot", "warning", "up", {}),
+            ("RaspberryPiThrottled", "warning", "up", {}),
+            ("MachineFilesystemSpaceVeryLow", "critical", "full", {"mountpoint": "/"}),
+            ("MachineFilesystemSpaceLow", "warning", "full", {"mountpoint": "/"}),
+            ("MachineFilesystemSpaceLow", "warning", "other", {"mountpoint": "/"}),
+            ("MachineFilesystemSpaceVeryLow", "critical", "two", {"mountpoint": "/"}),
+            ("MachineFilesystemSpaceLow", "warning", "two", {"mountpoint": "/srv"}),
+        ]))
+    expected = {
+        ("RaspberryPiHot", "down"), ("MachineRebooted", "down"), ("RaspberryPiThrottled", "up"),
+        ("MachineFilesystemSpaceLow", "full")}
+    eventually(
+        lambda: alertmanager.kept_back() == expected,
+        lambda: f"{expected} are kept back; these are: {alertmanager.kept_back()}")
+
+
 def test_an_alert_reaches_the_receiver_and_is_taken_back(make_server, tmp_path, stack):
     """A supply that fails and recovers: from the firmware's mailbox, through Prometheus and
-    Alertmanager with the example's routes, to a webhook. Only times and addresses are the test's."""
+    Alertmanager with the example's routes, to a webhook. Times and addresses are the test's."""
     tree = tmp_path / "machine"
     shutil.copytree(FIXTURES / "hardware/pi4-healthy", tree, symlinks=True)
     kinglet = make_server(settings={"hardware.root": str(tree)}).start()
