@@ -45,9 +45,9 @@ class Program:
 
 
 class Prometheus(Program):
-    """Scrapes one server every second, and evaluates rules as often."""
+    """Scrapes one server every second, or what `jobs` say, and evaluates rules as often."""
 
-    def __init__(self, directory, server, rules=(), alertmanager=None):
+    def __init__(self, directory, server, rules=(), alertmanager=None, jobs=None):
         self.port = free_port()
         configuration = directory / "prometheus.yml"
         configuration.write_text(json.dumps({
@@ -55,7 +55,7 @@ class Prometheus(Program):
             "rule_files": [str(file) for file in rules],
             "alerting": {"alertmanagers": [{"static_configs": [
                 {"targets": [f"127.0.0.1:{alertmanager.port}"]}]}] if alertmanager else []},
-            "scrape_configs": [{
+            "scrape_configs": jobs or [{
                 "job_name": "kinglet",
                 "static_configs": [{"targets": [f"127.0.0.1:{server.ports['metrics']}"]}],
             }],

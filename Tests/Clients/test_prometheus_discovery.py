@@ -10,7 +10,7 @@ import urllib.request
 import pytest
 
 from kinglet import one_line
-from test_prometheus import Prometheus
+from monitors import Prometheus
 from waiting import LONG, eventually
 
 TOKEN = "the-scraper-s-token"
@@ -24,7 +24,7 @@ def prometheus(tmp_path):
         def start(server, *jobs):
             directory = tmp_path / "prometheus"
             directory.mkdir()
-            program = Prometheus(directory, server, list(jobs))
+            program = Prometheus(directory, server, jobs=list(jobs))
             stack.callback(program.stop)
             return program
 
