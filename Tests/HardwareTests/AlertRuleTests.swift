@@ -85,7 +85,7 @@ struct AlertRuleTests {
     @Test("What rules ask of the machine is declared by a reading")
     func knownNames() {
         let declared = Set(
-            (LatestReadings.families + allReadings.flatMap { type(of: $0).families }).map(\.name))
+            (LatestReadings.families + allReadings().flatMap { type(of: $0).families }).map(\.name))
         let names = (files.alerts + files.recordings).flatMap { metrics(in: $0.expression) }
             .filter { name in
                 ["rpi_", "kinglet_machine_", "kinglet_hardware_"].contains { name.hasPrefix($0) }
