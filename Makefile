@@ -5,3 +5,148 @@ PYTHON ?= /usr/bin/python3
 BUILD_PACKAGES := libssl-dev libsqlite3-dev libmicrohttpd-dev libunistring-dev libidn2-dev
 TEST_PACKAGES := python3 python3-venv openssl prometheus prometheus-alertmanager profanity \
     go-sendxmpp tmux gcc libc6-dev nut-server nut-client nftables
+PACKAGING_PACKAGES := dpkg-dev binutils
+PACKAGE_TEST_PACKAGES := mmdebstrap
+
+BENCH_PACKAGES := gcc libc6-dev openssl
+VENV := .build/venv
+SOURCES := Sources Tests Package.swift
+PREFIX ?= /usr
+VERSION := $(shell sed -n 's/.*let version = "\(.*\)"/\1/p' Sources/Features/Software.swift)
+# What ships needs no Swift runtime on the machine.
+RELEASE := -c release --static-swift-stdlib --product kinglet
+
+.DEFAULT_GOAL := help
+.PHONY: help deps deps-test build run install deb test test-swift test-clients test-deb crash fuzz \
+    bench soak readme dashboards lint format clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Installs the packages named in PACKAGES that are missing: as root, with sudo, or not at all, and
+# then it says what to type.
+define install_packages
+	@missing=""; \
+	for package in $(1); do \
+	    dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q '^install ok installed' \
+	        || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+	    command="apt-get install -y --no-install-recommends$$missing"; \
+	    echo "Installing Debian packages:$$missing"; \
+	    if [ "$$(id -u)" = 0 ]; then \
+	        { apt-get -q update && DEBIAN_FRONTEND=noninteractive $$command; } >.deps.log 2>&1; \
+	    elif command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then \
+	        { sudo apt-get -q update && sudo DEBIAN_FRONTEND=noninteractive $$command; } \
+	            >.deps.log 2>&1; \
+	    else \
+	        echo "This needs root. Type: sudo apt-get update && sudo $$command" >&2; exit 1; \
+	    fi || { tail -n 20 .deps.log >&2; \
+	        echo "apt-get failed (above); the whole log is in .deps.log" >&2; exit 1; }; \
+	    rm -f .deps.log; \
+	fi
+	@command -v swift >/dev/null || { \
+	    echo "There is no Swift toolchain (6.2 or newer): see https://www.swift.org/install" >&2; \
+	    exit 1; }
+endef
+
+deps: ## Install the Debian packages that the build needs
+	$(call install_packages,$(BUILD_PACKAGES))
+
+deps-test: deps
+	$(call install_packages,$(TEST_PACKAGES))
+	@if ! cmp -s Tests/Clients/requirements.txt $(VENV)/requirements.txt; then \
+	    echo "Installing Python packages into $(VENV)"; \
+	    rm -rf $(VENV) && $(PYTHON) -m venv $(VENV) \
+	        && $(VENV)/bin/pip install -q --disable-pip-version-check \
+	            -r Tests/Clients/requirements.txt \
+	        && cp Tests/Clients/requirements.txt $(VENV)/requirements.txt; \
+	fi
+
+build: deps ## Build the release binary
+	@echo "Building (the first time takes some minutes)"
+	@swift build --no-color-diagnostics $(RELEASE)
+
+run: build ## Build and start a server; asks for a domain on a terminal
+	@exec .build/release/kinglet serve --init
+
+install: build ## Install below PREFIX=/usr, or below DESTDIR for a package
+	@packaging/install "$$(swift build $(RELEASE) --show-bin-path)/kinglet" $(PREFIX) $(DESTDIR)
+
+deb: build ## Make the Debian package, .build/kinglet_VERSION_ARCHITECTURE.deb
+	$(call install_packages,$(PACKAGING_PACKAGES))
+	@packaging/build $(VERSION) .build/package
+	@ls -sh .build/kinglet_$(VERSION)_*.deb
+
+test: test-swift test-clients ## Run every test
+
+test-swift: deps
+	@echo "Building the tests (the first time takes some minutes)"
+	@swift build --no-color-diagnostics --build-tests
+	@swift test --no-color-diagnostics --skip-build --parallel
+
+test-clients: deps-test
+	@swift build --no-color-diagnostics --product kinglet
+	@$(VENV)/bin/python -m pytest -q -c Tests/Clients/pytest.ini --rootdir . Tests/Clients Benchmarks
+
+crash: deps-test ## Kill the server under load, 300 times in each mode: RUNS=50 MODE=kill|restart|fail|forget
+	@swift build --no-color-diagnostics --product kinglet
+	@$(VENV)/bin/python Tests/Crash/crash.py $(if $(RUNS),--runs $(RUNS)) \
+	    $(if $(MODE),--mode $(MODE)) $(if $(SEED),--seed $(SEED))
+
+deps-bench: deps
+	$(call install_packages,$(BENCH_PACKAGES))
+
+bench: deps-bench build ## Compare with ejabberd and Prosody; ROUNDS=1 SERVERS=kinglet IDLE=1000 is quick
+	@$(PYTHON) Benchmarks/bench.py $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	    $(if $(SERVERS),--servers $(SERVERS)) $(if $(IDLE),--idle $(IDLE)) \
+	    $(if $(PARTS),--parts $(PARTS)) $(if $(STALLS),--stalls $(STALLS)) \
+	    $(if $(ROWS),--rows $(ROWS)) $(if $(KINGLET),--kinglet $(KINGLET))
+
+soak: deps-bench build ## Talk for an hour while clients come and go; DURATION=600 RATE=100 are seconds, messages/s
+	@$(PYTHON) Benchmarks/soak.py $(if $(DURATION),--seconds $(DURATION)) \
+	    $(if $(RATE),--rate $(RATE)) $(if $(KINGLET),--kinglet $(KINGLET))
+
+test-deb: deb deps-test ## Install, run and purge the package in a clean chroot (needs root)
+	$(call install_packages,$(PACKAGE_TEST_PACKAGES))
+	@KINGLET_PACKAGE=$$(echo .build/kinglet_$(VERSION)_*.deb) \
+	    $(VENV)/bin/python -m pytest -q Tests/Package
+
+readme: deps-test ## Write the README's tables anew, from the declarations in the code
+	@swift build --no-color-diagnostics --product kinglet
+	@$(VENV)/bin/python Tests/Clients/readme.py
+
+dashboards: ## Write dashboards/*.json anew, from the declarations in dashboards/source
+	@$(PYTHON) dashboards/generate.py
+
+# make fuzz TARGET=xml SECONDS=60; INPUT=file runs that one alone.
+FUZZ := .build/fuzz/release/fuzz
+CORPUS := Tests/Fixtures/fuzz
+TARGET ?= xml addresses sasl stanzas
+SECONDS ?= 600
+
+fuzz: deps ## Fuzz what strangers send, 10 minutes each: TARGET=xml SECONDS=60
+	@KINGLET_FUZZ=1 swift build --no-color-diagnostics -c release --sanitize=fuzzer \
+	    --scratch-path .build/fuzz --product fuzz
+	@export SWIFT_BACKTRACE=enable=no; for target in $(TARGET); do \
+	    crashes=$(CORPUS)/crashes/$$target; found=.build/fuzz/found/$$target; \
+	    mkdir -p $$crashes $$found; \
+	    echo "Fuzzing $$target"; \
+	    FUZZ_TARGET=$$target $(FUZZ) $(if $(INPUT),$(INPUT),-max_total_time=$(SECONDS) \
+	        -print_final_stats=1 -max_len=1024 -timeout=20 -rss_limit_mb=2048 \
+	        -dict=$(CORPUS)/$$target.dict -artifact_prefix=$$crashes/ \
+	        $$found $(CORPUS)/$$target) 2>$$found.log \
+	        || { grep -aE "ERROR|SUMMARY|Test unit written" $$found.log; \
+	            echo "Again: make fuzz TARGET=$$target INPUT=<that file>. Once it is mended, move" \
+	                "the file to $(CORPUS)/$$target; the whole log: $$found.log"; exit 1; }; \
+	    grep -aE "cov: |stat::(number|average)" $$found.log | tail -n 3; \
+	done
+
+lint: ## Check the format of the sources
+	@swift format lint --strict --parallel -r $(SOURCES)
+
+format: ## Format the sources
+	@swift format -i --parallel -r $(SOURCES)
+
+clean: ## Remove what was built
+	@rm -rf .build

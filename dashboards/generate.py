@@ -1,0 +1,29 @@
+"""Writes the dashboards from their declarations in source/; `make dashboards` runs it."""
+
+import json
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+sys.path.insert(0, str(FOLDER / "source"))
+
+from engine import ENGINE
+from overview import OVERVIEW
+from raspberry_pi import RASPBERRY_PI
+from storage import STORAGE
+
+DASHBOARDS = {
+    "overview.json": OVERVIEW,
+    "raspberry-pi.json": RASPBERRY_PI,
+    "engine.json": ENGINE,
+    "storage.json": STORAGE,
+}
+
+
+def text(dashboard):
+    return json.dumps(dashboard, indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    for name, dashboard in DASHBOARDS.items():
+        (FOLDER / name).write_text(text(dashboard))
