@@ -15,6 +15,8 @@ SELECTION = 'job="$job", instance=~"$instance"'
 # A metric in a query, with the matchers that follow it, if any do.
 METRIC = re.compile(r"\b((?:kinglet|rpi)_\w+|up|ALERTS)\b(?:\{([^}]*)\})?")
 GRID = 24
+# What a link from a panel says of the place that it leaves.
+HERE = "${__url_time_range}&${__all_variables}"
 
 
 @dataclass(frozen=True)
@@ -238,7 +240,7 @@ def document(panel, identity, place):
         result["transformations"] = [{
             "id": "organize", "options": {"excludeByName": {name: True for name in hidden}}}]
     if panel.detail:
-        result["links"] = [link("Details", url=f"/d/{panel.detail}")]
+        result["links"] = [link("Details", url=f"/d/{panel.detail}?{HERE}")]
     return result
 
 

@@ -43,10 +43,11 @@ BOARD = [
     stat("Boot loader", "When the boot loader in the EEPROM was built. rpi-eeprom-update says "
          "whether there is a newer one.", "dateTimeFromNow", "bootloader",
          {"built": "1000 * rpi_bootloader_build_timestamp_seconds"}, absent=NO_PI),
-    table("Versions of the firmware", "The commits that the firmware and the boot loader were "
-          "built from.", "bootloader",
-          {"firmware": "rpi_firmware_info", "boot loader": "rpi_bootloader_info"}, width=12,
-          height=4, absent=NO_PI),
+    stat("Versions of the firmware", "The commits that the firmware and the boot loader were built "
+         "from.", "string", "bootloader", {
+             "firmware {{version}}": "rpi_firmware_info",
+             "boot loader {{version}}": "rpi_bootloader_info"}, names=True, width=12,
+         absent=NO_PI),
 ]
 
 POWER = [
