@@ -49,8 +49,8 @@ MACHINE = [
          detail=PI, absent=NO_PI),
     tile("Throttled", "Whether the firmware has reduced the CPU's speed, for heat or for lack of "
          "power.", "bool_yes_no", "cooling",
-         {"now": "max(rpi_throttled_active or rpi_frequency_capped_active "
-          "or rpi_soft_temperature_limit_active)"}, limits=THROTTLED, detail=PI, absent=NO_PI),
+         {"now": "clamp_max(rpi_throttled_active + rpi_frequency_capped_active "
+          "+ rpi_soft_temperature_limit_active, 1)"}, limits=THROTTLED, detail=PI, absent=NO_PI),
     tile("Memory available", "The part of the memory that programs can still have.", "percentunit",
          "memory", {"available": "kinglet_machine_memory_available_bytes "
                     "/ kinglet_machine_memory_size_bytes"}, limits=MEMORY_AVAILABLE, detail=PI),
