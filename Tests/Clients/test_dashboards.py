@@ -86,6 +86,19 @@ def test_dashboards_are_told_apart_and_lead_to_each_other():
         assert place == "${__url_time_range}&${__all_variables}"
 
 
+def test_the_guide_puts_the_files_where_grafana_looks():
+    """The folder of the provisioning file, and the data source that it brings."""
+    guide = (FOLDER / "README.md").read_text()
+    provider = (FOLDER / "provisioning/dashboards/kinglet.yaml").read_text()
+    folder = re.search(r"(?m)^ +path: (\S+)$", provider)[1]
+    assert f"-t {folder} dashboards/*.json" in guide
+    assert f"default_home_dashboard_path = {folder}/overview.json" in guide
+    for path in re.findall(r"dashboards/provisioning/\S+", guide):
+        assert (REPOSITORY / path).is_file(), path
+    for file in DOCUMENTS:
+        assert f"`{file}`" in guide
+
+
 @files
 def test_what_grafana_reads_is_what_is_written(file):
     """Grafana's own model of a dashboard (schema 41) knows every key and allows every value."""
