@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -30,12 +31,16 @@ class Program:
             self._output.close()
 
     def get(self, path, **parameters):
-        """The document that it answers; None while it does not answer yet."""
+        """The document that it answers; None while it does not answer yet. A question that it
+        refuses is a failure."""
         assert self.process.poll() is None, self._log()
         url = f"http://127.0.0.1:{self.port}{path}?" + urllib.parse.urlencode(parameters)
         try:
             with urllib.request.urlopen(url, timeout=LONG) as answer:
                 return json.load(answer)
+        except urllib.error.HTTPError as error:
+            assert error.code >= 500, f"{path} {parameters}: {error.read().decode()}"
+            return None
         except OSError:
             return None
 
@@ -45,9 +50,9 @@ class Program:
 
 
 class Prometheus(Program):
-    """Scrapes one server every second, or what `jobs` say, and evaluates rules as often."""
+    """Scrapes servers every second, or what `jobs` say, and evaluates rules as often."""
 
-    def __init__(self, directory, server, rules=(), alertmanager=None, jobs=None):
+    def __init__(self, directory, *servers, rules=(), alertmanager=None, jobs=None):
         self.port = free_port()
         configuration = directory / "prometheus.yml"
         configuration.write_text(json.dumps({
@@ -57,7 +62,7 @@ class Prometheus(Program):
                 {"targets": [f"127.0.0.1:{alertmanager.port}"]}]}] if alertmanager else []},
             "scrape_configs": jobs or [{
                 "job_name": "kinglet",
-                "static_configs": [{"targets": [f"127.0.0.1:{server.ports['metrics']}"]}],
+                "static_configs": [{"targets": [target(server) for server in servers]}],
             }],
         }))
         super().__init__(directory, "prometheus", [
@@ -161,3 +166,8 @@ class AlertReceiver:
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as free:
         return free.getsockname()[1]
+
+
+def target(server):
+    """The address that Prometheus scrapes, and the value of its label `instance`."""
+    return f"127.0.0.1:{server.ports['metrics']}"

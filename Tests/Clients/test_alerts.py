@@ -251,7 +251,7 @@ def test_an_alert_reaches_the_receiver_and_is_taken_back(make_server, tmp_path, 
         rules[-1].write_text(file.read_text())
     supply = tmp_path / "raspberry-pi.rules.yml"
     supply.write_text(hastened(supply.read_text(), (r"\[5m\]", "[5s]"), (r"for: 1m\b", "for: 1s")))
-    prometheus = Prometheus(tmp_path, kinglet, rules, alertmanager)
+    prometheus = Prometheus(tmp_path, kinglet, rules=rules, alertmanager=alertmanager)
     stack.callback(prometheus.stop)
 
     prometheus.becomes(0, "rpi_undervoltage_active")
