@@ -65,7 +65,9 @@ struct PathTests {
     func index() throws {
         let answer = try TestServer().get("/")
         #expect(answer.status == 200)
-        for path in ["/metrics", "/sd", "/healthz", "/readyz"] { #expect(answer.body.contains(path)) }
+        for path in ["/metrics", "/sd", "/healthz", "/readyz"] {
+            #expect(answer.body.contains(path))
+        }
     }
 
     @Test("HEAD has the headers of GET and no body (RFC 9110 section 9.3.2)")
