@@ -1,6 +1,9 @@
 // Whether somebody keeps the clock right (chrony, systemd-timesyncd), by what the kernel knows of it,
 // and how often it was set by more than a second while the server ran. A Pi without a clock battery
 // starts with the time of its last stop, and is set when it first reaches a time server.
+//
+// A service whose clock systemd protects may not even ask the kernel; systemd is asked then, which
+// only knows yes or no.
 
 import Prometheus
 import Synchronization
@@ -35,16 +38,21 @@ final class ClockSynchronisation: Reading {
         var count: UInt64 = 0
     }
 
+    private struct Answer {
+        var isSynchronised: Bool?
+        var at: ContinuousClock.Instant
+    }
+
+    /// To ask systemd starts two programs.
+    private static let askingPeriod = Duration.seconds(300)
+
     private let jumps = Mutex<Jumps?>(nil)
+    private let lastAnswer = Mutex<Answer?>(nil)
 
     func read(_ machine: Machine, into samples: inout [Sample]) throws(ReadingError) {
         var parts = IndependentParts()
         parts.attempt { () throws(ReadingError) in
-            guard let clock = try machine.calls.clock() else { return }
-            let values = [
-                clock.isSynchronised ? 1 : 0, clock.offset, clock.maximumError,
-            ]
-            for (family, value) in zip(Self.families, values) {
+            for (family, value) in zip(Self.families, try state(machine.calls)) {
                 samples.append(Sample(family.name, value: value))
             }
         }
@@ -53,6 +61,30 @@ final class ClockSynchronisation: Reading {
             samples.append(Sample("kinglet_machine_clock_jumps_total", value: Double(count)))
         }
         try parts.finish()
+    }
+
+    /// The values of the first families, as many as are known.
+    private func state(_ calls: any MachineCalls) throws(ReadingError) -> [Double] {
+        let refusal: ReadingError
+        do throws(ReadingError) {
+            guard let clock = try calls.clock() else { return [] }
+            return [clock.isSynchronised ? 1 : 0, clock.offset, clock.maximumError]
+        } catch {
+            guard error.code == .permission else { throw error }
+            refusal = error
+        }
+        guard let isSynchronised = try askSystemd(calls) else { throw refusal }
+        return [isSynchronised ? 1 : 0]
+    }
+
+    private func askSystemd(_ calls: any MachineCalls) throws(ReadingError) -> Bool? {
+        let now = ContinuousClock.now
+        if let last = lastAnswer.withLock({ $0 }), now < last.at + Self.askingPeriod {
+            return last.isSynchronised
+        }
+        let answer = Answer(isSynchronised: try calls.timeServiceIsSynchronised(), at: now)
+        lastAnswer.withLock { $0 = answer }
+        return answer.isSynchronised
     }
 
     /// How many steps there were until these times; nil as long as no time was told.

@@ -69,12 +69,29 @@ struct KernelCalls: MachineCalls {
     }
 
     func systemctl(_ arguments: [String]) throws(ReadingError) -> String? {
-        // What the program itself asks before it says that systemd does not run here.
-        guard asksSystemd, SystemFile.exists("/run/systemd/system"),
-            SystemFile.exists(Self.systemctl)
-        else { return nil }
-        return try ChildProcess(path: Self.systemctl, arguments: arguments).output()
+        try output("/usr/bin/systemctl", arguments)
     }
 
-    private static let systemctl = "/usr/bin/systemctl"
+    func timeServiceIsSynchronised() throws(ReadingError) -> Bool? {
+        let program = "/usr/bin/timedatectl"
+        guard let answer = try output(program, ["show", "--property=NTPSynchronized", "--value"])
+        else { return nil }
+        switch answer {
+        case "yes\n": return true
+        case "no\n": return false
+        default:
+            throw ReadingError(
+                .malformed, subject: program,
+                message: "cannot understand \(SystemFile.quoted(answer))",
+                advice: "try it by hand: '\(program) show'")
+        }
+    }
+
+    /// What a program of systemd's prints; nil where systemd does not run.
+    private func output(_ path: String, _ arguments: [String]) throws(ReadingError) -> String? {
+        // What the programs themselves ask before they say that systemd does not run here.
+        guard asksSystemd, SystemFile.exists("/run/systemd/system"), SystemFile.exists(path)
+        else { return nil }
+        return try ChildProcess(path: path, arguments: arguments).output()
+    }
 }

@@ -44,6 +44,8 @@ protocol MachineCalls: Sendable {
     func age(of path: String, below root: String) throws(ReadingError) -> Double?
     /// Asks the clock.
     func clock() throws(ReadingError) -> ClockState?
+    /// Asks systemd whether somebody keeps the clock right; nil where there is no systemd.
+    func timeServiceIsSynchronised() throws(ReadingError) -> Bool?
     /// Asks what time it is.
     func times() throws(ReadingError) -> ClockTimes?
     /// Runs `systemctl` with these arguments and returns what it printed; nil where there is none.

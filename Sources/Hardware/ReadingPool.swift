@@ -158,7 +158,9 @@ final class ReadingPool: Sendable {
         while let index = nextDue() {
             let outcome = read(index)
             let end = now()
-            let isInTime = shared.with { $0.schedule.end(index, at: end) }
+            let isInTime = shared.with { shared in
+                shared.schedule.end(index, failed: outcome.failure != nil, at: end)
+            }
             if isInTime { record(index, outcome) }
         }
         // The one that waits does not know when what this thread has read is due again.

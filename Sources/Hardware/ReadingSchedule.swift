@@ -6,6 +6,9 @@ struct ReadingSchedule {
     /// that hangs then delays nobody, and neighbours that do not share one thread.
     static let patience = Duration.milliseconds(200)
 
+    /// After a failure.
+    static let retryPeriod = Duration.seconds(60)
+
     private enum Phase: Equatable {
         /// Not before it is due.
         case idle
@@ -91,10 +94,18 @@ struct ReadingSchedule {
     }
 
     /// Ends a read. False when it ended too late: then its failure has been told already.
-    mutating func end(_ index: Int, at now: ContinuousClock.Instant) -> Bool {
+    ///
+    /// What failed is read again soon, however rarely it is read while it works.
+    mutating func end(_ index: Int, failed: Bool, at now: ContinuousClock.Instant) -> Bool {
         defer { entries[index].phase = .idle }
-        guard case .running(let since) = entries[index].phase else { return false }
-        return now < since + entries[index].timeout
+        var isInTime = false
+        if case .running(let since) = entries[index].phase {
+            isInTime = now < since + entries[index].timeout
+        }
+        if failed || !isInTime {
+            entries[index].due = min(entries[index].due, now + Self.retryPeriod)
+        }
+        return isInTime
     }
 
     /// The readings that are found to take too long, each once.

@@ -7,6 +7,7 @@
 //                                                          a space in the path is \040
 //     adjtimex synchronised -0.000123 0.0325 0.000011     or unsynchronised; offset, maximum and
 //                                                          estimated error, in seconds
+//     timedatectl yes                                     or no: NTPSynchronized
 //     clocks 1767225600.5 86400.25                        seconds since 1970, and since the start
 //     age /run/kinglet-smart/sda.json 1800                seconds since the file was written
 //     statvfs / errno 5                                   the call fails with this number
@@ -46,6 +47,12 @@ struct RecordedCalls: MachineCalls {
         return ClockState(
             isSynchronised: words[0] == "synchronised", offset: numbers[0],
             maximumError: numbers[1], estimatedError: numbers[2])
+    }
+
+    func timeServiceIsSynchronised() throws(ReadingError) -> Bool? {
+        guard let words = try answer("timedatectl", nil) else { return nil }
+        guard words == ["yes"] || words == ["no"] else { throw malformed(words) }
+        return words == ["yes"]
     }
 
     func times() throws(ReadingError) -> ClockTimes? {

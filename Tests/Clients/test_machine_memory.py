@@ -75,7 +75,7 @@ def test_an_event_is_counted_once_across_restarts_and_boots(kinglet, board):
     becomes(kinglet, 0, "rpi_undervoltage_active")
     board.sag()
     becomes(kinglet, 2, EVENTS)
-    eventually(lambda: remembered(kinglet, "undervoltage") == 2, "the events are on the disk")
+    eventually(lambda: remembered(kinglet, "undervoltage_events") == 2, "the events are on the disk")
     kinglet.crash()
 
     kinglet.start()

@@ -27,6 +27,21 @@ struct ClockSynchronisationTests {
         #expect(result.failure == nil)
     }
 
+    @Test(
+        "Where the kernel may not be asked, systemd says whether, and no more",
+        arguments: [
+            ("yes", "1.0"), ("no", "0.0"),
+        ])
+    func protectedClock(_ answer: String, _ value: String) {
+        tree.write("calls", "adjtimex errno 1\ntimedatectl \(answer)\n")
+        let result = tree.read(once: reading)
+        #expect(result.lines == ["clock_synchronised \(value)"])
+        #expect(result.failure == nil)
+        // It is not asked again for some minutes: that starts two programs.
+        tree.write("calls", "adjtimex errno 1\n")
+        #expect(tree.read(once: reading).lines == ["clock_synchronised \(value)"])
+    }
+
     @Test("A clock that goes on, is slewed or slept counts nothing; a step counts once")
     func steps() {
         #expect(jumps(wall: "1000", sinceBoot: "10") == ["clock_jumps_total 0.0"])

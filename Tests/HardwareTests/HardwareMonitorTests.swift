@@ -144,7 +144,7 @@ struct ReadingScheduleTests {
         var read: [Int] = []
         while let index = schedule.begin(at: start + offset) {
             read.append(index)
-            let value1 = schedule.end(index, at: start + offset)
+            let value1 = schedule.end(index, failed: false, at: start + offset)
             #expect(value1)
         }
         return read
@@ -196,7 +196,7 @@ struct ReadingScheduleTests {
         schedule.queueDue(at: start + .seconds(60))
         let value11 = schedule.begin(at: start + .seconds(60))
         #expect(value11 == nil, "it still runs")
-        let value12 = schedule.end(0, at: start + .seconds(61))
+        let value12 = schedule.end(0, failed: false, at: start + .seconds(61))
         #expect(!value12)
         let value13 = read(&schedule, at: .seconds(61))
         #expect(value13 == [0])
@@ -208,8 +208,23 @@ struct ReadingScheduleTests {
         schedule.queueDue(at: start)
         let value14 = schedule.begin(at: start)
         #expect(value14 == 0)
-        let value15 = schedule.end(0, at: start + .seconds(5))
+        let value15 = schedule.end(0, failed: false, at: start + .seconds(5))
         #expect(!value15)
+    }
+
+    @Test("What failed is read again within a minute; what works keeps to its beat")
+    func retry() {
+        var schedule = schedule(.seconds(600), .seconds(600))
+        schedule.queueDue(at: start)
+        for failed in [true, false] {
+            let index = schedule.begin(at: start)
+            let isInTime = schedule.end(index ?? -1, failed: failed, at: start + .seconds(1))
+            #expect(isInTime)
+        }
+        #expect(schedule.nextDue == start + .seconds(61))
+        let again = read(&schedule, at: .seconds(61))
+        #expect(again == [0])
+        #expect(schedule.nextDue == start + .seconds(600))
     }
 
     @Test("Who waits behind a slow neighbour gets a thread of its own after a while")
