@@ -6,6 +6,7 @@ import Prometheus
 /// `kinglet_machine_disk_…`.
 struct Disks: Reading {
     static let name = "disk"
+    static let remembers = true
     let period = Duration.seconds(15)
 
     static let families = [

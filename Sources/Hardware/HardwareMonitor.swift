@@ -77,6 +77,7 @@ public final class HardwareMonitor: Sendable {
                     },
                     report: report, turned: turned, ended: threadsEnded)
                 try pool.start()
+                machine.memory.whenLoaded { [weak pool] in pool?.readRemembering() }
                 running = pool
             }
         } catch {

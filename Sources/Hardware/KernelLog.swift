@@ -9,6 +9,7 @@ import Prometheus
 /// `kinglet_machine_kernel_events_total`.
 struct KernelLog: Reading {
     static let name = "kernel_log"
+    static let remembers = true
     static let families = [
         FamilyDescription(
             name: "kinglet_machine_kernel_events_total", kind: .counter,

@@ -42,6 +42,7 @@ public final class MachineMemory: Sendable {
         var isLoaded = false
         var changed: Set<String> = []
         var isUrgent = false
+        var whenLoaded: @Sendable () -> Void = {}
     }
 
     private let boot: String
@@ -60,10 +61,21 @@ public final class MachineMemory: Sendable {
 
     /// Brings what was saved; readings count from then on.
     public func load(_ saved: [Entry]) {
-        state.withLock { state in
+        let whenLoaded = state.withLock { state in
             for entry in saved.prefix(Self.entryLimit) { state.entries[entry.key] = entry }
             state.isLoaded = true
+            return state.whenLoaded
         }
+        whenLoaded()
+    }
+
+    /// Calls `body` once it is loaded, also if it is already.
+    func whenLoaded(_ body: @escaping @Sendable () -> Void) {
+        let isLoaded = state.withLock { state in
+            state.whenLoaded = body
+            return state.isLoaded
+        }
+        if isLoaded { body() }
     }
 
     /// What changed since the last call, to be saved; whether something of it should be saved soon

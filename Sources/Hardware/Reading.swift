@@ -16,12 +16,17 @@ public protocol Reading: Sendable {
     var period: Duration { get }
     /// A read that takes longer has failed, whatever it brings in the end.
     var timeout: Duration { get }
+    /// Whether it needs what was remembered (``MachineMemory``), and so is read again once that was
+    /// loaded.
+    static var remembers: Bool { get }
     /// Reads the machine once and appends what it found. May block; never called by a scrape, and
     /// never while the read before it still runs.
     func read(_ machine: Machine, into samples: inout [Sample]) throws(ReadingError)
 }
 
 extension Reading {
+    /// Most do not.
+    public static var remembers: Bool { false }
     /// Longer than the firmware's own time limits.
     public var timeout: Duration { .seconds(5) }
 }

@@ -73,6 +73,17 @@ final class ReadingPool: Sendable {
         shared.wake()
     }
 
+    /// Reads those that need what was remembered, now that it was loaded.
+    func readRemembering() {
+        let now = now()
+        shared.with { shared in
+            for index in readings.indices where type(of: readings[index]).remembers {
+                shared.schedule.hasten(index, at: now)
+            }
+        }
+        shared.wake()
+    }
+
     private func startThread(
         _ body: @escaping @Sendable (ReadingPool) -> Void
     ) throws(ReadingError) {

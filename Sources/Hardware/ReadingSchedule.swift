@@ -39,6 +39,11 @@ struct ReadingSchedule {
         entries = rhythms.map { Entry(period: $0.period, timeout: $0.timeout, due: start) }
     }
 
+    /// Has a reading be due now, also if it runs at the moment.
+    mutating func hasten(_ index: Int, at now: ContinuousClock.Instant) {
+        entries[index].due = now
+    }
+
     /// When the next reading is due that neither waits nor runs; nil when there is none.
     var nextDue: ContinuousClock.Instant? {
         entries.lazy.filter { $0.phase == .idle }.map(\.due).min()

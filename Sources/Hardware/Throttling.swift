@@ -13,6 +13,7 @@ import Prometheus
 /// `rpi_undervoltage_active`, `rpi_throttled_active` and their companions.
 struct Throttling: Reading {
     static let name = "throttling"
+    static let remembers = true
     /// The rhythm of the kernel's own under-voltage driver. A dip between two reads is left to its
     /// alarm and to the history bits.
     let period = Duration.seconds(2)

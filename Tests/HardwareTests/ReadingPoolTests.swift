@@ -31,6 +31,16 @@ private struct QuickReading: ToldReading {
     let body: @Sendable (inout [Sample]) -> Void
 }
 
+private struct RememberingReading: Reading {
+    static let name = "remembering"
+    static let families: [FamilyDescription] = []
+    static let remembers = true
+    let period = Duration.seconds(3600)
+    let body: @Sendable () -> Void
+
+    func read(_ machine: Machine, into samples: inout [Sample]) { body() }
+}
+
 @Suite("Reading pool", .timeLimit(.minutes(1)))
 struct ReadingPoolTests {
     private let registry = Registry()
@@ -102,6 +112,24 @@ struct ReadingPoolTests {
         for await _ in ended { break }
         // A machine that is busy with something else may make one look stuck.
         #expect(threads.withLock { $0.count } <= 2)
+    }
+
+    @Test("What needs the memory is read again as soon as that is loaded, however rare it is")
+    func memoryLoaded() async {
+        let (reads, read) = AsyncStream.makeStream(of: UInt64?.self)
+        let (ended, end) = AsyncStream.makeStream(of: Void.self)
+        let machine = machine
+        let monitor = HardwareMonitor(
+            machine: machine,
+            readings: [RememberingReading { read.yield(machine.memory.add(1, to: "test")) }],
+            registry: registry, threadsEnded: { end.yield() })
+        monitor.start()
+        var totals = reads.makeAsyncIterator()
+        #expect(await totals.next() == .some(nil))
+        monitor.memory.load([])
+        #expect(await totals.next() == 1)
+        monitor.stop()
+        for await _ in ended { break }
     }
 
     @Test("Stopping while a reading hangs ends its thread when it returns")
