@@ -18,7 +18,7 @@ RELEASE := -c release --static-swift-stdlib --product kinglet
 
 .DEFAULT_GOAL := help
 .PHONY: help deps deps-test build run install deb test test-swift test-clients test-deb crash fuzz \
-    bench soak readme dashboards lint format clean
+    bench soak readings readme dashboards lint format clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -106,6 +106,9 @@ bench: deps-bench build ## Compare with ejabberd and Prosody; ROUNDS=1 SERVERS=k
 soak: deps-bench build ## Talk for an hour while clients come and go; DURATION=600 RATE=100 are seconds, messages/s
 	@$(PYTHON) Benchmarks/soak.py $(if $(DURATION),--seconds $(DURATION)) \
 	    $(if $(RATE),--rate $(RATE)) $(if $(KINGLET),--kinglet $(KINGLET))
+
+readings: deps-bench build ## Measure what reading the machine costs: CPU, and writes to the card
+	@$(PYTHON) Benchmarks/readings.py $(if $(KINGLET),--kinglet $(KINGLET))
 
 test-deb: deb deps-test ## Install, run and purge the package in a clean chroot (needs root)
 	$(call install_packages,$(PACKAGE_TEST_PACKAGES))

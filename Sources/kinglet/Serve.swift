@@ -43,7 +43,7 @@ struct Serve: AsyncParsableCommand {
         let program = declared.options
         try program.requireDomain()
         try program.files.prepare()
-        guard let lock = try DataLock(program.files) else {
+        guard let lock = try await dataLock(program.files) else {
             throw Failure(
                 "another kinglet uses \(program.dataDirectory); stop it first, or choose another "
                     + "data_dir")
@@ -87,6 +87,16 @@ struct Serve: AsyncParsableCommand {
         watchdog?.cancel()
         _ = consume lock
     }
+}
+
+/// The lock on the data. A command that works on the data itself has it for a moment, and is waited
+/// for; nil when somebody keeps it.
+private func dataLock(_ files: DataFiles) async throws -> DataLock? {
+    for _ in 0..<60 {
+        if let lock = try DataLock(files) { return lock }
+        try await Task.sleep(for: .milliseconds(50))
+    }
+    return nil
 }
 
 /// The signals that mean something to the server, as a stream.

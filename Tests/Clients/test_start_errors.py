@@ -1,10 +1,12 @@
 """What keeps the server from starting: one clear line, status 1, and nothing half started."""
 
+import fcntl
 import os
 import shutil
 import signal
 import socket
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -162,3 +164,18 @@ def test_the_server_stops_while_nobody_is_there(kinglet):
     kinglet.signal(signal.SIGTERM)
     assert kinglet.wait() == 0
     assert can_bind(port)
+
+
+def test_a_command_at_work_is_waited_for(kinglet):
+    """A command that works on the data itself has its lock for a moment; who keeps it is told."""
+    lock = open(kinglet.data / "kinglet.lock", "w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    threading.Timer(0.5, lock.close).start()
+    kinglet.start()
+    kinglet.stop()
+
+    with open(kinglet.data / "kinglet.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        kinglet.start(wait=False)
+        assert kinglet.log.line_with("another kinglet uses")
+        assert kinglet.wait() == 1
