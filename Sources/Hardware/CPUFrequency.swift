@@ -7,7 +7,7 @@ import Prometheus
 /// `rpi_cpu_frequency_hertz`, its bounds, and the governor.
 struct CPUFrequency: Reading {
     static let name = "cpu_frequency"
-    let period = Duration.seconds(5)
+    let period = Duration.seconds(10)
 
     private struct Attribute {
         let file: String

@@ -15,7 +15,7 @@ struct KernelLog: Reading {
             name: "kinglet_machine_kernel_events_total", kind: .counter,
             help: "Messages of the kernel about trouble, over all boots.")
     ]
-    let period = Duration.seconds(5)
+    let period = Duration.seconds(10)
 
     /// Under this key the memory holds where in this boot's log the reading is.
     static let positionKey = "kmsg"

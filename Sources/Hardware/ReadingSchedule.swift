@@ -5,6 +5,9 @@ struct ReadingSchedule {
     /// So long what is due waits for those before it, before another thread takes it: a neighbour
     /// that hangs then delays nobody, and neighbours that do not share one thread.
     static let patience = Duration.milliseconds(200)
+    /// So long after a read was due somebody looks whether it was begun, and is still at it. Longer
+    /// than one beat of the most frequent reading: to look each time would cost as much as to read.
+    static let checkDelay = Duration.seconds(3)
 
     /// After a failure.
     static let retryPeriod = Duration.seconds(60)
@@ -56,8 +59,9 @@ struct ReadingSchedule {
             guard case .running(let since) = entry.phase else { return nil }
             return since + entry.timeout
         }
-        let start = queue.isEmpty ? nextDue : queuedSince
-        return (timeouts + [start].compactMap { $0.map { $0 + Self.patience } }).min()
+        let start =
+            queue.isEmpty ? nextDue.map { $0 + Self.checkDelay } : queuedSince + Self.patience
+        return (timeouts + [start].compactMap { $0 }).min()
     }
 
     /// Puts what is due into the queue.

@@ -13,7 +13,7 @@ struct SoCTemperature: Reading {
             help: "Temperature by sensor: soc is the kernel's thermal zone, soc_firmware the "
                 + "firmware's measure.")
     ]
-    let period = Duration.seconds(5)
+    let period = Duration.seconds(10)
 
     /// In thousandths of a degree Celsius, as the kernel has them.
     static let plausible: ClosedRange<Int64> = -40_000...150_000

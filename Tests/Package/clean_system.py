@@ -27,6 +27,9 @@ class CleanSystem:
         self._mounts = []
         self._mount("-t", "proc", "proc", self.root / "proc")
         self._mount("--bind", downloads, self.root / "var/cache/apt/archives")
+        # The kernel's log, which the service is to be able to read.
+        (self.root / "dev/kmsg").touch()
+        self._mount("--bind", "/dev/kmsg", self.root / "dev/kmsg")
 
     def _mount(self, *arguments):
         subprocess.run(["mount", *arguments], check=True)
