@@ -22,6 +22,7 @@ final class ReadingPool: Sendable {
     private enum Plan {
         case tellOverdue([Int])
         case addReader
+        case turn
         case stop
     }
 
@@ -110,6 +111,8 @@ final class ReadingPool: Sendable {
     // MARK: The thread that plans
 
     private func plan() {
+        // Not with the lock held: the readers would wait for whatever is done there.
+        var hasTurned = false
         while true {
             let plan: Plan = shared.await { shared in
                 guard !shared.isStopped else { return .found(.stop) }
@@ -121,7 +124,8 @@ final class ReadingPool: Sendable {
                     shared.readers += 1
                     return .found(.addReader)
                 }
-                turned()
+                guard hasTurned else { return .found(.turn) }
+                hasTurned = false
                 // The least wait is for a reader that was woken and has not come yet.
                 return .wait(
                     atMost: shared.schedule.nextCheck.map {
@@ -131,6 +135,9 @@ final class ReadingPool: Sendable {
             switch plan {
             case .stop: return
             case .addReader: addReader()
+            case .turn:
+                turned()
+                hasTurned = true
             case .tellOverdue(let indices): indices.forEach(tellOverdue)
             }
         }
@@ -168,11 +175,15 @@ final class ReadingPool: Sendable {
     private func readDue() {
         while let index = nextDue() {
             let outcome = read(index)
-            let end = now()
-            let isInTime = shared.with { shared in
-                shared.schedule.end(index, failed: outcome.failure != nil, at: end)
+            let now = now()
+            let end = shared.with { shared in
+                shared.schedule.end(index, failed: outcome.failure != nil, at: now)
             }
-            if isInTime { record(index, outcome) }
+            switch end {
+            case .inTime: record(index, outcome)
+            case .late: tellOverdue(index)
+            case .overdue: break
+            }
         }
         // The one that waits does not know when what this thread has read is due again.
         shared.wake()

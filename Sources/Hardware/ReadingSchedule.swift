@@ -102,19 +102,28 @@ struct ReadingSchedule {
         return index
     }
 
-    /// Ends a read. False when it ended too late: then its failure has been told already.
+    /// When a read ended.
+    enum End: Equatable {
+        case inTime
+        /// Too late, and nobody has noticed yet: its failure is still to be told.
+        case late
+        /// Too late, as ``takeOverdue(at:)`` has said already.
+        case overdue
+    }
+
+    /// Ends a read.
     ///
     /// What failed is read again soon, however rarely it is read while it works.
-    mutating func end(_ index: Int, failed: Bool, at now: ContinuousClock.Instant) -> Bool {
+    mutating func end(_ index: Int, failed: Bool, at now: ContinuousClock.Instant) -> End {
         defer { entries[index].phase = .idle }
-        var isInTime = false
+        var end = End.overdue
         if case .running(let since) = entries[index].phase {
-            isInTime = now < since + entries[index].timeout
+            end = now < since + entries[index].timeout ? .inTime : .late
         }
-        if failed || !isInTime {
+        if failed || end != .inTime {
             entries[index].due = min(entries[index].due, now + Self.retryPeriod)
         }
-        return isInTime
+        return end
     }
 
     /// The readings that are found to take too long, each once.

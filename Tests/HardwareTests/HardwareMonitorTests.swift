@@ -145,7 +145,7 @@ struct ReadingScheduleTests {
         while let index = schedule.begin(at: start + offset) {
             read.append(index)
             let value1 = schedule.end(index, failed: false, at: start + offset)
-            #expect(value1)
+            #expect(value1 == .inTime)
         }
         return read
     }
@@ -197,7 +197,7 @@ struct ReadingScheduleTests {
         let value11 = schedule.begin(at: start + .seconds(60))
         #expect(value11 == nil, "it still runs")
         let value12 = schedule.end(0, failed: false, at: start + .seconds(61))
-        #expect(!value12)
+        #expect(value12 == .overdue)
         let value13 = read(&schedule, at: .seconds(61))
         #expect(value13 == [0])
     }
@@ -209,7 +209,7 @@ struct ReadingScheduleTests {
         let value14 = schedule.begin(at: start)
         #expect(value14 == 0)
         let value15 = schedule.end(0, failed: false, at: start + .seconds(5))
-        #expect(!value15)
+        #expect(value15 == .late, "its failure is still to be told")
     }
 
     @Test("What failed is read again within a minute; what works keeps to its beat")
@@ -218,8 +218,8 @@ struct ReadingScheduleTests {
         schedule.queueDue(at: start)
         for failed in [true, false] {
             let index = schedule.begin(at: start)
-            let isInTime = schedule.end(index ?? -1, failed: failed, at: start + .seconds(1))
-            #expect(isInTime)
+            let end = schedule.end(index ?? -1, failed: failed, at: start + .seconds(1))
+            #expect(end == .inTime)
         }
         #expect(schedule.nextDue == start + .seconds(61))
         let again = read(&schedule, at: .seconds(61))

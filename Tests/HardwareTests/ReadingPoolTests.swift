@@ -31,6 +31,13 @@ private struct QuickReading: ToldReading {
     let body: @Sendable (inout [Sample]) -> Void
 }
 
+private struct RareReading: ToldReading {
+    static let name = "rare"
+    static let families = [FamilyDescription(name: "test_rare", kind: .gauge, help: "A test.")]
+    let period = Duration.seconds(3600)
+    let body: @Sendable (inout [Sample]) -> Void
+}
+
 private struct RememberingReading: Reading {
     static let name = "remembering"
     static let families: [FamilyDescription] = []
@@ -89,6 +96,31 @@ struct ReadingPoolTests {
         released.wake()
         #expect(await report.next() == "hanging works")
         #expect(registry.samples("test_hanging") == ["test_hanging 1"])
+        monitor.stop()
+        for await _ in ended { break }
+    }
+
+    @Test("A read that ends too late, before anybody has noticed, has failed too")
+    func late() async {
+        let clock = Mutex(ContinuousClock.now)
+        let (reports, reported) = AsyncStream.makeStream(of: String.self)
+        let (ended, end) = AsyncStream.makeStream(of: Void.self)
+        // Its time passes between two looks of the thread that plans: none sees it run too long.
+        let slow = RareReading { samples in
+            clock.withLock { $0 += .seconds(1) }
+            samples.append(Sample("test_rare", value: 1))
+        }
+        let monitor = HardwareMonitor(
+            machine: machine, readings: [slow], registry: registry,
+            report: { reported.yield("\($0) \($1?.code.rawValue ?? "works")") },
+            now: { clock.withLock { $0 } }, threadsEnded: { end.yield() })
+        monitor.start()
+        for await report in reports {
+            #expect(report == "rare timeout")
+            break
+        }
+        #expect(success("rare") == "0")
+        #expect(registry.samples("test_rare").isEmpty)
         monitor.stop()
         for await _ in ended { break }
     }
