@@ -185,7 +185,8 @@ struct Network: Reading {
                     Sample(
                         "kinglet_machine_wireless_signal_dbm", labels: interface.labels,
                         value: signal))
-                guard (0...Self.bestQuality).contains(link) else { throw table.malformed() }
+                // Some drivers outside of the kernel count it to 100, and do not say so.
+                guard (0...Self.bestQuality).contains(link) else { return }
                 samples.append(
                     Sample(
                         "kinglet_machine_wireless_quality_ratio", labels: interface.labels,

@@ -151,6 +151,15 @@ struct NetworkTests {
         #expect(result.failure == nil)
     }
 
+    @Test("A quality on a scale that is not known is left out, and nothing has failed")
+    func unknownQuality() {
+        interface("wlan0")
+        wireless("wlan0: 0000   71.  -50.  -256")
+        let result = tree.read(once: Network())
+        #expect(result.lines == ["wireless_signal_dbm wlan0 -50.0"])
+        #expect(result.failure == nil)
+    }
+
     @Test(
         "A driver that is not connected, or measures on a scale of its own, has no signal",
         arguments: ["0000    0  -256  -256", "0000   0.  0.  0.", "0000  80.  80.  0."])
@@ -164,7 +173,7 @@ struct NetworkTests {
 
     @Test(
         "A line about Wi-Fi of another form is malformed",
-        arguments: ["", "0000", "0000 71. -50.", "0000 x -50.", "0000 50. --5", "0000 50. -50000"])
+        arguments: ["", "0000", "0000 x -50.", "0000 50. --5", "0000 50. -50000"])
     func brokenSignal(_ measures: String) {
         interface("wlan0")
         wireless("wlan0: \(measures)")
