@@ -19,7 +19,8 @@ struct ChildProcess {
     func output() throws(ReadingError) -> String {
         let deadline = ContinuousClock.now + timeLimit
         var ends: [Int32] = [-1, -1]
-        guard pipe2(&ends, O_CLOEXEC | O_NONBLOCK) == 0 else {
+        // Not O_NONBLOCK: the program would inherit it and lose what it cannot write at once.
+        guard pipe2(&ends, O_CLOEXEC) == 0 else {
             throw ReadingError(systemError: errno, subject: path)
         }
         defer { close(ends[0]) }
@@ -93,7 +94,7 @@ struct ChildProcess {
             let count = read(pipe, &piece, piece.count)
             if count == 0 { return collected }
             if count < 0 {
-                guard errno == EAGAIN || errno == EINTR else { return nil }
+                guard errno == EINTR else { return nil }
                 continue
             }
             collected += piece[..<count]
