@@ -121,24 +121,14 @@ struct BuiltVersion: Equatable {
         {
             day = [Int(year), month + 1, Int(number)]
         }
-        guard day.count == 3, time.count == 3, (1...12).contains(day[1]),
-            (1...31).contains(day[2]), time[0] < 24, time[1] < 60, time[2] <= 60
-        else { return nil }
-        let days = daysSince1970(year: day[0], month: day[1], day: day[2])
-        return Double(days * 86_400 + time[0] * 3600 + time[1] * 60 + time[2])
+        guard day.count == 3, time.count == 3 else { return nil }
+        return CivilDate.seconds(
+            day[0], day[1], day[2], hour: time[0], minute: time[1], second: time[2])
     }
 
     private static let months = [
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
     ]
-
-    /// In the calendar whose year begins in March, so that leap days end a year.
-    private static func daysSince1970(year: Int, month: Int, day: Int) -> Int {
-        let year = month > 2 ? year : year - 1
-        let monthSinceMarch = (month + 9) % 12
-        let dayOfYear = (153 * monthSinceMarch + 2) / 5 + day - 1
-        return year * 365 + year / 4 - year / 100 + year / 400 + dayOfYear - 719_468
-    }
 
     /// The samples of `rpi_<name>_info` and its timestamp.
     func samples(_ name: String) -> [Sample] {

@@ -46,14 +46,10 @@ enum SmartdLog {
     /// Seconds since 1970 of `2026-11-21 10:30:25`.
     private static func time(_ text: Substring) -> Double? {
         let numbers = text.split { $0 == "-" || $0 == " " || $0 == ":" }.map { Int($0) }
-        guard numbers.count == 6, let year = numbers[0], (1970...9999).contains(year),
-            let month = numbers[1], (1...12).contains(month),
-            let day = numbers[2], (1...31).contains(day),
-            let hour = numbers[3], (0...23).contains(hour),
-            let minute = numbers[4], (0...59).contains(minute),
-            let second = numbers[5], (0...60).contains(second)
+        guard numbers.count == 6, let year = numbers[0], let month = numbers[1],
+            let day = numbers[2], let hour = numbers[3], let minute = numbers[4],
+            let second = numbers[5]
         else { return nil }
-        let days = CivilDate.days(year, month, day)
-        return Double(days * 86_400 + hour * 3600 + minute * 60 + second)
+        return CivilDate.seconds(year, month, day, hour: hour, minute: minute, second: second)
     }
 }

@@ -151,7 +151,7 @@ struct StorageIdentity: Reading {
         guard parts.count == 2, let month = Int(parts[0]), (0...12).contains(month),
             let year = Int(parts[1]), (1990...2155).contains(year)
         else { throw malformed(path, text) }
-        return month == 0 ? nil : Double(CivilDate.days(year, month, 1) * 86_400)
+        return month == 0 ? nil : CivilDate.seconds(year, month, 1)
     }
 
     private static func malformed(_ path: String, _ text: String) -> ReadingError {
@@ -173,15 +173,4 @@ struct StorageIdentity: Reading {
         0x02: "SanDisk", 0x11: "Kioxia", 0x13: "Micron", 0x15: "Samsung", 0x45: "SanDisk",
         0x70: "Kingston", 0x90: "SK hynix", 0xD6: "Foresee", 0xFE: "Micron",
     ]
-}
-
-/// Days of the calendar, without a library of time zones.
-enum CivilDate {
-    /// Days from 1970-01-01 to a date of the Gregorian calendar from the year 1970 or near on; the
-    /// year begins in March here, so that a leap day is its last.
-    static func days(_ year: Int, _ month: Int, _ day: Int) -> Int {
-        let years = month > 2 ? year : year - 1
-        let dayOfYear = (153 * ((month + 9) % 12) + 2) / 5 + day - 1
-        return 365 * years + years / 4 - years / 100 + years / 400 + dayOfYear - 719_468
-    }
 }
