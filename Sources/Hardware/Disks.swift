@@ -29,10 +29,7 @@ struct Disks: Reading {
 
     func read(_ machine: Machine, into samples: inout [Sample]) throws(ReadingError) {
         let path = "\(machine.roots.proc)/diskstats"
-        guard let table = try SystemFile.bytes(path, limit: SystemFile.tableLimit) else { return }
-        var lines = table.split(separator: 0x0A)
-        // What the limit cut off is no line.
-        if table.count == SystemFile.tableLimit { _ = lines.popLast() }
+        guard let lines = try SystemFile.lines(path) else { return }
         var parts = IndependentParts()
         var names: Set<String> = []
         var media: Set<String> = []
@@ -98,9 +95,9 @@ struct Disks: Reading {
             guard words.count >= 14 else { return nil }
             var numbers: [UInt64] = []
             for word in words[3..<14] {
-                guard let number = UInt64(String(decoding: word, as: UTF8.self)),
-                    number <= Self.limit
-                else { return nil }
+                guard let number = KernelTable.number(word), number <= Self.limit else {
+                    return nil
+                }
                 numbers.append(number)
             }
             guard numbers[2] <= Self.limit / Self.sector, numbers[6] <= Self.limit / Self.sector

@@ -41,9 +41,9 @@ struct Filesystems: Reading {
     func read(_ machine: Machine, into samples: inout [Sample]) throws(ReadingError) {
         let process = machine.roots.prefix.isEmpty ? "self" : "1"
         let path = "\(machine.roots.proc)/\(process)/mountinfo"
-        guard let table = try SystemFile.bytes(path, limit: SystemFile.tableLimit) else { return }
+        guard let lines = try SystemFile.lines(path) else { return }
         var parts = IndependentParts()
-        for mount in Self.shown(table, path, &parts) {
+        for mount in Self.shown(lines, path, &parts) {
             let label = [("mountpoint", mount.point.printable(128))]
             func append(_ name: String, _ value: Double) {
                 samples.append(
@@ -133,13 +133,10 @@ struct Filesystems: Reading {
         }
     }
 
-    /// The mounts that are shown, in the order of the table; each file system once.
+    /// The mounts that are shown, in the order of the lines; each file system once.
     private static func shown(
-        _ table: [UInt8], _ path: String, _ parts: inout IndependentParts
+        _ lines: [ArraySlice<UInt8>], _ path: String, _ parts: inout IndependentParts
     ) -> [Mount] {
-        var lines = table.split(separator: 0x0A)
-        // What the limit cut off is no line.
-        if table.count == SystemFile.tableLimit { _ = lines.popLast() }
         var visible: [String: Int] = [:]
         var mounts: [Mount] = []
         for line in lines {

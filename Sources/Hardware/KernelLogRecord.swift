@@ -15,25 +15,12 @@ struct KernelLogRecord: Sendable, Equatable {
         guard let semicolon = line.firstIndex(of: UInt8(ascii: ";")) else { return nil }
         let fields = line[..<semicolon].split(
             separator: UInt8(ascii: ","), omittingEmptySubsequences: false)
-        guard fields.count >= 4, let priority = Self.number(fields[0]),
-            let sequence = Self.number(fields[1]), Self.number(fields[2]) != nil
+        guard fields.count >= 4, let priority = KernelTable.number(fields[0]),
+            let sequence = KernelTable.number(fields[1]), KernelTable.number(fields[2]) != nil
         else { return nil }
         facility = priority >> 3
         self.sequence = sequence
         text = line[(semicolon + 1)...]
-    }
-
-    private static func number(_ digits: ArraySlice<UInt8>) -> UInt64? {
-        guard !digits.isEmpty else { return nil }
-        var value: UInt64 = 0
-        for digit in digits {
-            guard (0x30...0x39) ~= digit else { return nil }
-            let (tens, overflows) = value.multipliedReportingOverflow(by: 10)
-            let (sum, carries) = tens.addingReportingOverflow(UInt64(digit - 0x30))
-            guard !overflows, !carries else { return nil }
-            value = sum
-        }
-        return value
     }
 }
 

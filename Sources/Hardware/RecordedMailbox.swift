@@ -15,17 +15,17 @@
 
 /// A mailbox whose answers stand in a file. The file is read for each question, so that changing
 /// it changes what a running program sees. Never used on the machine itself (``HardwareRoots``).
-public struct RecordedMailbox: FirmwareMailbox {
+struct RecordedMailbox: FirmwareMailbox {
     /// The file of answers.
-    public let path: String
+    let path: String
 
     /// A mailbox that answers from the file at `path`.
-    public init(path: String) {
+    init(path: String) {
         self.path = path
     }
 
     /// What follows `->` on the lines of this command.
-    public func answer(to command: FirmwareCommand) throws(ReadingError) -> String? {
+    func answer(to command: FirmwareCommand) throws(ReadingError) -> String? {
         var answer: [Substring] = []
         for line in try lines("gencmd") {
             guard let end = line.firstRange(of: " -> ") ?? line.firstRange(of: " errno ") else {
@@ -39,7 +39,7 @@ public struct RecordedMailbox: FirmwareMailbox {
     }
 
     /// The words on the line of this tag and, where there are several of a kind, of its number.
-    public func answer(to property: PropertyTag) throws(ReadingError) -> [UInt32]? {
+    func answer(to property: PropertyTag) throws(ReadingError) -> [UInt32]? {
         for line in try lines("tag") {
             let parts = line.split(separator: " ", maxSplits: 1)
             guard parts.count == 2 else { throw malformed(line) }
@@ -81,16 +81,5 @@ public struct RecordedMailbox: FirmwareMailbox {
             .malformed, subject: path,
             message: "cannot understand \(SystemFile.quoted(String(line)))",
             advice: "write lines as RecordedMailbox.swift describes them")
-    }
-}
-
-extension UInt32 {
-    /// Reads `0x` and hexadecimal digits.
-    init?(hexadecimal text: some StringProtocol) {
-        guard text.hasPrefix("0x") else { return nil }
-        let digits = text.dropFirst(2)
-        // The standard parser would take a sign.
-        guard !digits.isEmpty, digits.allSatisfy(\.isHexDigit) else { return nil }
-        self.init(digits, radix: 16)
     }
 }

@@ -73,6 +73,14 @@ enum SystemFile {
         try bytes(path, limit: tableLimit).map { String(decoding: $0, as: UTF8.self) }
     }
 
+    /// The lines of a long table, but for one that the limit has cut off; nil when it is absent.
+    static func lines(_ path: String) throws(ReadingError) -> [ArraySlice<UInt8>]? {
+        guard let table = try bytes(path, limit: tableLimit) else { return nil }
+        var lines = table.split(separator: 0x0A)
+        if table.count == tableLimit { _ = lines.popLast() }
+        return lines
+    }
+
     /// The file as one decimal integer within `bounds`; nil when it is absent.
     ///
     /// A number outside of what the source can mean is garbage like any other.
