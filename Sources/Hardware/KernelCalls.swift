@@ -45,8 +45,7 @@ struct KernelCalls: MachineCalls {
         return ClockState(
             isSynchronised: !has(TIMEX_UNSYNCHRONISED),
             offset: Double(answer.offset) * (has(TIMEX_NANO) ? 1e-9 : 1e-6),
-            maximumError: Double(answer.maximum_error) * 1e-6,
-            estimatedError: Double(answer.estimated_error) * 1e-6)
+            maximumError: Double(answer.maximum_error) * 1e-6)
     }
 
     func times() throws(ReadingError) -> ClockTimes? {

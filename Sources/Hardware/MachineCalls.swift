@@ -21,8 +21,6 @@ struct ClockState: Sendable, Equatable {
     var offset: Double
     /// In seconds.
     var maximumError: Double
-    /// In seconds.
-    var estimatedError: Double
 }
 
 /// One moment on two clocks, in seconds.

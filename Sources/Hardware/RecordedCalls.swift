@@ -46,7 +46,7 @@ struct RecordedCalls: MachineCalls {
         else { throw malformed(words) }
         return ClockState(
             isSynchronised: words[0] == "synchronised", offset: numbers[0],
-            maximumError: numbers[1], estimatedError: numbers[2])
+            maximumError: numbers[1])
     }
 
     func timeServiceIsSynchronised() throws(ReadingError) -> Bool? {
