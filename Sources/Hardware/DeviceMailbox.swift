@@ -10,12 +10,12 @@ import Glibc
 ///
 /// The nodes are opened for each question: they belong to group `video`, and a change of their
 /// mode takes effect without a restart.
-public final class DeviceMailbox: FirmwareMailbox {
+final class DeviceMailbox: FirmwareMailbox {
     private let dev: String
     private let turn = MailboxTurn()
 
     /// A mailbox on the device nodes below `dev`.
-    public init(dev: String) {
+    init(dev: String) {
         self.dev = dev
     }
 
@@ -25,7 +25,7 @@ public final class DeviceMailbox: FirmwareMailbox {
 
     /// Sends a command to `vcio_gencmd`, and to `vcio` if no tag tells the same; nil when the
     /// kernel does not have the nodes, or the firmware does not know the command.
-    public func answer(to command: FirmwareCommand) throws(ReadingError) -> String? {
+    func answer(to command: FirmwareCommand) throws(ReadingError) -> String? {
         let message = MailboxMessage(command)
         var ways = IndependentParts()
         for node in command.equalProperty == nil ? ["vcio_gencmd", "vcio"] : ["vcio_gencmd"] {
@@ -43,7 +43,7 @@ public final class DeviceMailbox: FirmwareMailbox {
     }
 
     /// Asks `vcio`; nil when the machine does not have that node.
-    public func answer(to property: PropertyTag) throws(ReadingError) -> [UInt32]? {
+    func answer(to property: PropertyTag) throws(ReadingError) -> [UInt32]? {
         let node = "\(dev)/vcio"
         return try exchange(MailboxMessage(property), with: node)?
             .propertyAnswer(subject: "\(node) \(property)")

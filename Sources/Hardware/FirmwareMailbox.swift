@@ -4,7 +4,7 @@
 // so nothing but the cases below can be expressed: they are the allow-list.
 
 /// A clock of the SoC that the firmware measures.
-public enum FirmwareClock: String, Sendable, CaseIterable {
+enum FirmwareClock: String, Sendable, CaseIterable {
     case arm, core, v3d, isp, emmc
 
     /// Its number in property tags.
@@ -20,7 +20,7 @@ public enum FirmwareClock: String, Sendable, CaseIterable {
 }
 
 /// A rail whose voltage the firmware of every model knows.
-public enum FirmwareRail: String, Sendable, CaseIterable {
+enum FirmwareRail: String, Sendable, CaseIterable {
     case core
     case sdramController = "sdram_c"
     case sdramInputOutput = "sdram_i"
@@ -38,7 +38,7 @@ public enum FirmwareRail: String, Sendable, CaseIterable {
 }
 
 /// A property that may be asked through `/dev/vcio`.
-public enum PropertyTag: Sendable, Hashable, CaseIterable {
+enum PropertyTag: Sendable, Hashable, CaseIterable {
     /// When the firmware was built, in seconds since 1970.
     case firmwareRevision
     /// A rail's voltage; answers with its number and microvolts.
@@ -53,7 +53,7 @@ public enum PropertyTag: Sendable, Hashable, CaseIterable {
     case clockFrequency(FirmwareClock)
 
     /// All questions.
-    public static var allCases: [Self] {
+    static var allCases: [Self] {
         [.firmwareRevision, .temperature, .maximumTemperature, .throttled]
             + FirmwareRail.allCases.map { .voltage($0) }
             + FirmwareClock.allCases.map { .clockFrequency($0) }
@@ -89,7 +89,7 @@ public enum PropertyTag: Sendable, Hashable, CaseIterable {
 
 extension PropertyTag: CustomStringConvertible {
     /// What is asked for, in an error message.
-    public var description: String {
+    var description: String {
         switch self {
         case .firmwareRevision: "firmware revision"
         case .voltage(let rail): "voltage of \(rail.rawValue)"
@@ -102,7 +102,7 @@ extension PropertyTag: CustomStringConvertible {
 }
 
 /// A command string that may be sent through `/dev/vcio_gencmd`.
-public enum FirmwareCommand: Sendable, Hashable, CaseIterable {
+enum FirmwareCommand: Sendable, Hashable, CaseIterable {
     /// Answers `temp=47.2'C`.
     case measureTemperature
     /// The same of the power chip. A board without one answers with the SoC's temperature.
@@ -121,7 +121,7 @@ public enum FirmwareCommand: Sendable, Hashable, CaseIterable {
     case bootloaderVersion
 
     /// All commands.
-    public static var allCases: [Self] {
+    static var allCases: [Self] {
         [.measureTemperature, .measurePowerChipTemperature, .getThrottled]
             + FirmwareRail.allCases.map { .measureVoltage($0) }
             + FirmwareClock.allCases.map { .measureClock($0) }
@@ -157,7 +157,7 @@ public enum FirmwareCommand: Sendable, Hashable, CaseIterable {
 }
 
 /// The firmware's mailbox. Implementations serialise the questions they are asked.
-public protocol FirmwareMailbox: Sendable {
+protocol FirmwareMailbox: Sendable {
     /// The answer of the firmware to a command; nil when this machine has no way to send one, or
     /// its firmware does not know it.
     func answer(to command: FirmwareCommand) throws(ReadingError) -> String?

@@ -26,16 +26,14 @@ public final class HardwareMonitor: Sendable {
     /// - Parameters:
     ///   - roots: Where the machine's files are.
     ///   - registry: Where the values are shown.
-    ///   - mailbox: How the firmware is asked; nil for the recorded answers of a recorded tree, or
-    ///     the device nodes below `roots.dev`.
     ///   - settings: What the owner chose about the readings.
     ///   - report: Told of failures that begin and end.
     public convenience init(
-        roots: HardwareRoots, registry: Registry, mailbox: (any FirmwareMailbox)? = nil,
+        roots: HardwareRoots, registry: Registry,
         settings: HardwareSettings = HardwareSettings(), report: @escaping Report = { _, _ in }
     ) {
         self.init(
-            machine: Machine(roots: roots, mailbox: mailbox), readings: allReadings(settings),
+            machine: Machine(roots: roots), readings: allReadings(settings),
             registry: registry, report: report)
     }
 
@@ -95,7 +93,7 @@ public final class HardwareMonitor: Sendable {
     }
 
     /// Reads everything once on the calling thread; may block as long as the machine's sources do.
-    public func readNow() {
+    func readNow() {
         for (index, reading) in readings.enumerated() {
             Self.record(
                 Self.read(reading, of: machine, now), of: reading, at: index, latest, report)
@@ -107,7 +105,7 @@ public final class HardwareMonitor: Sendable {
     public var memory: MachineMemory { machine.memory }
 
     /// The readings that fail now, by name, and why.
-    public var failures: [String: ReadingError] { latest.failures }
+    var failures: [String: ReadingError] { latest.failures }
 
     /// Reads one source; the outcome says what was found, whatever that is.
     private static func read(

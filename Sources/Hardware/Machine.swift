@@ -1,19 +1,19 @@
 // The machine as readings see it: its files, its firmware, and whether it is a Raspberry Pi.
 
 /// The machine that is read.
-public struct Machine: Sendable {
+struct Machine: Sendable {
     /// Where its files are.
-    public let roots: HardwareRoots
+    let roots: HardwareRoots
     /// How its firmware is asked.
-    public let mailbox: any FirmwareMailbox
+    let mailbox: any FirmwareMailbox
     /// What only system calls tell.
     let calls: any MachineCalls
     /// What is remembered across restarts and boots.
-    public let memory: MachineMemory
+    let memory: MachineMemory
 
     /// Makes a machine; without a mailbox, one is chosen by `roots`: recorded answers when a
     /// recorded tree has them, the device nodes otherwise.
-    public init(roots: HardwareRoots, mailbox: (any FirmwareMailbox)? = nil) {
+    init(roots: HardwareRoots, mailbox: (any FirmwareMailbox)? = nil) {
         self.roots = roots
         memory = MachineMemory(boot: MachineMemory.bootIdentifier(roots))
         if let recording = roots.callsRecording, RecordedCalls.exist(at: recording) {

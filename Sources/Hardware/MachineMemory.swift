@@ -14,18 +14,18 @@ import Synchronization
 /// answered with nil: a total that started again from 0 would look like many events later.
 public final class MachineMemory: Sendable {
     /// One remembered number, as it is stored.
-    public struct Entry: Sendable, Equatable {
+    struct Entry: Sendable, Equatable {
         /// What it counts, such as `undervoltage` or `written sd-0x1b534d…`.
-        public var key: String
+        var key: String
         /// Over all boots.
-        public var total: UInt64
+        var total: UInt64
         /// The kernel's own value, or a reading's place, that ``total`` was brought up to.
-        public var position: UInt64
+        var position: UInt64
         /// The boot that ``position`` belongs to.
-        public var boot: String
+        var boot: String
 
         /// Makes an entry.
-        public init(key: String, total: UInt64, position: UInt64, boot: String) {
+        init(key: String, total: UInt64, position: UInt64, boot: String) {
             self.key = key
             self.total = total
             self.position = position
@@ -60,7 +60,7 @@ public final class MachineMemory: Sendable {
     }
 
     /// Brings what was saved; readings count from then on.
-    public func load(_ saved: [Entry]) {
+    func load(_ saved: [Entry]) {
         let whenLoaded = state.withLock { state in
             for entry in saved.prefix(Self.entryLimit) { state.entries[entry.key] = entry }
             state.isLoaded = true
@@ -80,7 +80,7 @@ public final class MachineMemory: Sendable {
 
     /// What changed since the last call, to be saved; whether something of it should be saved soon
     /// is told by ``isUrgent``.
-    public func takeChanges() -> [Entry] {
+    func takeChanges() -> [Entry] {
         state.withLock { state in
             defer {
                 state.changed = []
@@ -91,12 +91,12 @@ public final class MachineMemory: Sendable {
     }
 
     /// Marks entries as changed again: they could not be saved.
-    public func putBack(_ entries: [Entry]) {
+    func putBack(_ entries: [Entry]) {
         state.withLock { $0.changed.formUnion(entries.map(\.key)) }
     }
 
     /// Whether an event waits to be saved: rarer and dearer than numbers that always grow.
-    public var isUrgent: Bool { state.withLock { $0.isUrgent } }
+    var isUrgent: Bool { state.withLock { $0.isUrgent } }
 
     /// The total over all boots of a counter whose value in this boot the kernel says is `value`;
     /// nil until loaded. A value below the last one means that the kernel began again.

@@ -19,7 +19,7 @@ public enum MachineMemoryStore {
     ]
 
     /// All that was saved.
-    public static func entries(
+    static func entries(
         _ connection: Connection
     ) throws(StorageError) -> [MachineMemory.Entry] {
         var entries: [MachineMemory.Entry] = []
@@ -33,7 +33,7 @@ public enum MachineMemoryStore {
     }
 
     /// Writes entries over those of the same keys.
-    public static func save(
+    static func save(
         _ connection: Connection, _ entries: [MachineMemory.Entry]
     ) throws(StorageError) {
         for entry in entries {

@@ -1,13 +1,13 @@
 // What one reading of the machine is. Each reading is one file; `AllReadings.swift` lists them.
 
-public import Prometheus
+import Prometheus
 
 /// One fact, or a few that come from one place, read from the machine at regular intervals.
 ///
 /// A reading whose source does not exist on this machine gives no sample and throws nothing: it
 /// is absent from the metrics. One whose source exists and cannot be read or understood throws;
 /// what it sampled before it threw is shown beside `kinglet_hardware_reading_success 0`.
-public protocol Reading: Sendable {
+protocol Reading: Sendable {
     /// The label value of this reading in `kinglet_hardware_reading_…{reading}`.
     static var name: String { get }
     /// The metric families of its samples.
@@ -26,29 +26,29 @@ public protocol Reading: Sendable {
 
 extension Reading {
     /// Most do not.
-    public static var remembers: Bool { false }
+    static var remembers: Bool { false }
     /// Longer than the firmware's own time limits.
-    public var timeout: Duration { .seconds(5) }
+    var timeout: Duration { .seconds(5) }
 }
 
 /// One value of one series.
-public struct Sample: Sendable, Equatable {
+struct Sample: Sendable, Equatable {
     /// Name of its family.
-    public var name: String
+    var name: String
     /// Label names and values; values come from closed sets or from the hardware's own numbering.
-    public var labels: [(String, String)]
+    var labels: [(String, String)]
     /// In the base unit that the family's name ends with.
-    public var value: Double
+    var value: Double
 
     /// Makes a sample.
-    public init(_ name: String, labels: [(String, String)] = [], value: Double) {
+    init(_ name: String, labels: [(String, String)] = [], value: Double) {
         self.name = name
         self.labels = labels
         self.value = value
     }
 
     /// Equal name, labels in the same order, and value.
-    public static func == (left: Sample, right: Sample) -> Bool {
+    static func == (left: Sample, right: Sample) -> Bool {
         left.name == right.name && left.value == right.value
             && left.labels.elementsEqual(right.labels, by: ==)
     }

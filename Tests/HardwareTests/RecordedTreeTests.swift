@@ -1,9 +1,10 @@
 // What a scrape shows on the recorded machines, line by line.
 
 import Glibc
-import Hardware
 import Prometheus
 import Testing
+
+@testable import Hardware
 
 @Suite("Recorded machines")
 struct RecordedTreeTests {
