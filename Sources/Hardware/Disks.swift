@@ -48,10 +48,7 @@ struct Disks: Reading {
             }
             parts.attempt { () throws(ReadingError) in
                 guard let counts = Counts(words) else {
-                    throw ReadingError(
-                        .malformed, subject: path,
-                        message: "cannot understand the line of \(name)",
-                        advice: "report this with the output of 'uname -r'")
+                    throw .unknownForm(path, "cannot understand the line of \(name)")
                 }
                 append("read_bytes_total", Double(counts.bytesRead))
                 append("written_bytes_total", Double(counts.bytesWritten))
@@ -119,10 +116,8 @@ struct Disks: Reading {
         let path = "\(roots.sys)/block/\(name)/device/ioerr_cnt"
         guard let text = try SystemFile.text(path) else { return nil }
         guard let count = UInt32(hexadecimal: text) else {
-            throw ReadingError(
-                .malformed, subject: path,
-                message: "expected a hexadecimal number, found \(SystemFile.quoted(text))",
-                advice: "report this with the output of 'uname -r'")
+            throw .unknownForm(
+                path, "expected a hexadecimal number, found \(SystemFile.quoted(text))")
         }
         return count
     }

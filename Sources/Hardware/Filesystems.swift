@@ -142,11 +142,10 @@ struct Filesystems: Reading {
         for line in lines {
             guard let mount = Mount(line) else {
                 parts.attempt { () throws(ReadingError) in
-                    throw ReadingError(
-                        .malformed, subject: path,
-                        message: "cannot understand "
-                            + SystemFile.quoted(String(decoding: line.prefix(40), as: UTF8.self)),
-                        advice: "report this with the output of 'uname -r'")
+                    throw .unknownForm(
+                        path,
+                        "cannot understand "
+                            + SystemFile.quoted(String(decoding: line.prefix(40), as: UTF8.self)))
                 }
                 continue
             }

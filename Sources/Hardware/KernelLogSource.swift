@@ -111,9 +111,7 @@ final class KernelLogSource: Sendable {
             break
         }
         if harvest.records == 0, harvest.strayLines > 0, harvest.failure == nil {
-            harvest.failure = ReadingError(
-                .malformed, subject: state.path, message: "this is no log of the kernel",
-                advice: "report this with the output of 'uname -r'")
+            harvest.failure = .unknownForm(state.path, "this is no log of the kernel")
         }
         return harvest
     }

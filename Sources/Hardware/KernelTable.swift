@@ -78,9 +78,7 @@ struct KernelTable {
     /// That this line is not of its documented form.
     func malformed() -> ReadingError {
         let line = String(decoding: bytes[lineStart..<lineEnd].prefix(200), as: UTF8.self)
-        return ReadingError(
-            .malformed, subject: path, message: "cannot understand \(SystemFile.quoted(line))",
-            advice: "report this with the output of 'uname -r'")
+        return .unknownForm(path, "cannot understand \(SystemFile.quoted(line))")
     }
 
     /// Decimal digits and nothing else as a number; nil also when it is too large.

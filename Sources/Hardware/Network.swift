@@ -139,10 +139,8 @@ struct Network: Reading {
         }
         guard let state = try SystemFile.text("\(path)/operstate") else { return }
         guard Self.states.contains(state) else {
-            throw ReadingError(
-                .malformed, subject: "\(path)/operstate",
-                message: "expected a state, found \(SystemFile.quoted(state))",
-                advice: "report this with the output of 'uname -r'")
+            throw .unknownForm(
+                "\(path)/operstate", "expected a state, found \(SystemFile.quoted(state))")
         }
         var isUp = state == "up"
         if state == "unknown" {
@@ -155,9 +153,7 @@ struct Network: Reading {
             speed != -1, speed != 0, speed != Int64(UInt32.max)
         else { return }
         guard (1...Self.speedLimit).contains(speed) else {
-            throw ReadingError(
-                .malformed, subject: "\(path)/speed", message: "\(speed) Mbit/s is no speed",
-                advice: "report this with the output of 'uname -r'")
+            throw .unknownForm("\(path)/speed", "\(speed) Mbit/s is no speed")
         }
         samples.append(
             Sample(

@@ -73,10 +73,7 @@ struct PowerSupplies: Reading {
                 return
             }
             guard Self.statuses.contains(status) else {
-                throw ReadingError(
-                    .malformed, subject: "\(path)/status",
-                    message: "unknown status \(SystemFile.quoted(status))",
-                    advice: "report this with the output of 'uname -r'")
+                throw .unknownForm("\(path)/status", "unknown status \(SystemFile.quoted(status))")
             }
             add(2, status == "Discharging" ? 1 : 0)
         }

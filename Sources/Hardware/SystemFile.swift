@@ -89,9 +89,7 @@ enum SystemFile {
     ) throws(ReadingError) -> Int64? {
         guard let text = try text(path) else { return nil }
         guard let value = Int64(text) else {
-            throw ReadingError(
-                .malformed, subject: path, message: "expected an integer, found \(quoted(text))",
-                advice: "report this with the output of 'uname -r'")
+            throw .unknownForm(path, "expected an integer, found \(quoted(text))")
         }
         guard bounds.contains(value) else {
             throw ReadingError(
@@ -136,6 +134,13 @@ enum SystemFile {
 }
 
 extension ReadingError {
+    /// A file of the kernel's that has another form than its documentation says.
+    static func unknownForm(_ path: String, _ message: String) -> ReadingError {
+        ReadingError(
+            .malformed, subject: path, message: message,
+            advice: "report this with the output of 'uname -r'")
+    }
+
     /// The error of a system call on `subject`.
     init(systemError code: Int32, subject: String) {
         let message = String(cString: strerror(code))

@@ -48,10 +48,7 @@ struct TripPoints: Reading {
             let value = try SystemFile.integer("\(path)_temp"), value != Self.switchedOff
         else { return nil }
         guard Self.types.contains(type), SoCTemperature.plausible.contains(value) else {
-            throw ReadingError(
-                .malformed, subject: path,
-                message: "\(value) of type \(SystemFile.quoted(type)) is no trip point",
-                advice: "report this with the output of 'uname -r'")
+            throw .unknownForm(path, "\(value) of type \(SystemFile.quoted(type)) is no trip point")
         }
         return Sample(
             "rpi_temperature_trip_celsius", labels: [("trip", String(number)), ("type", type)],

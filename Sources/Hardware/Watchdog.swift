@@ -62,10 +62,8 @@ struct Watchdog: Reading {
         parts.attempt { () throws(ReadingError) in
             guard let state = try SystemFile.text("\(path)/state") else { return }
             guard ["active", "inactive"].contains(state) else {
-                throw ReadingError(
-                    .malformed, subject: "\(path)/state",
-                    message: "expected a state, found \(SystemFile.quoted(state))",
-                    advice: "report this with the output of 'uname -r'")
+                throw .unknownForm(
+                    "\(path)/state", "expected a state, found \(SystemFile.quoted(state))")
             }
             samples.append(
                 Sample("\(Self.prefix)active", labels: labels, value: state == "active" ? 1 : 0))
