@@ -147,6 +147,13 @@ struct ChildProcessTests {
         #expect(long.utf8.count == 22_000)
     }
 
+    @Test("More than the pipe takes at once waits until it is read")
+    func fullPipe() throws {
+        let size = 300_000
+        let output = try shell("head -c \(size) /dev/zero", outputLimit: size).output()
+        #expect(output.utf8.count == size)
+    }
+
     @Test("It gets no environment but a language and a path")
     func environment() throws {
         setenv("KINGLET_SECRET", "secret", 1)
