@@ -14,7 +14,28 @@ enum ListeningSocket {
     static func open(
         address: String, port: Int, loopbackOnly: Bool
     ) throws(MetricsEndpointError) -> (descriptor: Int32, address: IPAddress?, port: Int) {
-        let place = address.contains(":") ? "[\(address)]:\(port)" : "\(address):\(port)"
+        let place = Self.place(address, port)
+        let info = try resolve(address: address, port: port, loopbackOnly: loopbackOnly)
+        defer { freeaddrinfo(info) }
+        return try listen(on: info.pointee, place, port)
+    }
+
+    /// Says what `open` would refuse, without opening anything.
+    static func check(
+        address: String, port: Int, loopbackOnly: Bool
+    ) throws(MetricsEndpointError) {
+        freeaddrinfo(try resolve(address: address, port: port, loopbackOnly: loopbackOnly))
+    }
+
+    private static func place(_ address: String, _ port: Int) -> String {
+        address.contains(":") ? "[\(address)]:\(port)" : "\(address):\(port)"
+    }
+
+    /// What the system makes of the address; the caller frees it.
+    private static func resolve(
+        address: String, port: Int, loopbackOnly: Bool
+    ) throws(MetricsEndpointError) -> UnsafeMutablePointer<addrinfo> {
+        let place = Self.place(address, port)
         guard (0...65535).contains(port) else {
             throw MetricsEndpointError(
                 .badAddress, subject: place, message: "\(port) is not a port",
@@ -25,22 +46,28 @@ enum ListeningSocket {
         hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         var list: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo(address, String(port), &hints, &list) == 0, let info = list?.pointee
+        guard getaddrinfo(address, String(port), &hints, &list) == 0, let list
         else {
             throw MetricsEndpointError(
                 .badAddress, subject: place, message: "'\(address)' is not an IP address",
                 advice: "set metrics.address to an address of this machine such as 127.0.0.1")
         }
-        defer { freeaddrinfo(list) }
         // Asked of what the system made of the text, which has more spellings than one.
-        guard !loopbackOnly || info.ai_addr.flatMap({ IPAddress($0) })?.isLoopback == true else {
+        let isLoopback = list.pointee.ai_addr.flatMap { IPAddress($0) }?.isLoopback == true
+        guard !loopbackOnly || isLoopback else {
+            freeaddrinfo(list)
             throw MetricsEndpointError(
                 .badAccess, subject: place,
                 message: "metrics on \(place) would be open to everybody who reaches this machine",
                 advice: "set metrics.token, metrics.user or a metrics.allow of your own networks, "
                     + "or listen on 127.0.0.1")
         }
+        return list
+    }
 
+    private static func listen(
+        on info: addrinfo, _ place: String, _ port: Int
+    ) throws(MetricsEndpointError) -> (descriptor: Int32, address: IPAddress?, port: Int) {
         let descriptor = socket(
             info.ai_family,
             info.ai_socktype | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
@@ -52,7 +79,7 @@ enum ListeningSocket {
             set(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, 0)
         }
         guard bind(descriptor, info.ai_addr, info.ai_addrlen) == 0,
-            listen(descriptor, backlog) == 0
+            Glibc.listen(descriptor, backlog) == 0
         else {
             let code = errno
             close(descriptor)

@@ -37,6 +37,14 @@ public final class MetricsServer: Sendable {
     /// Its own metrics, to give to a second server on the same registry.
     public let metrics: ScrapeMetrics
 
+    /// Says what a start with these settings would refuse, without listening.
+    public static func check(
+        address: String, port: Int, access: Access
+    ) throws(MetricsEndpointError) {
+        if let problem = access.problem { throw problem }
+        try ListeningSocket.check(address: address, port: port, loopbackOnly: access.isOpen)
+    }
+
     /// Listens and serves.
     /// - Parameters:
     ///   - address: a numeric IPv4 or IPv6 address; `::` stands for all of both.

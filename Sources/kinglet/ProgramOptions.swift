@@ -200,6 +200,20 @@ struct ProgramOptions: Sendable {
         try options.finish()
     }
 
+    /// Who may read the metrics.
+    var metricsAccess: MetricsServer.Access {
+        MetricsServer.Access(
+            bearerToken: metricsToken.value, basicUser: metricsUser.value,
+            basicPassword: metricsPassword.value,
+            allowedNetworks: metricsAllow.value.compactMap { CIDR($0) })
+    }
+
+    /// What one option alone cannot tell: whether the page would be open to everybody.
+    func checkMetrics() throws {
+        try MetricsServer.check(
+            address: metricsAddress.value, port: metricsPort.value, access: metricsAccess)
+    }
+
     private static func domains(
         _ options: OptionSet, _ domain: String?, _ more: [String]
     ) -> [String] {

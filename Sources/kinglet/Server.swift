@@ -166,13 +166,9 @@ final class Server: Sendable {
     private static func openEndpoint(
         _ program: ProgramOptions, _ parts: Parts
     ) throws -> MetricsServer {
-        let access = MetricsServer.Access(
-            bearerToken: program.metricsToken.value, basicUser: program.metricsUser.value,
-            basicPassword: program.metricsPassword.value,
-            allowedNetworks: program.metricsAllow.value.compactMap { CIDR($0) })
-        return try MetricsServer(
+        try MetricsServer(
             address: program.metricsAddress.value, port: program.metricsPort.value,
-            access: access, registry: program.registry,
+            access: program.metricsAccess, registry: program.registry,
             discovery: program.discovery,
             alive: {
                 let loops = parts.stuckLoops

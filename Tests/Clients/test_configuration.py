@@ -78,6 +78,20 @@ def test_a_good_configuration_passes(initialized):
     assert "no mistakes" in done.stdout
 
 
+@pytest.mark.parametrize("settings, part", [
+    ("{address: 0.0.0.0}", "open to everybody"),
+    ("{address: pi.local}", "not an IP address"),
+    ("{address: 0.0.0.0, user: prometheus}", "metrics.password"),
+    ('{token: ""}', "metrics.token"),
+], ids=["open", "name", "no_password", "empty_token"])
+def test_the_check_knows_what_the_start_refuses(initialized, settings, part):
+    """Options that are right one by one and wrong together, before a restart finds it out."""
+    directory, text = initialized
+    together = directory / "together.yaml"
+    together.write_text(f"{text}metrics: {settings}\n")
+    assert part in one_line(run("config", "--check", "--config", together))
+
+
 def test_the_reference_is_a_configuration(tmp_path):
     """`config --reference` with a domain passes the check, as it is and with every default
     spelt out; the defaults are in force then."""
