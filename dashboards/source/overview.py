@@ -20,8 +20,8 @@ CHAT = [
     tile("Answers", "Whether the last scrape of the metrics endpoint succeeded. No: the program or "
          "its machine is down, or the network between it and Prometheus.", "bool_yes_no", "server",
          {"answers": "up"}, limits=SERVER_ANSWERS, detail=ENGINE),
-    tile("Alerts", "Alerts that fire, of the rules that Prometheus has loaded; below are their "
-         "names. Normal is none.", "short", "README",
+    tile("Alerts", "Warnings and critical alerts that fire, of the rules that Prometheus has "
+         "loaded; below are their names. Normal is none.", "short", "README",
          {"firing": f"count({FIRING}) or 0 * count(up)"}, limits=ALERTS),
     tile("Clients online", "Clients that are logged in, those whose connection broke a moment ago "
          "among them.", "short", "server", {"clients": "sum(kinglet_sessions)"}, detail=ENGINE),

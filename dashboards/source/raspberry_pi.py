@@ -37,8 +37,8 @@ BOARD = [
     stat("Failed units", "Services that systemd gave up. systemctl --failed names all of them.",
          "short", "operating-systems", {"failed": "kinglet_machine_failed_units"},
          limits=FAILED_UNITS, absent=NO_UNITS),
-    stat("Firmware", "When the firmware (start4.elf, or the kernel's companion on a Pi 5) was "
-         "built. apt full-upgrade brings a new one.", "dateTimeFromNow", "bootloader",
+    stat("Firmware", "When the firmware was built: start4.elf, which apt full-upgrade renews; "
+         "a Pi 5 has it in the EEPROM, with the boot loader.", "dateTimeFromNow", "bootloader",
          {"built": "1000 * rpi_firmware_build_timestamp_seconds"}, absent=NO_PI),
     stat("Boot loader", "When the boot loader in the EEPROM was built. rpi-eeprom-update says "
          "whether there is a newer one.", "dateTimeFromNow", "bootloader",
@@ -306,7 +306,8 @@ SYSTEM = [
           "page; none is normal but a single under-voltage at the start.", "short", "README",
           {"{{event}}": "increase(kinglet_machine_kernel_events_total[1h])"},
           limits=KERNEL_EVENTS, absent="The kernel's log cannot be read"),
-    states("Units", "Whether the services that hardware.units names run.", "bool_yes_no",
+    states("Units", "The services that hardware.units names, as far as they are installed: "
+           "whether they do not run, and whether systemd gave them up. Only the latter is an alert.", "bool_yes_no",
            "operating-systems", {
                "{{unit}} inactive": "1 - kinglet_machine_unit_active",
                "{{unit}} failed": "kinglet_machine_unit_failed"}, limits=UNIT_FAILED,

@@ -34,7 +34,8 @@ NOW = [
          "account.", "percentunit", "storage", {
              "eMMC": "max(kinglet_machine_emmc_life_used_ratio)",
              "SSD": f"max({SMART}used_ratio)"}, limits=WEAR, absent=NO_EMMC),
-    stat("Written per day", "What reached the media in the last 24 hours.", "bytes", "storage",
+    stat("Written per day", "What reached the media in the last 24 hours. The limit is that of cards; "
+         "an SSD bears more.", "bytes", "storage",
          {"{{device}}": f"increase({DISK}written_bytes_total[1d])"},
          limits=WRITTEN_PER_DAY, absent=NO_DISK),
     stat("Written by Kinglet", "What the program itself had written, per day at the pace of the "
@@ -89,15 +90,17 @@ TRAFFIC = [
           "A card's maker promises some terabytes, or nothing.", "bytes", "storage",
           {"{{device}}": f"{DISK}lifetime_written_bytes_total"}, width=12, absent=NO_DISK),
     graph("Written each day", "The last 24 hours, at each time. A step up has a cause: a log, a "
-          "swap, a backup.", "bytes", "storage",
+          "swap, a backup. The limit is that of cards; an SSD bears more.", "bytes", "storage",
           {"{{device}}": f"increase({DISK}written_bytes_total[1d])"}, width=12,
           limits=WRITTEN_PER_DAY, absent=NO_DISK),
 ]
 
 SPACE_AND_DATA = [
-    graph("Space left", "The part of each file system that is free for programs. Below a tenth is "
-          "the time to tidy up or to shorten archive.age.", "percentunit", "storage",
-          {"{{mountpoint}}": f"{FILESYSTEM}available_bytes / {FILESYSTEM}size_bytes"},
+    graph("Space left", "The part of each file system that is free for programs, without those that "
+          "are read-only. Below a tenth is "
+          "the time to tidy up or to lower archive.max_age.", "percentunit", "storage",
+          {"{{mountpoint}}": f"{FILESYSTEM}available_bytes / {FILESYSTEM}size_bytes "
+                            f"unless {FILESYSTEM}readonly > 0"},
           limits=SPACE, bounds=(0, 1)),
     graph("Space in a day", "The bytes that will be free 24 hours later if it goes on like the "
           "last six hours. 0 or less: full by then.", "bytes", "storage",
@@ -105,7 +108,8 @@ SPACE_AND_DATA = [
           limits=SPACE_IN_A_DAY),
     graph("Inodes left", "The part of the file system's room for files that is free. File systems "
           "without a limit, such as btrfs, are not here.", "percentunit", "storage",
-          {"{{mountpoint}}": f"{FILESYSTEM}inodes_free / ({FILESYSTEM}inodes > 0)"},
+          {"{{mountpoint}}": f"{FILESYSTEM}inodes_free / ({FILESYSTEM}inodes > 0) "
+                            f"unless {FILESYSTEM}readonly > 0"},
           limits=INODES, bounds=(0, 1), absent="No file system with a limit of files"),
     graph("Archives", "Bytes of the messages in all archives. The database on the disk is about "
           "half as large again, for its indexes.", "bytes", "storage",
