@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from limits import NO_LIMITS, Limits
 
 SOURCE = {"type": "prometheus", "uid": "${ds_prometheus}"}
-SELECTION = 'job="$job", instance=~"$instance"'
+SELECTION = 'job="$job", instance="$instance"'
 # A metric in a query, with the matchers that follow it, if any do.
 METRIC = re.compile(r"\b((?:kinglet|rpi)_\w+|up|ALERTS)\b(?:\{([^}]*)\})?")
 GRID = 24

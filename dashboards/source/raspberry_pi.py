@@ -307,8 +307,8 @@ SYSTEM = [
           {"{{event}}": "increase(kinglet_machine_kernel_events_total[1h])"},
           limits=KERNEL_EVENTS, absent="The kernel's log cannot be read"),
     states("Units", "The services that hardware.units names, as far as they are installed: "
-           "whether they do not run, and whether systemd gave them up. Only the latter is an alert.", "bool_yes_no",
-           "operating-systems", {
+           "whether they do not run, and whether systemd gave them up. Only the latter is an "
+           "alert.", "bool_yes_no", "operating-systems", {
                "{{unit}} inactive": "1 - kinglet_machine_unit_active",
                "{{unit}} failed": "kinglet_machine_unit_failed"}, limits=UNIT_FAILED,
            absent=NO_UNITS),

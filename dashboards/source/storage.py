@@ -34,8 +34,8 @@ NOW = [
          "account.", "percentunit", "storage", {
              "eMMC": "max(kinglet_machine_emmc_life_used_ratio)",
              "SSD": f"max({SMART}used_ratio)"}, limits=WEAR, absent=NO_EMMC),
-    stat("Written per day", "What reached the media in the last 24 hours. The limit is that of cards; "
-         "an SSD bears more.", "bytes", "storage",
+    stat("Written per day", "What reached the media in the last 24 hours. The limit is that of "
+         "cards; an SSD bears more.", "bytes", "storage",
          {"{{device}}": f"increase({DISK}written_bytes_total[1d])"},
          limits=WRITTEN_PER_DAY, absent=NO_DISK),
     stat("Written by Kinglet", "What the program itself had written, per day at the pace of the "
@@ -96,11 +96,10 @@ TRAFFIC = [
 ]
 
 SPACE_AND_DATA = [
-    graph("Space left", "The part of each file system that is free for programs, without those that "
-          "are read-only. Below a tenth is "
-          "the time to tidy up or to lower archive.max_age.", "percentunit", "storage",
-          {"{{mountpoint}}": f"{FILESYSTEM}available_bytes / {FILESYSTEM}size_bytes "
-                            f"unless {FILESYSTEM}readonly > 0"},
+    graph("Space left", "The part of each file system that is free for programs. Below a tenth is "
+          "the time to tidy up or to lower archive.max_age. No alert for read-only ones.",
+          "percentunit", "storage",
+          {"{{mountpoint}}": f"{FILESYSTEM}available_bytes / {FILESYSTEM}size_bytes"},
           limits=SPACE, bounds=(0, 1)),
     graph("Space in a day", "The bytes that will be free 24 hours later if it goes on like the "
           "last six hours. 0 or less: full by then.", "bytes", "storage",
@@ -108,8 +107,7 @@ SPACE_AND_DATA = [
           limits=SPACE_IN_A_DAY),
     graph("Inodes left", "The part of the file system's room for files that is free. File systems "
           "without a limit, such as btrfs, are not here.", "percentunit", "storage",
-          {"{{mountpoint}}": f"{FILESYSTEM}inodes_free / ({FILESYSTEM}inodes > 0) "
-                            f"unless {FILESYSTEM}readonly > 0"},
+          {"{{mountpoint}}": f"{FILESYSTEM}inodes_free / ({FILESYSTEM}inodes > 0)"},
           limits=INODES, bounds=(0, 1), absent="No file system with a limit of files"),
     graph("Archives", "Bytes of the messages in all archives. The database on the disk is about "
           "half as large again, for its indexes.", "bytes", "storage",
