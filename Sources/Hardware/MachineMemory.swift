@@ -90,9 +90,12 @@ public final class MachineMemory: Sendable {
         }
     }
 
-    /// Marks entries as changed again: they could not be saved.
+    /// Marks entries as changed again: they could not be saved. There may be an event among them.
     func putBack(_ entries: [Entry]) {
-        state.withLock { $0.changed.formUnion(entries.map(\.key)) }
+        state.withLock { state in
+            state.changed.formUnion(entries.map(\.key))
+            state.isUrgent = true
+        }
     }
 
     /// Whether an event waits to be saved: rarer and dearer than numbers that always grow.

@@ -183,7 +183,7 @@ struct ProgramOptions: Sendable {
                 + "the address that it used itself.")
         options.section("hardware", help: "Readings of the machine.")
         hardwareRoot = options.text(
-            "hardware.root", default: "/",
+            "hardware.root", default: "/", check: Self.rootProblem,
             help: "Where /sys, /proc and /dev are found; another directory for recorded trees.")
         hardwareUPS = options.text(
             "hardware.ups", default: HardwareSettings.defaultUPS,
@@ -212,6 +212,13 @@ struct ProgramOptions: Sendable {
     func checkMetrics() throws {
         try MetricsServer.check(
             address: metricsAddress.value, port: metricsPort.value, access: metricsAccess)
+    }
+
+    /// A misspelt folder would be a machine without any hardware.
+    private static let rootProblem: @Sendable (String) -> String? = { path in
+        var folder = stat()
+        return path.isEmpty || stat(path, &folder) == 0 && folder.st_mode & S_IFMT == S_IFDIR
+            ? nil : "expected a folder that exists"
     }
 
     private static func domains(

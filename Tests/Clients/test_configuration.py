@@ -71,6 +71,14 @@ def test_a_mistake_in_an_override_is_named(initialized):
     assert "--set limits.depht" in line and "limits.depth" in line
 
 
+def test_a_machine_that_is_not_there_is_named(initialized):
+    """A misspelt folder is no machine that lacks everything."""
+    directory, _ = initialized
+    line = one_line(run(
+        "serve", "--config", directory / "k.yaml", "--set", f"hardware.root={directory}/nowhere"))
+    assert "--set hardware.root" in line and "a folder that exists" in line
+
+
 def test_a_good_configuration_passes(initialized):
     directory, _ = initialized
     done = run("config", "--check", "--config", directory / "k.yaml")

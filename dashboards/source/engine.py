@@ -22,7 +22,7 @@ GLANCE = [
          "cps", "server", {"messages": total(
              'kinglet_stanzas_total{kind="message", direction="in"}')}, decimals=2),
     stat("Certificate", "Time until the first certificate expires; no client connects after that. "
-         "The server renews those of its own authority when it starts or reloads.",
+         "The server renews those of its own authority in their last 30 days.",
          "dtdurations", "certificates",
          {"left": "min(kinglet_certificate_expiry_timestamp_seconds) - time()"},
          limits=CERTIFICATE),
