@@ -40,8 +40,10 @@ public final class MachineMemorySaver: Sendable {
         guard !entries.isEmpty else { return }
         due.writer.submit { connection in
             try MachineMemoryStore.save(connection, entries)
-        } then: { [memory] result in
-            if case .failure = result { memory.putBack(entries) }
+        } then: { [memory, weak self] result in
+            guard case .failure = result else { return }
+            memory.putBack(entries)
+            self?.state.withLock { $0.rhythm.failed(at: .now) }
         }
     }
 

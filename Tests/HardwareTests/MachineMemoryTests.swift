@@ -125,4 +125,17 @@ struct SavingRhythmTests {
         #expect(saves <= 400)
         #expect(saves >= 240, "hourly at the least")
     }
+
+    @Test("A save that failed is tried again after a minute, whatever else is due")
+    func afterFailure() {
+        var rhythm = SavingRhythm(start: start)
+        _ = rhythm.isDue(at: start, isUrgent: true)
+        rhythm.failed(at: start)
+        let isDue1 = rhythm.isDue(at: start + .seconds(59), isUrgent: true)
+        #expect(!isDue1, "a full disk is not asked at each turn")
+        let isDue2 = rhythm.isDue(at: start + .seconds(60), isUrgent: false)
+        #expect(isDue2)
+        let isDue3 = rhythm.isDue(at: start + .seconds(61), isUrgent: false)
+        #expect(!isDue3, "it went well")
+    }
 }
