@@ -38,6 +38,8 @@ final class KernelLogSource: Sendable {
     static let recordLimit = 2000
     /// The kernel gives one record to a read and refuses smaller buffers than its longest.
     private static let bufferSize = 16 * 1024
+    /// More than the records of one look take; a source without line ends would give bytes for ever.
+    static let byteLimit = 4 * 1024 * 1024
 
     private struct State: Sendable {
         var path = ""
@@ -87,9 +89,13 @@ final class KernelLogSource: Sendable {
         var harvest = KernelLogHarvest()
         var buffer = [UInt8](repeating: 0, count: bufferSize)
         var lost = 0
-        while harvest.records + harvest.strayLines < recordLimit, lost < recordLimit {
+        var bytes = 0
+        while harvest.records + harvest.strayLines < recordLimit, lost < recordLimit,
+            bytes < byteLimit
+        {
             let count = Glibc.read(state.descriptor, &buffer, buffer.count)
             if count > 0 {
+                bytes += count
                 state.lines.receive(buffer[..<count]) { harvest.take($0, from: position) }
                 continue
             }
@@ -110,7 +116,9 @@ final class KernelLogSource: Sendable {
             state.close()
             break
         }
-        if harvest.records == 0, harvest.strayLines > 0, harvest.failure == nil {
+        if harvest.records == 0, harvest.strayLines > 0 || bytes >= byteLimit,
+            harvest.failure == nil
+        {
             harvest.failure = .unknownForm(state.path, "this is no log of the kernel")
         }
         return harvest

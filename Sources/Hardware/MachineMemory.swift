@@ -53,7 +53,7 @@ public final class MachineMemory: Sendable {
         self.boot = boot
     }
 
-    /// The kernel's name for the current boot; empty where it has none, which counts as one boot.
+    /// The kernel's name for the current boot; empty where it cannot be read.
     static func bootIdentifier(_ roots: HardwareRoots) -> String {
         let path = "\(roots.proc)/sys/kernel/random/boot_id"
         return ((try? SystemFile.text(path)) ?? nil).map { String($0.prefix(64)) } ?? ""
@@ -90,12 +90,9 @@ public final class MachineMemory: Sendable {
         }
     }
 
-    /// Marks entries as changed again: they could not be saved. There may be an event among them.
+    /// Marks entries as changed again: they could not be saved.
     func putBack(_ entries: [Entry]) {
-        state.withLock { state in
-            state.changed.formUnion(entries.map(\.key))
-            state.isUrgent = true
-        }
+        state.withLock { $0.changed.formUnion(entries.map(\.key)) }
     }
 
     /// Whether an event waits to be saved: rarer and dearer than numbers that always grow.
@@ -105,11 +102,15 @@ public final class MachineMemory: Sendable {
     /// nil until loaded. A value below the last one means that the kernel began again.
     func total(_ key: String, kernelCounter value: UInt64) -> UInt64? {
         update(key) { entry in
-            let isSameCount = entry.boot == boot && value >= entry.position
+            let isSameCount = isOfThisBoot(entry) && value >= entry.position
             entry.total &+= isSameCount ? value - entry.position : value
             entry.position = value
         }?.total
     }
+
+    /// Where the boot is not known, numbers are taken for those of the last one: to count what was
+    /// counted would be worse than to miss something.
+    private func isOfThisBoot(_ entry: Entry) -> Bool { boot.isEmpty || entry.boot == boot }
 
     /// Adds events of our own counting, and says the total; nil until loaded.
     @discardableResult
@@ -131,7 +132,7 @@ public final class MachineMemory: Sendable {
     func position(_ key: String) -> UInt64? {
         state.withLock { state in
             guard state.isLoaded else { return nil }
-            guard let entry = state.entries[key], entry.boot == boot else { return 0 }
+            guard let entry = state.entries[key], isOfThisBoot(entry) else { return 0 }
             return entry.position
         }
     }
@@ -152,7 +153,7 @@ public final class MachineMemory: Sendable {
             let before = state.entries[key]
             var entry = before ?? Entry(key: key, total: 0, position: 0, boot: boot)
             change(&entry)
-            entry.boot = boot
+            if !boot.isEmpty { entry.boot = boot }
             guard entry != before else { return entry }
             state.entries[key] = entry
             state.changed.insert(key)

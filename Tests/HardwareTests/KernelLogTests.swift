@@ -32,6 +32,16 @@ private let dip = "hwmon hwmon1: Undervoltage detected!"
 
 @Suite("Kernel log")
 struct KernelLogTests {
+    @Test("A source that gives bytes without end and never a line is a failure, in bounded time")
+    func endless() {
+        let tree = ScratchTree()
+        tree.write("dev/other", "")
+        symlink("/dev/zero", "\(tree.path)/dev/kmsg")
+        let result = counts(machine(tree))
+        #expect(result.events.isEmpty)
+        #expect(result.failure?.code == .malformed)
+    }
+
     @Test("A machine without the log, or with a memory that is not loaded, shows nothing")
     func absent() throws {
         let tree = ScratchTree()

@@ -52,6 +52,17 @@ struct MachineMemoryTests {
         #expect(memory.total("written", kernelCounter: 7) == 107)
     }
 
+    @Test("A boot whose name cannot be read doubles nothing, then or later")
+    func unknownBoot() {
+        let first = memory("a")
+        #expect(first.total("written", kernelCounter: 100) == 100)
+        let second = memory("", first.takeChanges())
+        #expect(second.total("written", kernelCounter: 120) == 120)
+        #expect(second.position("written") == 120)
+        let third = memory("a", second.takeChanges())
+        #expect(third.total("written", kernelCounter: 130) == 130)
+    }
+
     @Test("A place is known in its own boot only; a total in all")
     func positions() {
         let first = memory("a")
