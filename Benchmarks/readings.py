@@ -86,7 +86,7 @@ def measure_cpu(program, root, seconds):
 
 
 def measure_save(program, tree):
-    """Bytes that the kernel wrote for one save after an event, by a supply that sags again."""
+    """Bytes that the kernel wrote for one save after an event: a supply that sags."""
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory) / "machine"
         shutil.copytree(tree, root)
@@ -97,12 +97,10 @@ def measure_save(program, tree):
             time.sleep(6)
             before = kinglet.written()
             for _ in range(EVENTS):
-                mailbox.write_text("tag 0x00030046 0x10001\ngencmd get_throttled -> throttled=0x10001\n")
+                mailbox.write_text("gencmd get_throttled -> throttled=0x10001\n")
                 time.sleep(4)
                 mailbox.write_text(calm)
                 time.sleep(4)
-            # The checkpoint is the server's last work, and belongs to it.
-            os.sync()
             return (kinglet.written() - before) / EVENTS
         finally:
             kinglet.stop()
@@ -123,11 +121,12 @@ def main():
         print(f"{name}: {part:.4%} of one core; limit {CORE_LIMIT:.1%}: "
               f"{'ok' if fits else 'missed'}", flush=True)
     save = measure_save(plan.kinglet.resolve(), (plan.trees / "pi4-healthy").resolve())
-    fits = save * SAVES_A_DAY <= DAY_LIMIT
+    # The checkpoint writes the same pages once more.
+    day = 2 * save * SAVES_A_DAY
+    fits = day <= DAY_LIMIT
     is_good &= fits
-    print(f"{save:,.0f} bytes a save, checkpoint apart; at most {SAVES_A_DAY} a day: "
-          f"{2 * save * SAVES_A_DAY:,.0f} with it; limit {DAY_LIMIT:,}: "
-          f"{'ok' if 2 * save * SAVES_A_DAY <= DAY_LIMIT else 'missed'}")
+    print(f"{save:,.0f} bytes a save, checkpoint apart; with it and at most {SAVES_A_DAY} saves, "
+          f"{day:,.0f} a day; limit {DAY_LIMIT:,}: {'ok' if fits else 'missed'}")
     return 0 if is_good else 1
 
 
