@@ -232,7 +232,7 @@ def test_everything_goes_by_the_variables(file):
             selectors = SELECTOR.findall(target["expr"])
             assert selectors
             for _, matchers in selectors:
-                assert matchers.startswith('job="$job", instance="$instance"'), target["expr"]
+                assert matchers.startswith('job="$job", instance=~"$instance"'), target["expr"]
             fixed = re.findall(r"rate\([^[]*\[(?!\$__rate_interval)", target["expr"])
             assert not fixed or "86400 *" in target["expr"], "rates go by the interval of scrapes"
 

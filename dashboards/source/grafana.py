@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from limits import NO_LIMITS, Limits
 
 SOURCE = {"type": "prometheus", "uid": "${ds_prometheus}"}
-SELECTION = 'job="$job", instance="$instance"'
+# By =~, as dashboards of the field have it: several instances, or all, can be put in. A target that
+# is an IPv6 address in brackets is no regular expression of itself, and wants a name.
+SELECTION = 'job="$job", instance=~"$instance"'
 # A metric in a query, with the matchers that follow it, if any do.
 METRIC = re.compile(r"\b((?:kinglet|rpi)_\w+|up|ALERTS)\b(?:\{([^}]*)\})?")
 GRID = 24
