@@ -1,8 +1,8 @@
 """What is measured of Kinglet alone: many accounts, and many connections that close at once."""
 
-import sqlite3
 import time
 
+from accounts import multiply
 from measurements import MECHANISM, start_figures
 from processes import memory
 from servers import DOMAIN
@@ -17,31 +17,11 @@ def starts(few, many, tools, accounts):
     """Yields the figures of starts with one account and with many, in turns."""
     for server in (few, many):
         server.seed(1, tools)
-    multiply(many.data / "kinglet.db", accounts)
+    multiply(many.data / "kinglet.db", DOMAIN, "u0", accounts - 1)
     for _ in range(STARTS):
         for server, measurement in ((few, "start few"), (many, "start many")):
             with server.running():
                 yield measurement, start_figures(server)
-
-
-def multiply(database, accounts):
-    """Copies the account u0 until there are so many: imported one by one they take minutes."""
-    connection = sqlite3.connect(database)
-    with connection:
-        connection.execute(
-            """
-            WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers LIMIT ?)
-            INSERT INTO accounts (domain, local, created)
-            SELECT ?, 'copy' || n, created FROM numbers, accounts WHERE local = 'u0'
-            """, (accounts - 1, DOMAIN))
-        connection.execute(
-            """
-            INSERT INTO scram_keys (account, hash, iterations, salt, stored_key, server_key)
-            SELECT copy.id, hash, iterations, salt, stored_key, server_key
-            FROM accounts copy, accounts original JOIN scram_keys ON account = original.id
-            WHERE copy.local LIKE 'copy%' AND original.local = 'u0'
-            """)
-    connection.close()
 
 
 def stalls(server, tools, plan):

@@ -5,7 +5,6 @@ the disk for what they keep across boots.
 """
 
 import argparse
-import json
 import os
 import shutil
 import sys
@@ -13,7 +12,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from processes import BenchError, Daemon, run
+import servers
+from bench import Place
+from processes import BenchError
 
 CORE_LIMIT = 0.002
 DAY_LIMIT = 1_000_000
@@ -24,86 +25,49 @@ SECONDS = 250
 EVENTS = 4
 
 
-class Kinglet:
-    """A server without clients, whose work is to read the machine."""
-
-    def __init__(self, program, directory, root):
-        self.config = directory / "kinglet.yaml"
-        self._program = program
-        run([program, "init", "--config", self.config, "--data", directory / "data",
-             "--domain", "example.test", "--yes"])
-        self._daemon = Daemon(
-            [program, "serve", "--config", self.config, "--isolated",
-             "--set", f"hardware.root={root}"], directory / "log")
-        end = time.monotonic() + 30
-        while not self._is_ready():
-            if time.monotonic() > end:
-                raise BenchError(f"the server did not start: {(directory / 'log').read_text()}")
-            time.sleep(0.1)
-
-    def _is_ready(self):
-        try:
-            status = json.loads(run([self._program, "status", "--json", "--config", self.config]))
-        except BenchError:
-            return False
-        return status.get("running", False)
-
-    @property
-    def pid(self):
-        return self._daemon.pid
-
-    def stop(self):
-        self._daemon.stop()
-
-    def readings_cpu(self):
-        """Seconds of CPU of the threads that read, and of the programs that they started."""
-        nanoseconds = 0
-        for task in Path(f"/proc/{self.pid}/task").iterdir():
-            if (task / "comm").read_text().strip() == "hardware":
-                nanoseconds += int((task / "schedstat").read_text().split()[0])
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        children = (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
-        return nanoseconds / 1e9 + children
-
-    def written(self):
-        for line in Path(f"/proc/{self.pid}/io").read_text().splitlines():
-            if line.startswith("write_bytes: "):
-                return int(line.split()[1])
-        raise BenchError("the kernel does not count what is written")
+def readings_cpu(pid):
+    """Seconds of CPU of the threads that read, and of the programs that they started."""
+    nanoseconds = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        if (task / "comm").read_text().strip() == "hardware":
+            nanoseconds += int((task / "schedstat").read_text().split()[0])
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    children = (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+    return nanoseconds / 1e9 + children
 
 
-def measure_cpu(program, root, seconds):
-    with tempfile.TemporaryDirectory() as directory:
-        kinglet = Kinglet(program, Path(directory), root)
-        try:
-            # The first reads open and find everything; a day has one of them.
-            time.sleep(5)
-            before, begun = kinglet.readings_cpu(), time.monotonic()
-            time.sleep(seconds)
-            return (kinglet.readings_cpu() - before) / (time.monotonic() - begun)
-        finally:
-            kinglet.stop()
+def written(pid):
+    for line in Path(f"/proc/{pid}/io").read_text().splitlines():
+        if line.startswith("write_bytes: "):
+            return int(line.split()[1])
+    raise BenchError("the kernel does not count what is written")
 
 
-def measure_save(program, tree):
+def measure_cpu(server, root, seconds):
+    """The part of a core that a server without clients takes to read a machine."""
+    server.settings["hardware.root"] = root
+    with server.running():
+        # The first reads open and find everything; a day has one of them.
+        time.sleep(5)
+        before, begun = readings_cpu(server.pid), time.monotonic()
+        time.sleep(seconds)
+        return (readings_cpu(server.pid) - before) / (time.monotonic() - begun)
+
+
+def measure_save(server, root):
     """Bytes that the kernel wrote for one save after an event: a supply that sags."""
-    with tempfile.TemporaryDirectory() as directory:
-        root = Path(directory) / "machine"
-        shutil.copytree(tree, root)
-        kinglet = Kinglet(program, Path(directory), root)
-        try:
-            mailbox = root / "mailbox"
-            calm = mailbox.read_text()
-            time.sleep(6)
-            before = kinglet.written()
-            for _ in range(EVENTS):
-                mailbox.write_text("gencmd get_throttled -> throttled=0x10001\n")
-                time.sleep(4)
-                mailbox.write_text(calm)
-                time.sleep(4)
-            return (kinglet.written() - before) / EVENTS
-        finally:
-            kinglet.stop()
+    server.settings["hardware.root"] = root
+    with server.running():
+        mailbox = root / "mailbox"
+        calm = mailbox.read_text()
+        time.sleep(6)
+        before = written(server.pid)
+        for _ in range(EVENTS):
+            mailbox.write_text("gencmd get_throttled -> throttled=0x10001\n")
+            time.sleep(4)
+            mailbox.write_text(calm)
+            time.sleep(4)
+        return (written(server.pid) - before) / EVENTS
 
 
 def main():
@@ -112,15 +76,21 @@ def main():
     parser.add_argument("--seconds", type=int, default=SECONDS)
     parser.add_argument("--trees", type=Path, default=Path("Tests/Fixtures/hardware"))
     plan = parser.parse_args()
+    servers.Kinglet.binary = plan.kinglet.resolve()
     is_good = True
-    for name, root in (("this machine", "/"), ("a recorded Pi 5", plan.trees / "pi5"),
-                       ("a recorded Pi 4", plan.trees / "pi4-healthy")):
-        part = measure_cpu(plan.kinglet.resolve(), Path(root).resolve(), plan.seconds)
-        fits = part <= CORE_LIMIT
-        is_good &= fits
-        print(f"{name}: {part:.4%} of one core; limit {CORE_LIMIT:.1%}: "
-              f"{'ok' if fits else 'missed'}", flush=True)
-    save = measure_save(plan.kinglet.resolve(), (plan.trees / "pi4-healthy").resolve())
+    with tempfile.TemporaryDirectory(prefix="kinglet-readings-") as directory:
+        directory = Path(directory)
+        server = Place(directory).server(servers.Kinglet, "kinglet")
+        for name, root in (("this machine", Path("/")), ("a recorded Pi 5", plan.trees / "pi5"),
+                           ("a recorded Pi 4", plan.trees / "pi4-healthy")):
+            part = measure_cpu(server, root.resolve(), plan.seconds)
+            fits = part <= CORE_LIMIT
+            is_good &= fits
+            print(f"{name}: {part:.4%} of one core; limit {CORE_LIMIT:.1%}: "
+                  f"{'ok' if fits else 'missed'}", flush=True)
+        root = directory / "machine"
+        shutil.copytree(plan.trees / "pi4-healthy", root, symlinks=True)
+        save = measure_save(server, root)
     # The checkpoint writes the same pages once more.
     day = 2 * save * SAVES_A_DAY
     fits = day <= DAY_LIMIT

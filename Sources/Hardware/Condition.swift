@@ -14,7 +14,7 @@ enum Look<Outcome> {
 ///
 /// `@unchecked Sendable`: `state` is touched with `mutex` held only, and the two pthread objects
 /// stay at one address from `init` to `deinit`.
-final class Condition<State>: @unchecked Sendable {
+final class Condition<State: Sendable>: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private var state: State

@@ -67,6 +67,9 @@ extension ReadingError {
 enum Plausible {
     /// In degrees Celsius: beyond what the chips are specified for, on both sides.
     static let temperature = -40.0...150.0
+    /// The same as the kernel has it, in thousandths of a degree.
+    static let millidegrees =
+        Int64(temperature.lowerBound * 1000)...Int64(temperature.upperBound * 1000)
     static let volts = 0.0...20.0
     static let amperes = 0.0...50.0
     static let hertz = 0.0...10e9

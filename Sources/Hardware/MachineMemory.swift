@@ -15,7 +15,7 @@ import Synchronization
 public final class MachineMemory: Sendable {
     /// One remembered number, as it is stored.
     struct Entry: Sendable, Equatable {
-        /// What it counts, such as `undervoltage` or `written sd-0x1b534d…`.
+        /// What it counts, such as `undervoltage_events`, or a disk's key.
         var key: String
         /// Over all boots.
         var total: UInt64
@@ -102,15 +102,10 @@ public final class MachineMemory: Sendable {
     /// nil until loaded. A value below the last one means that the kernel began again.
     func total(_ key: String, kernelCounter value: UInt64) -> UInt64? {
         update(key) { entry in
-            let isSameCount = isOfThisBoot(entry) && value >= entry.position
-            entry.total &+= isSameCount ? value - entry.position : value
+            entry.total &+= value >= entry.position ? value - entry.position : value
             entry.position = value
         }?.total
     }
-
-    /// Where the boot is not known, numbers are taken for those of the last one: to count what was
-    /// counted would be worse than to miss something.
-    private func isOfThisBoot(_ entry: Entry) -> Bool { boot.isEmpty || entry.boot == boot }
 
     /// Adds events of our own counting, and says the total; nil until loaded.
     @discardableResult
@@ -132,8 +127,7 @@ public final class MachineMemory: Sendable {
     func position(_ key: String) -> UInt64? {
         state.withLock { state in
             guard state.isLoaded else { return nil }
-            guard let entry = state.entries[key], isOfThisBoot(entry) else { return 0 }
-            return entry.position
+            return state.entries[key].map { inThisBoot($0).position } ?? 0
         }
     }
 
@@ -151,14 +145,22 @@ public final class MachineMemory: Sendable {
                 state.entries[key] != nil || state.entries.count < Self.entryLimit
             else { return nil }
             let before = state.entries[key]
-            var entry = before ?? Entry(key: key, total: 0, position: 0, boot: boot)
+            var entry =
+                before.map(inThisBoot) ?? Entry(key: key, total: 0, position: 0, boot: boot)
             change(&entry)
-            if !boot.isEmpty { entry.boot = boot }
             guard entry != before else { return entry }
             state.entries[key] = entry
             state.changed.insert(key)
             state.isUrgent = state.isUrgent || isUrgent
             return entry
         }
+    }
+    /// The entry as this boot begins with it: a position of another one says nothing in this.
+    ///
+    /// Where the boot is not known it is taken for the last one: to count again what was counted
+    /// would be worse than to miss something.
+    private func inThisBoot(_ entry: Entry) -> Entry {
+        guard !boot.isEmpty, entry.boot != boot else { return entry }
+        return Entry(key: entry.key, total: entry.total, position: 0, boot: boot)
     }
 }

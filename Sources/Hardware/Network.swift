@@ -104,15 +104,25 @@ struct Network: Reading {
         return interfaces
     }
 
+    /// Goes to the next line of one of the interfaces, behind its name; nil at the end.
+    private static func next(
+        _ table: inout KernelTable, of interfaces: [Interface]
+    ) -> Interface? {
+        while table.nextLine() {
+            guard let key = table.key() else { continue }
+            if let interface = interfaces.first(where: { key.elementsEqual($0.bytes) }) {
+                return interface
+            }
+        }
+        return nil
+    }
+
     private func traffic(
         _ path: String, _ interfaces: [Interface], _ samples: inout [Sample]
     ) throws(ReadingError) {
         guard var table = try KernelTable(path) else { return }
         var parts = IndependentParts()
-        while table.nextLine() {
-            guard let key = table.key(),
-                let interface = interfaces.first(where: { key.elementsEqual($0.bytes) })
-            else { continue }
+        while let interface = Self.next(&table, of: interfaces) {
             parts.attempt { () throws(ReadingError) in
                 for (skipped, family) in Self.counters {
                     table.skip(skipped)
@@ -166,10 +176,7 @@ struct Network: Reading {
     ) throws(ReadingError) {
         guard var table = try KernelTable(path) else { return }
         var parts = IndependentParts()
-        while table.nextLine() {
-            guard let key = table.key(),
-                let interface = interfaces.first(where: { key.elementsEqual($0.bytes) })
-            else { continue }
+        while let interface = Self.next(&table, of: interfaces) {
             parts.attempt { () throws(ReadingError) in
                 table.skip(1)
                 let link = try table.measure()

@@ -15,9 +15,6 @@ struct SoCTemperature: Reading {
     ]
     let period = Duration.seconds(10)
 
-    /// In thousandths of a degree Celsius, as the kernel has them.
-    static let plausible: ClosedRange<Int64> = -40_000...150_000
-
     func read(_ machine: Machine, into samples: inout [Sample]) throws(ReadingError) {
         guard try machine.raspberryPiModel() != nil else { return }
         var parts = IndependentParts()
@@ -56,7 +53,7 @@ struct SoCTemperature: Reading {
 
     private func kernelValue(_ directory: String?, _ file: String) throws(ReadingError) -> Double? {
         guard let directory else { return nil }
-        return try SystemFile.integer("\(directory)/\(file)", in: Self.plausible)
+        return try SystemFile.integer("\(directory)/\(file)", in: Plausible.millidegrees)
             .map { Double($0) / 1000 }
     }
 

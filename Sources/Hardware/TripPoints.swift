@@ -47,7 +47,7 @@ struct TripPoints: Reading {
         guard let type = try SystemFile.text("\(path)_type"),
             let value = try SystemFile.integer("\(path)_temp"), value != Self.switchedOff
         else { return nil }
-        guard Self.types.contains(type), SoCTemperature.plausible.contains(value) else {
+        guard Self.types.contains(type), Plausible.millidegrees.contains(value) else {
             throw .unknownForm(path, "\(value) of type \(SystemFile.quoted(type)) is no trip point")
         }
         return Sample(

@@ -1,10 +1,14 @@
 """How many series there are does not depend on how many users there are."""
 
 import contextlib
-import sqlite3
+import sys
+from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "Benchmarks"))
+
+from accounts import multiply
 from kinglet import FIXTURES, NO_LOGIN_DELAY
 from people import Person
 from raw_client import RawClient
@@ -34,24 +38,6 @@ def series(server):
     return eventually(found, "every reading was read")
 
 
-def multiply(database, domain):
-    """Copies the imported accounts until there are enough."""
-    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute(
-            """
-            WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers LIMIT ?)
-            INSERT INTO accounts (domain, local, created)
-            SELECT ?, 'copy' || n, created FROM numbers, accounts WHERE local = 'user0'
-            """, (USERS - IMPORTED, domain))
-        connection.execute(
-            """
-            INSERT INTO scram_keys (account, hash, iterations, salt, stored_key, server_key)
-            SELECT copy.id, hash, iterations, salt, stored_key, server_key
-            FROM accounts copy, accounts original JOIN scram_keys ON account = original.id
-            WHERE copy.local LIKE 'copy%' AND original.local = 'user0'
-            """)
-
-
 def test_ten_thousand_users_add_no_series(make_server):
     """Not by existing, not by logging in, not by writing to each other, not by being away."""
     server = make_server(settings={
@@ -63,7 +49,7 @@ def test_ten_thousand_users_add_no_series(make_server):
     people.write_text("".join(
         f"user{number} password of {number}\n" for number in range(IMPORTED)))
     server.command("user", "import", people)
-    multiply(server.data / "kinglet.db", server.domain)
+    multiply(server.data / "kinglet.db", server.domain, "user0", USERS - IMPORTED)
     # And the administrator.
     assert len(server.json("user", "list")) == USERS + 1
     server.start()

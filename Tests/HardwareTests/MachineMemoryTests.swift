@@ -73,6 +73,7 @@ struct MachineMemoryTests {
         let second = memory("b", saved)
         #expect(second.position("log") == 0)
         #expect(second.add(0, to: "log") == 3)
+        #expect(second.position("log") == 0, "a total that goes on brings no place of another boot")
     }
 
     @Test("Only what changed is to be saved; events are urgent, numbers that always grow are not")
