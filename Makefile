@@ -2,9 +2,11 @@
 
 SHELL := /bin/bash
 PYTHON ?= /usr/bin/python3
-BUILD_PACKAGES := libssl-dev libsqlite3-dev libmicrohttpd-dev libunistring-dev libidn2-dev
+BUILD_PACKAGES := libssl-dev libsqlite3-dev libmicrohttpd-dev libunistring-dev libidn2-dev \
+    libcurl4-openssl-dev
 TEST_PACKAGES := python3 python3-venv openssl prometheus prometheus-alertmanager profanity \
-    go-sendxmpp tmux gcc libc6-dev nut-server nut-client nftables
+    go-sendxmpp tmux gcc libc6-dev nut-server nut-client nftables \
+    rsync openssh-server openssh-client rclone age sqlite3 cron
 PACKAGING_PACKAGES := dpkg-dev binutils
 PACKAGE_TEST_PACKAGES := mmdebstrap
 

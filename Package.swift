@@ -49,6 +49,7 @@ let package = Package(
         .systemLibrary(name: "CMalloc"),
         .systemLibrary(name: "CTimex"),
         .systemLibrary(name: "CSpawn"),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl"),
         target("XML"),
         target("Addresses", ["CUnicode"]),
         target("XMPP", ["XML", "Addresses"]),
@@ -75,11 +76,16 @@ let package = Package(
                 "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS", "SASL", "Storage",
                 "Engine", nioCore, logging,
             ]),
+        target("Programs", ["CSpawn"]),
         target("Hardware", ["CSpawn", "CTimex", "Prometheus", "Storage"]),
+        target("HTTPClient", ["CCurl"]),
+        target(
+            "Backup",
+            ["XML", "Options", "Prometheus", "TLS", "SASL", "Storage", "Programs", "HTTPClient"]),
         target("MetricsEndpoint", ["CMicroHTTPD", "Prometheus"]),
         target(
             "Administration",
-            ["Addresses", "Options", "Prometheus", "Storage", "Engine"]),
+            ["Addresses", "Options", "Prometheus", "Storage", "Engine", "Backup"]),
         target(
             "Listeners",
             [
@@ -91,7 +97,8 @@ let package = Package(
             dependencies: [
                 "CMalloc", "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS", "SASL",
                 "Storage",
-                "Engine", "Features", "Hardware", "MetricsEndpoint", "Administration", "Listeners",
+                "Engine", "Features", "Programs", "Hardware", "HTTPClient", "Backup",
+                "MetricsEndpoint", "Administration", "Listeners",
                 nioCore, nioPosix, logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -110,6 +117,14 @@ let package = Package(
             [
                 "Engine", "Features", "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS",
                 "SASL", "Storage", nioCore, nioEmbedded, logging,
+            ]),
+        tests("ProgramsTests", ["Programs"]),
+        tests("HTTPClientTests", ["HTTPClient"]),
+        tests(
+            "BackupTests",
+            [
+                "Backup", "XML", "Options", "Prometheus", "TLS", "SASL", "Storage", "Programs",
+                "HTTPClient",
             ]),
         tests("HardwareTests", ["Hardware", "Prometheus", "Storage"]),
         tests("MetricsEndpointTests", ["MetricsEndpoint", "Prometheus"]),

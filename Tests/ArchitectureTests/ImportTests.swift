@@ -5,17 +5,17 @@ import Testing
 struct ImportTests {
     /// The order of the layers: a target may import what stands before it.
     static let order = [
-        "COpenSSL", "CMicroHTTPD", "CUnicode", "CMalloc", "CTimex", "CSpawn", "XML", "Addresses",
-        "XMPP", "Options", "Prometheus",
-        "TLS", "SASL", "Storage", "Engine", "Features", "Hardware", "MetricsEndpoint",
-        "Administration", "Listeners", "kinglet",
+        "COpenSSL", "CMicroHTTPD", "CUnicode", "CMalloc", "CTimex", "CSpawn", "CCurl", "XML",
+        "Addresses", "XMPP", "Options", "Prometheus",
+        "TLS", "SASL", "Storage", "Engine", "Features", "Programs", "Hardware", "HTTPClient",
+        "Backup", "MetricsEndpoint", "Administration", "Listeners", "kinglet",
     ]
 
     /// Modules from outside, and the only targets that may import them.
     static let owners: [String: Set<String>] = [
         "COpenSSL": ["TLS"], "CMicroHTTPD": ["MetricsEndpoint"], "CUnicode": ["Addresses"],
         "CMalloc": ["Engine", "kinglet"], "CTimex": ["Hardware"],
-        "CSpawn": ["Hardware"],
+        "CSpawn": ["Hardware", "Programs"], "CCurl": ["HTTPClient"],
         "GRDB": ["Storage"], "GRDBSQLite": ["Storage"], "Yams": ["Options"],
         "ArgumentParser": ["kinglet"],
         "NIOPosix": ["Listeners", "kinglet"], "NIOHTTP1": ["Listeners"],
@@ -68,7 +68,7 @@ struct ImportTests {
 
     @Test("A system library's folder holds a module map and a shim, nothing else")
     func systemLibraries() throws {
-        for name in ["COpenSSL", "CMicroHTTPD", "CUnicode", "CMalloc", "CTimex", "CSpawn"] {
+        for name in ["COpenSSL", "CMicroHTTPD", "CUnicode", "CMalloc", "CTimex", "CSpawn", "CCurl"] {
             let folder = SourceTree.root.appendingPathComponent("Sources/\(name)").path
             let files = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
             #expect(files == ["module.modulemap", "shim.h"])
