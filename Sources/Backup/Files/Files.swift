@@ -5,7 +5,9 @@ internal import Glibc
 /// Small helpers around the system's calls; errors are `BackupError`s that name the path.
 enum Files {
     /// What a failed call means for a backup.
-    static func error(_ code: Int32 = errno, _ path: String, _ verb: String) -> BackupError {
+    static func error(
+        _ path: String, _ verb: String, code: Int32 = errno
+    ) -> BackupError {
         let words = String(cString: strerror(code))
         let message = "cannot \(verb): \(words)"
         switch code {

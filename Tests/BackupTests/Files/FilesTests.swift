@@ -53,9 +53,9 @@ struct FilesTests {
 
     @Test("A full disk, a missing one and a read-only one are told apart")
     func codes() {
-        #expect(Files.error(ENOSPC, "x", "write").code == .full)
-        #expect(Files.error(ENODEV, "x", "write").code == .absent)
-        #expect(Files.error(EROFS, "x", "write").code == .permanent)
-        #expect(Files.error(EIO, "x", "write").code == .temporary)
+        #expect(Files.error("x", "write", code: ENOSPC).code == .full)
+        #expect(Files.error("x", "write", code: ENODEV).code == .absent)
+        #expect(Files.error("x", "write", code: EROFS).code == .permanent)
+        #expect(Files.error("x", "write", code: EIO).code == .temporary)
     }
 }
