@@ -7,6 +7,7 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER / "source"))
 
+from backup import BACKUP
 from engine import ENGINE
 from overview import OVERVIEW
 from raspberry_pi import RASPBERRY_PI
@@ -17,6 +18,7 @@ DASHBOARDS = {
     "raspberry-pi.json": RASPBERRY_PI,
     "engine.json": ENGINE,
     "storage.json": STORAGE,
+    "backup.json": BACKUP,
 }
 
 

@@ -26,6 +26,7 @@ NEUTRAL = {"green", "text", "blue"}
 # Alerts that no panel shows.
 WITHOUT_A_PANEL = {
     "Watchdog": "fires always, to prove that alerts arrive",
+    "KingletBackupNever": "what has never been has no series",
     "KingletNotScraped": "there is nothing to select the server by",
     "KingletHardwareReadingVanished": "what is gone has no series",
 }
@@ -50,6 +51,13 @@ WATCHED_OTHERWISE = {
     "kinglet_machine_disk_writes_total": "the time that each takes",
     "kinglet_machine_smart_reallocated_sectors": "its growth in a day",
     "kinglet_machine_smart_media_errors_total": "its growth in a day",
+    "kinglet_stanzas_total": "whether any came in a week",
+    "kinglet_backup_last_success_timestamp_seconds": "beside the time between two runs",
+    "kinglet_backup_last_result": "failures",
+    "kinglet_backup_duration_seconds": "beside the time of the running one",
+    "kinglet_backup_running": "for how long",
+    "kinglet_backup_source_files": "beside the most of a week",
+    "kinglet_backup_transferred_bytes_total": "whether any in a week",
     "rpi_voltage_volts": "the supply's",
     "up": "of a server, not of its alerts",
 }
@@ -74,7 +82,8 @@ def test_dashboards_are_told_apart_and_lead_to_each_other():
     uids = {file: dashboard["uid"] for file, dashboard in DOCUMENTS.items()}
     assert uids == {
         "overview.json": "kinglet-overview", "raspberry-pi.json": "kinglet-raspberry-pi",
-        "engine.json": "kinglet-engine", "storage.json": "kinglet-storage"}
+        "engine.json": "kinglet-engine", "storage.json": "kinglet-storage",
+        "backup.json": "kinglet-backup"}
     for dashboard in DOCUMENTS.values():
         home, others = dashboard["links"]
         assert home["url"] == "/d/kinglet-overview"

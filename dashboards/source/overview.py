@@ -2,12 +2,13 @@
 
 from grafana import dashboard, graph, quantile, stat, table, total
 from limits import (
-    ALERTS, CERTIFICATE, CLOCK_SYNCHRONISED, COMMIT_TIME, DELIVERY_TIME, HEAT,
+    ALERTS, BACKUP_AGE, CERTIFICATE, CLOCK_SYNCHRONISED, COMMIT_TIME, DELIVERY_TIME, HEAT,
     MEMORY_AVAILABLE, READINGS_FAIL, SERVER_ANSWERS, SPACE, STORAGE_WRITABLE, THROTTLED,
     UNDERVOLTAGE, UPS_ON_BATTERY, WEAR,
 )
 
 PI, ENGINE, STORAGE = "kinglet-raspberry-pi", "kinglet-engine", "kinglet-storage"
+BACKUP = "kinglet-backup"
 FIRING = 'ALERTS{alertstate="firing", severity=~"warning|critical"}'
 NO_PI = "Only a Raspberry Pi tells"
 
@@ -80,9 +81,11 @@ SURROUNDINGS = [
          "depend on them cannot fire.", "short", "README",
          {"failing": "count(kinglet_hardware_reading_success) "
           "- sum(kinglet_hardware_reading_success)"}, limits=READINGS_FAIL, detail=PI),
-    tile("Booted", "When the machine started. A start that nobody asked for is a power cut, a "
-         "crash or the watchdog.", "dateTimeFromNow", "power",
-         {"booted": "1000 * kinglet_machine_boot_timestamp_seconds"}, detail=PI),
+    tile("Backup", "The time since the last backup that worked, beside the time between two. Up to "
+         "1 is normal.", "none", "backup",
+         {"age": "max((time() - kinglet_backup_last_success_timestamp_seconds) "
+          "/ kinglet_backup_period_seconds)"}, limits=BACKUP_AGE, detail=BACKUP, decimals=1,
+         absent="No backup"),
     tile("Data can be written", "Whether the last commit worked. No: the disk is full, read-only "
          "or broken, and messages are refused, not lost.", "bool_yes_no", "storage",
          {"writable": "kinglet_storage_writable"}, limits=STORAGE_WRITABLE, detail=STORAGE),
