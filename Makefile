@@ -20,7 +20,7 @@ RELEASE := -c release --static-swift-stdlib --product kinglet
 
 .DEFAULT_GOAL := help
 .PHONY: help deps deps-test build run install deb test test-swift test-clients test-deb crash fuzz \
-    bench soak readings readme dashboards lint format clean
+    backup-soak     bench bench-backup soak readings readme dashboards lint format clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,6 +96,11 @@ crash: deps-test ## Kill the server under load, 300 times in each mode: RUNS=50 
 	@$(VENV)/bin/python Tests/Crash/crash.py $(if $(RUNS),--runs $(RUNS)) \
 	    $(if $(MODE),--mode $(MODE)) $(if $(SEED),--seed $(SEED))
 
+backup-soak: deps-test ## Back up 100 times with load, kills and faults; RUNS=20 SEED=7
+	@swift build --no-color-diagnostics --product kinglet
+	@$(VENV)/bin/python Tests/Crash/backup_soak.py $(if $(RUNS),--runs $(RUNS)) \
+	    $(if $(SEED),--seed $(SEED))
+
 deps-bench: deps
 	$(call install_packages,$(BENCH_PACKAGES))
 
@@ -111,6 +116,10 @@ soak: deps-bench build ## Talk for an hour while clients come and go; DURATION=6
 
 readings: deps-bench build ## Measure what reading the machine costs: CPU, and writes to the card
 	@$(PYTHON) Benchmarks/readings.py $(if $(KINGLET),--kinglet $(KINGLET))
+
+bench-backup: deps-bench build ## Measure what backups cost (needs root, 40 GB in /var/tmp)
+	$(call install_packages,rsync)
+	@$(PYTHON) Benchmarks/backup.py $(if $(KINGLET),--kinglet $(KINGLET))
 
 test-deb: deb deps-test ## Install, run and purge the package in a clean chroot (needs root)
 	$(call install_packages,$(PACKAGE_TEST_PACKAGES))

@@ -116,6 +116,13 @@ def fill(database, rows):
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
+def insert_rows_at_end(database, rows, count):
+    """Further rows in an archive of so many, past the server."""
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        insert_rows(connection, rows, rows + count)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 def insert_rows(connection, first, end):
     values = {
         "first": first, "end": end, "domain": DOMAIN, "owners": OWNERS, "contacts": CONTACTS,
