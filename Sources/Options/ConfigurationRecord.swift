@@ -10,6 +10,12 @@ public struct RecordField: Sendable, Equatable {
         case duration(ClosedRange<Duration>)
         /// A number of bytes within bounds, read by `ConfigurationRecord.size`.
         case size(ClosedRange<Int>)
+        /// A whole number within bounds, read by `ConfigurationRecord.integer`.
+        case integer(ClosedRange<Int>)
+        /// True or false, read by `ConfigurationRecord.boolean`.
+        case boolean
+        /// One of these words.
+        case choice([String])
     }
 
     /// The key in the entry.
@@ -70,8 +76,38 @@ public struct ConfigurationRecord: Sendable, Equatable {
         string(name).flatMap(Quantity.size)
     }
 
+    /// The whole number in a field; nil when the entry does not set it.
+    public func integer(_ name: String) -> Int? {
+        string(name).flatMap(Quantity.integer)
+    }
+
+    /// The truth value in a field; nil when the entry does not set it.
+    public func boolean(_ name: String) -> Bool? {
+        string(name).map { ["true", "yes", "on"].contains($0.lowercased()) }
+    }
+
     /// Whether both have the same fields with the same values.
     public static func == (left: Self, right: Self) -> Bool {
         left.values == right.values
+    }
+}
+
+/// What is wrong with a record beyond what its fields say.
+public struct RecordProblem: Sendable {
+    /// The key of the option.
+    public let key: String
+    /// The line of the record.
+    public let line: Int?
+    /// What is wrong.
+    public let text: String
+    /// What to do; empty when the text says it.
+    public let advice: String
+
+    /// Describes a problem; the parts are described at the properties.
+    public init(key: String, line: Int?, _ text: String, advice: String = "") {
+        self.key = key
+        self.line = line
+        self.text = text
+        self.advice = advice
     }
 }

@@ -2,6 +2,8 @@
 // path of one to three names, `default` applies when the key is not set, `reloadable` says that
 // a reload changes the value, and `help` is the text of the reference.
 
+internal import Synchronization
+
 extension OptionSet {
     /// Declares a whole number.
     public func integer(
@@ -106,8 +108,9 @@ extension OptionSet {
         help: String
     ) -> Setting<[ConfigurationRecord]> {
         precondition(Set(fields.map(\.name)).count == fields.count, "field declared twice: \(key)")
+        let type = ValueType.records(fields: fields, maximumCount: maximumCount)
+        state.withLock { $0.records[key] = { try? type.read($0) } }
         return declare(
-            key, .records(fields: fields, maximumCount: maximumCount), default: [],
-            reloadable: reloadable, fields: fields, help: help)
+            key, type, default: [], reloadable: reloadable, fields: fields, help: help)
     }
 }

@@ -61,7 +61,15 @@ public final class OptionSet: Sendable {
         var items: [Item] = []
         var keys: KnownKeys = KnownKeys()
         var errors: [ConfigurationError] = []
+        /// What several lists of records have to say about each other, by the keys of the lists.
+        var judges: [(keys: [String], judge: RecordJudge)] = []
+        /// How the lists of records are read.
+        var records: [String: @Sendable (ConfigurationNode) -> [ConfigurationRecord]?] = [:]
     }
+
+    /// Judges the records of some options together.
+    public typealias RecordJudge =
+        @Sendable (_ records: [String: [ConfigurationRecord]]) -> [RecordProblem]
 
     let state: Mutex<State>
 
@@ -100,11 +108,19 @@ public final class OptionSet: Sendable {
         }
     }
 
+    /// Has lists of records judged together, at the start and at each reload: names given twice,
+    /// one record that names another. Lists that cannot be read are empty then. `judge` is called
+    /// within the set's lock and must not use the set.
+    public func judgeRecords(_ keys: [String], _ judge: @escaping RecordJudge) {
+        state.withLock { $0.judges.append((keys, judge)) }
+    }
+
     /// To be called when all options are declared: throws everything that is wrong with the
     /// configuration, in file order. May be called again after further declarations.
     public func finish() throws(ConfigurationErrors) {
         let errors = state.withLock { state in
             state.errors + state.keys.unknown(in: state.document)
+                + state.judged(state.document)
         }
         guard errors.isEmpty else { throw ConfigurationErrors(errors) }
     }
@@ -160,6 +176,25 @@ public final class OptionSet: Sendable {
             state.errors += errors
         }
         return setting
+    }
+}
+
+extension OptionSet.State {
+    /// What the judges say of a document.
+    func judged(_ document: ConfigurationDocument) -> [ConfigurationError] {
+        judges.flatMap { keys, judge in
+            var lists: [String: [ConfigurationRecord]] = [:]
+            for key in keys {
+                guard let node = document.node(at: key), node.content.isSet else { continue }
+                lists[key] = records[key]?(node)
+            }
+            return judge(lists).map { problem in
+                document.error(
+                    at: problem.line.map { .file(line: $0) }
+                        ?? document.node(at: problem.key)?.origin,
+                    key: problem.key, problem: problem.text, advice: problem.advice)
+            }
+        }
     }
 }
 

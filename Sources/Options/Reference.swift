@@ -134,6 +134,9 @@ struct Reference {
             case .text: field.list ? "list of texts" : "text"
             case .duration: "duration"
             case .size: "size"
+            case .integer: "whole number"
+            case .boolean: "boolean"
+            case .choice(let words): words.joined(separator: ", ")
             }
         var traits = [content]
         if field.required { traits.append("required") }

@@ -45,7 +45,7 @@ extension OptionSet {
     ) throws(ConfigurationErrors) -> ReloadReport {
         let (report, observers) = try state.withLock {
             state throws(ConfigurationErrors) -> (ReloadReport, [@Sendable () -> Void]) in
-            var errors = state.keys.unknown(in: document)
+            var errors = state.keys.unknown(in: document) + state.judged(document)
             var changes: [ReloadReport.Change] = []
             var apply: [@Sendable () -> @Sendable () -> Void] = []
             for declaration in state.declarations {

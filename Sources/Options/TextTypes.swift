@@ -203,6 +203,22 @@ private struct RecordReading {
         case .size(let bounds):
             _ = try ValueType.size(in: bounds, example: bounds.upperBound).read(node)
             return [node.scalar ?? ""]
+        case .integer(let bounds):
+            _ = try ValueType.integer(in: bounds).read(node)
+            return [node.scalar ?? ""]
+        case .boolean:
+            _ = try ValueType.boolean.read(node)
+            return [node.scalar ?? ""]
+        case .choice(let words):
+            guard let text = node.scalar, words.contains(text) else {
+                let near = node.scalar.flatMap {
+                    NearestName.nearest(to: $0.lowercased(), among: words)
+                }
+                throw ValueProblems(
+                    node, expected: "one of \(words.joined(separator: ", "))",
+                    advice: near.map { "did you mean \($0)?" } ?? "", secret: field.secret)
+            }
+            return [text]
         }
         let reader = TextReader(secret: field.secret)
         return field.list
