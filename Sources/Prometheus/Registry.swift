@@ -98,7 +98,6 @@ public final class Registry: Sendable {
             let index = state.collectors.count
             state.collectors.append(Collector(families: families, body: body))
             for family in families {
-                precondition(family.kind != .histogram, "'\(family.name)' cannot be collected")
                 state.add(family.name, family.kind, help: family.help, source: .collector(index))
             }
         }

@@ -4,7 +4,7 @@
 public struct FamilyDescription: Sendable, Hashable {
     /// The name of its samples, such as `rpi_temperature_celsius`.
     public var name: String
-    /// Anything but a histogram.
+    /// Of a histogram, the samples are added by `SampleSink.addHistogram`.
     public var kind: MetricKind
     /// One sentence for the reader of a dashboard.
     public var help: String
@@ -55,10 +55,33 @@ public struct SampleSink {
     public mutating func add(
         _ name: String, labels: [(String, String)] = [], value: Double
     ) {
-        guard let kind = families[name]?.kind, kind != .counter || value >= 0,
+        guard let kind = families[name]?.kind, kind != .histogram, kind != .counter || value >= 0,
             let labels = Self.canonical(labels)
         else { return }
         families[name]?.append(Exposition.prefix(name, labels), kind == .info ? 1 : value)
+    }
+
+    /// Adds a histogram whose counts are kept elsewhere.
+    /// - Parameters:
+    ///   - bounds: upper bounds, finite, inclusive and increasing.
+    ///   - counts: what fell into each bucket alone; the last is what is above all bounds.
+    public mutating func addHistogram(
+        _ name: String, labels: [(String, String)] = [], bounds: [Double], counts: [UInt64],
+        sum: Double
+    ) {
+        guard families[name]?.kind == .histogram, counts.count == bounds.count + 1, sum >= 0,
+            bounds.allSatisfy(\.isFinite), zip(bounds, bounds.dropFirst()).allSatisfy(<),
+            let labels = Self.canonical(labels), !labels.contains(where: { $0.0 == "le" })
+        else { return }
+        var running: UInt64 = 0
+        for (bound, count) in zip(bounds + [.infinity], counts) {
+            running &+= count
+            let labels = labels + [("le", Exposition.bound(bound))]
+            families[name]?.append(
+                Exposition.prefix("\(name)_bucket", labels), Double(running))
+        }
+        families[name]?.append(Exposition.prefix("\(name)_sum", labels), sum)
+        families[name]?.append(Exposition.prefix("\(name)_count", labels), Double(running))
     }
 
     /// Adds samples that were rendered before. Of a family that has samples already, none are
