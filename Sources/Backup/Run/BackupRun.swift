@@ -1,0 +1,228 @@
+// One run of one job, to all of its targets. It ends in exactly one outcome, which is in the state
+// before anybody hears of it.
+
+internal import Synchronization
+
+/// One run.
+struct BackupRun {
+    let settings: BackupSettings
+    let job: JobSettings
+    /// Only this target.
+    var onlyTarget: String?
+    /// Changes that look like a mistake are right this time.
+    var acceptsChanges = false
+    /// It is another attempt after a failure.
+    var isRetry = false
+    let folder: BackupFolder
+    let parts: RunParts
+    let cancellation: Cancellation
+    let progress: @Sendable (Progress) -> Void
+    let warn: @Sendable (String) -> Void
+
+    /// Runs. Throws only before anything was done: `busy`, and what keeps the state from being
+    /// read or written.
+    func perform() throws(BackupError) -> RunOutcome {
+        let warnings = Warnings(warn)
+        let lock = try BackupLock.acquire(folder, purpose: "backup run")
+        var state = try BackupState.load(folder) { warnings.add($0) }
+        var outcome = RunOutcome(job: job.name, result: .failed, began: parts.now())
+        let began = ContinuousClock.now
+        state.update(job: job.name) { record in
+            record.lastAttempt = outcome.began
+            if isRetry { record.retries &+= 1 }
+        }
+        // Before anything is done: a run that is killed was an attempt.
+        try state.save(folder)
+        progress(Progress(.waiting))
+        let run = identifier()
+        ping(.start, run, "", warnings)
+        do throws(BackupError) {
+            try work(&outcome, &state, lock: lock.descriptor, warnings)
+            outcome.warnings = warnings.all
+            outcome.conclude()
+        } catch {
+            let failure = TargetOutcome(target: "", error)
+            outcome.result = failure.result
+            outcome.reason = failure.reason
+            outcome.nextStep = failure.nextStep
+            outcome.warnings = warnings.all
+        }
+        outcome.duration = (ContinuousClock.now - began).inSeconds
+        if outcome.result == .cancelled, began.duration(to: .now) >= job.maximumTime {
+            outcome.result = .failed
+            outcome.nextStep = "raise max_time, or look why it takes so long"
+        }
+        after(outcome, lock: lock.descriptor, warnings)
+        if outcome.result == .success, !warnings.all.isEmpty {
+            outcome.result = .warning
+            outcome.reason = warnings.all.first ?? ""
+        }
+        outcome.warnings = warnings.all
+        state.update(job: job.name) { $0.note(outcome) }
+        try state.save(folder)
+        ping(outcome.result.isGood ? .success : .failure, run, outcome.summary, warnings)
+        return outcome
+    }
+
+    private func work(
+        _ outcome: inout RunOutcome, _ state: inout BackupState, lock: Int32,
+        _ warnings: Warnings
+    ) throws(BackupError) {
+        var targets = settings.targets(of: job)
+        if let onlyTarget { targets = targets.filter { $0.name == onlyTarget } }
+        guard !targets.isEmpty else {
+            throw BackupError(
+                .permanent, subject: "job \(job.name)",
+                "it has no target named \(onlyTarget ?? "at all")",
+                advice: "kinglet backup target list shows them")
+        }
+        let key = try parts.key()
+        let instance = try InstanceName.load(folder, random: parts.random)
+        if let command = job.before {
+            try parts.hook(hook("before", command, [:], lock: lock))
+        }
+        for target in targets {
+            try folder.emptyStaging()
+            let memory = folder.memory(of: target.name)
+            try Files.makeFolder(memory)
+            let context = TargetContext(
+                key: key, instance: instance, memory: memory, staging: folder.staging,
+                bandwidth: job.bandwidth, lock: lock, cancellation: cancellation,
+                progress: progress, warn: { warnings.add("\(target.name): \($0)") })
+            let step = TargetRun(run: self, target: target, context: context)
+            outcome.targets.append(step.perform(&state))
+            try state.save(folder)
+        }
+        // What is on its way is of no use any more; the next run empties it as well.
+        try folder.emptyStaging()
+    }
+
+    /// The owner's command after the run; its failure changes no result but success.
+    private func after(_ outcome: RunOutcome, lock: Int32, _ warnings: Warnings) {
+        guard let command = job.after else { return }
+        let environment = [
+            "KINGLET_BACKUP_RESULT": outcome.result.rawValue,
+            "KINGLET_BACKUP_REASON": outcome.reason,
+            "KINGLET_BACKUP_SNAPSHOT": outcome.targets.compactMap { $0.snapshot?.description }
+                .joined(separator: " "),
+        ]
+        do throws(BackupError) {
+            try parts.hook(hook("after", command, environment, lock: lock))
+        } catch {
+            warnings.add("\(error)")
+        }
+    }
+
+    private func hook(
+        _ name: String, _ command: String, _ more: [String: String], lock: Int32
+    ) -> HookRequest {
+        var environment = more
+        environment["KINGLET_BACKUP_JOB"] = job.name
+        environment["KINGLET_BACKUP_DATA"] = folder.dataDirectory
+        environment["KINGLET_BACKUP_TARGETS"] = settings.targets(of: job).map(\.name)
+            .joined(separator: " ")
+        // The one after a run that was cancelled is to run all the same.
+        let end = name == "after" ? Cancellation(timeLimit: job.maximumTime) : cancellation
+        return HookRequest(
+            name: name, command: command, environment: environment, lock: lock, cancellation: end)
+    }
+
+    private func ping(
+        _ moment: PingRequest.Moment, _ run: String, _ text: String, _ warnings: Warnings
+    ) {
+        guard let url = job.ping else { return }
+        do throws(BackupError) {
+            try parts.ping(PingRequest(url: url, moment: moment, run: run, text: text))
+        } catch {
+            // Monitoring that is down is no reason to say that the backup is.
+            warn("ping: \(error.message)")
+        }
+    }
+
+    /// A UUID for the pings of this run (version 4, RFC 9562).
+    private func identifier() -> String {
+        var bytes = parts.random(16)
+        guard bytes.count == 16 else { return "" }
+        bytes[6] = bytes[6] & 0x0F | 0x40
+        bytes[8] = bytes[8] & 0x3F | 0x80
+        let digits = Array("0123456789abcdef".utf8)
+        var text: [UInt8] = []
+        for (index, byte) in bytes.enumerated() {
+            if [4, 6, 8, 10].contains(index) { text.append(UInt8(ascii: "-")) }
+            text += [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+        }
+        return String(decoding: text, as: UTF8.self)
+    }
+}
+
+/// What a person should know of a run. Safe on any thread.
+final class Warnings: Sendable {
+    private let list = Mutex<[String]>([])
+    private let tell: @Sendable (String) -> Void
+
+    init(_ tell: @escaping @Sendable (String) -> Void) { self.tell = tell }
+
+    func add(_ warning: String) {
+        let isNew = list.withLock { list in
+            guard !list.contains(warning), list.count < RunOutcome.mostWarnings else {
+                return false
+            }
+            list.append(warning)
+            return true
+        }
+        if isNew { tell(warning) }
+    }
+
+    var all: [String] { list.withLock { $0 } }
+}
+
+extension Duration {
+    /// As a number of seconds.
+    var inSeconds: Double {
+        Double(components.seconds) + Double(components.attoseconds) / 1e18
+    }
+}
+
+extension JobState {
+    /// Takes a run into the history.
+    mutating func note(_ outcome: RunOutcome) {
+        lastResult = outcome.result
+        lastReason = outcome.reason
+        lastNextStep = outcome.nextStep
+        lastDuration = outcome.duration
+        durations.observe(outcome.duration)
+        runs[outcome.result.rawValue, default: 0] &+= 1
+        if let isProtected = outcome.isProtected { self.isProtected = isProtected }
+        targets = Dictionary(outcome.targets.map { ($0.target, $0.result) }) { $1 }
+        if outcome.targets.contains(where: { $0.code == .suspicious }) { suspicious &+= 1 }
+        if let status = outcome.targets.compactMap(\.transfer.exitStatus).last {
+            exitStatus = status
+        }
+        switch outcome.result {
+        case .success, .warning: consecutiveFailures = 0
+        case .failed: consecutiveFailures += 1
+        case .skipped, .cancelled: break
+        }
+        // One target may be away: what the others have counts.
+        let stored = outcome.targets.filter { $0.result.isGood }
+        guard !stored.isEmpty else { return }
+        var sum = TransferReport()
+        for target in stored {
+            sum.files += target.transfer.files
+            sum.bytesSent += target.transfer.bytesSent
+            sum.literalBytes += target.transfer.literalBytes
+            sum.matchedBytes += target.transfer.matchedBytes
+        }
+        transfer = sum
+        transferredBytes &+= UInt64(clamping: sum.bytesSent)
+        guard outcome.result.isGood else { return }
+        lastSuccess = outcome.began
+        history.append(
+            RunRecord(
+                began: outcome.began, duration: outcome.duration, changedFiles: changedFiles ?? 0,
+                sourceFiles: sourceFiles ?? 0, bytes: sum.bytesSent))
+        if history.count > Self.historyLength {
+            history.removeFirst(history.count - Self.historyLength)
+        }
+    }
+}

@@ -1,0 +1,138 @@
+// What the configuration says about backups, as values.
+
+/// A target of the configuration.
+public struct TargetSettings: Sendable, Equatable {
+    /// Its name, which is a label of metrics.
+    public var name: String
+    /// Where it is.
+    public var location: BackupLocation
+    /// The UUID of the file system that a folder must be on; nil for any.
+    public var uuid: String?
+    /// Whether all of it is encrypted; nil when the kind of target decides.
+    public var encrypt: Bool?
+    /// A file with the password of an rsync daemon's user.
+    public var passwordFile: String?
+    /// Whether its owner knows that it lies on the medium of the data.
+    public var allowsSameMedium = false
+
+    /// Creates a target with the usual values.
+    public init(name: String, location: BackupLocation) {
+        self.name = name
+        self.location = location
+    }
+}
+
+/// When a restore is tested.
+public enum TestRestoreTime: Sendable, Equatable {
+    case never
+    case every(Duration)
+    /// Cron or OnCalendar.
+    case schedule(String)
+}
+
+/// What a job reports into the chat.
+public enum BackupReport: String, Sendable, CaseIterable, Codable {
+    /// A failure, and that it is over.
+    case failures
+    /// Besides, a digest once a week.
+    case weekly
+    /// Every run.
+    case always
+    /// Nothing.
+    case never
+}
+
+/// How many snapshots are kept of each kind; 0 for none.
+public struct KeepSettings: Sendable, Equatable {
+    public var last = 3
+    public var hourly = 0
+    public var daily = 7
+    public var weekly = 4
+    public var monthly = 6
+    public var yearly = 0
+    /// Everything that is younger.
+    public var within: Duration?
+
+    /// The usual ones.
+    public init() {}
+}
+
+/// A job of the configuration.
+public struct JobSettings: Sendable, Equatable {
+    /// The job that runs when none is configured.
+    public static let defaultName = "default"
+
+    /// Its name, which is a label of metrics.
+    public var name: String
+    /// Cron or OnCalendar; nil when it runs by hand only.
+    public var schedule: String?
+    /// Where the schedule's hours are; nil for the machine's own.
+    public var timeZone: String?
+    /// The run begins so much later at most, always by the same.
+    public var jitter = Duration.zero
+    /// Names of its targets.
+    public var targets: [String] = []
+    /// Absolute paths besides the instance.
+    public var extra: [String] = []
+    /// Patterns of what is left out below `extra`.
+    public var exclude: [String] = []
+    /// What is kept.
+    public var keep = KeepSettings()
+    /// The share of all files that a run reads back, 0 to 1.
+    public var verify = 1.0 / 30
+    /// When a restore is tested.
+    public var testRestore = TestRestoreTime.every(.seconds(7 * 86_400))
+    /// Bytes a second at most.
+    public var bandwidth: Int?
+    /// When it may run, such as `01:00-06:00`; empty for always.
+    public var windows: [String] = []
+    /// Shell commands around a run.
+    public var before: String?
+    public var after: String?
+    /// A URL that hears of each run. A secret.
+    public var ping: String?
+    /// A run that takes longer is ended.
+    public var maximumTime = Duration.seconds(6 * 3600)
+    /// More files may not vanish in one run than this; nil for the usual share.
+    public var maximumDeletions: Int?
+    /// What is said in the chat.
+    public var report = BackupReport.failures
+
+    /// Creates a job with the usual values.
+    public init(name: String) { self.name = name }
+}
+
+/// All jobs and targets.
+public struct BackupSettings: Sendable, Equatable {
+    /// The target that is there without being configured.
+    public static let localName = "local"
+
+    /// Never empty.
+    public var targets: [TargetSettings]
+    /// Those of the configuration; may be empty.
+    public var jobs: [JobSettings]
+    private let local: TargetSettings
+
+    /// - Parameter dataDirectory: absolute; `backups` in it is the target `local`.
+    public init(targets: [TargetSettings], jobs: [JobSettings], dataDirectory: String) {
+        local = TargetSettings(
+            name: Self.localName, location: .folder(dataDirectory + "/backups"))
+        self.targets = targets.isEmpty ? [local] : targets
+        self.jobs = jobs
+    }
+
+    /// A target; the one in the data directory is always there, unless another has its name.
+    public func target(named name: String) -> TargetSettings? {
+        targets.first { $0.name == name } ?? (name == Self.localName ? local : nil)
+    }
+
+    /// The jobs that can be run: those of the configuration, or the one that needs none.
+    public var runnableJobs: [JobSettings] {
+        jobs.isEmpty ? [JobSettings(name: JobSettings.defaultName)] : jobs
+    }
+
+    /// The targets of a job.
+    public func targets(of job: JobSettings) -> [TargetSettings] {
+        job.targets.isEmpty ? targets : job.targets.compactMap { target(named: $0) }
+    }
+}

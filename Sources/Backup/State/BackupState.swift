@@ -1,0 +1,111 @@
+// The memory of the backup: one small file that is replaced as a whole. Not in the database: a
+// database that nobody changed must stay unchanged, so that its backup costs nothing.
+
+internal import Foundation
+internal import Glibc
+
+/// What is remembered of all jobs and targets.
+struct BackupState: Codable, Sendable, Equatable {
+    static let currentFormat = 1
+    /// Bytes of the file at most.
+    static let longest = 8 << 20
+    /// Jobs and targets that are remembered, those that are configured no more among them.
+    static let mostNames = 64
+
+    var format = Self.currentFormat
+    var jobs: [String: JobState] = [:]
+    var targets: [String: TargetState] = [:]
+
+    /// Reads it. A damaged file is set aside, and a new one begun: a backup that does not run is
+    /// worse than one that has forgotten.
+    static func load(
+        _ folder: BackupFolder, warn: (String) -> Void
+    ) throws(BackupError) -> BackupState {
+        let bytes: [UInt8]?
+        do {
+            bytes = try Files.read(folder.state, limit: longest)
+        } catch {
+            guard error.code == .damaged else { throw error }
+            return setAside(folder, warn: warn)
+        }
+        guard let bytes else { return BackupState() }
+        guard let state = try? JSONDecoder().decode(BackupState.self, from: Data(bytes)),
+            state.format == currentFormat
+        else { return setAside(folder, warn: warn) }
+        return state
+    }
+
+    private static func setAside(_ folder: BackupFolder, warn: (String) -> Void) -> BackupState {
+        let place = folder.state + ".damaged"
+        _ = rename(folder.state, place)
+        warn("\(folder.state) was damaged and is now \(place); history and counters begin anew")
+        return BackupState()
+    }
+
+    /// Writes it; it is there whole or as it was, whatever happens.
+    func save(_ folder: BackupFolder) throws(BackupError) {
+        var bounded = self
+        bounded.bound()
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        guard let data = try? encoder.encode(bounded) else {
+            throw BackupError(.permanent, subject: folder.state, "it cannot be written as JSON")
+        }
+        try Files.replace(folder.state, Array(data), mode: 0o600)
+    }
+
+    /// Cuts what grows.
+    private mutating func bound() {
+        for name in targets.keys {
+            guard let count = targets[name]?.snapshots.count, count > TargetState.snapshotLimit
+            else { continue }
+            targets[name]?.snapshots.removeFirst(count - TargetState.snapshotLimit)
+        }
+        for name in jobs.keys {
+            guard let count = jobs[name]?.history.count, count > JobState.historyLength else {
+                continue
+            }
+            jobs[name]?.history.removeFirst(count - JobState.historyLength)
+        }
+        let oldJobs = jobs.sorted { ($0.value.lastAttempt ?? 0) > ($1.value.lastAttempt ?? 0) }
+        for (name, _) in oldJobs.dropFirst(Self.mostNames) { jobs[name] = nil }
+        let oldTargets = targets.sorted { ($0.value.lastSeen ?? 0) > ($1.value.lastSeen ?? 0) }
+        for (name, _) in oldTargets.dropFirst(Self.mostNames) { targets[name] = nil }
+    }
+
+    /// Changes a job's part.
+    mutating func update(job name: String, _ change: (inout JobState) -> Void) {
+        change(&jobs[name, default: JobState()])
+    }
+
+    /// Changes a target's part.
+    mutating func update(target name: String, _ change: (inout TargetState) -> Void) {
+        change(&targets[name, default: TargetState()])
+    }
+}
+
+/// Which installation this is: made once.
+enum InstanceName {
+    /// 32 hexadecimal digits.
+    static func load(
+        _ folder: BackupFolder, random: (Int) -> [UInt8]
+    ) throws(BackupError) -> String {
+        if let bytes = try Files.read(folder.instance, limit: 64) {
+            let text = String(decoding: bytes.prefix { $0 != 0x0A }, as: UTF8.self)
+            if text.utf8.count == 32, text.utf8.allSatisfy({ isDigit($0) }) { return text }
+            throw BackupError(
+                .damaged, subject: folder.instance, "this is not an installation's name",
+                advice: "remove the file; targets then have to be added anew")
+        }
+        let digits = Array("0123456789abcdef".utf8)
+        let text = String(
+            decoding: random(16).flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] },
+            as: UTF8.self)
+        try Files.replace(folder.instance, Array((text + "\n").utf8), mode: 0o600)
+        return text
+    }
+
+    private static func isDigit(_ byte: UInt8) -> Bool {
+        (0x30...0x39).contains(byte) || (0x61...0x66).contains(byte)
+    }
+}
