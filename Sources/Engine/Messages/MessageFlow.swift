@@ -122,7 +122,7 @@ extension Host {
     }
 
     /// Commits the message, then delivers it.
-    private func store(_ message: Message, from session: Session?) {
+    func store(_ message: Message, from session: Session?) {
         let number = session?.hold(message.stanza)
         session?.stateHere?.contents.hasStored = true
         let position = number.flatMap { session?.stateHere?.position(of: $0) }

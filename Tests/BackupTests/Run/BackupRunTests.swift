@@ -1,0 +1,242 @@
+// Every run ends in exactly one outcome, which is in the state when it is over.
+
+import Prometheus
+import Testing
+
+@testable import Backup
+
+@Suite("A run and its ends")
+struct BackupRunTests {
+    private func failure(_ code: BackupError.Code) -> BackupError {
+        BackupError(code, subject: "disk", "it does not work", advice: "do something")
+    }
+
+    @Test("A run stores, proves, remembers, and is a success")
+    func success() throws {
+        let run = try FakeRun()
+        let outcome = try run.perform()
+        #expect(outcome.result == .success && outcome.reason.isEmpty)
+        #expect(outcome.isProtected == true)
+        #expect(outcome.targets.map(\.target) == ["disk"])
+        #expect(outcome.targets[0].snapshot?.sequence == 1)
+        #expect(outcome.targets[0].verifiedFiles == 2)
+        #expect(run.steps == ["database", "scan", "check", "remember"])
+        let job = try run.jobState
+        #expect(job.lastResult == .success && job.lastSuccess == run.clock)
+        #expect(job.runs == ["success": 1] && job.history.count == 1)
+        #expect(job.sourceFiles == 2 && job.sourceBytes == 30 && job.changedFiles == 2)
+        #expect(job.transferredBytes == 30 && job.verifyLastSuccess == run.clock)
+        #expect(try run.state.targets["disk"]?.snapshots.map(\.id.sequence) == [1])
+    }
+
+    @Test(
+        "A failure of any step is the run's, and leaves the history as it was",
+        arguments: FakeTarget.Step.allCases.filter { ![.remove, .cleanUp].contains($0) },
+        [
+            BackupError.Code.absent, .temporary, .permanent, .full, .foreign, .damaged, .cancelled,
+            .key,
+        ])
+    func failures(step: FakeTarget.Step, code: BackupError.Code) throws {
+        let run = try FakeRun()
+        _ = try run.perform()
+        let before = run.targets[0].manifests.keys.sorted()
+        run.targets[0].failures[step] = failure(code)
+        run.expired = before
+        let outcome = try run.perform()
+        let expected: RunResult =
+            code == .absent ? .skipped : code == .cancelled ? .cancelled : .failed
+        #expect(outcome.result == expected)
+        #expect(outcome.reason == "disk: it does not work" && outcome.nextStep == "do something")
+        #expect(outcome.isWorthRetrying == (code == .temporary))
+        #expect(run.targets[0].manifests.keys.sorted() == before, "nothing is pruned")
+        let job = try run.jobState
+        #expect(job.lastResult == expected && job.runs[expected.rawValue] == 1)
+        #expect(job.consecutiveFailures == (expected == .failed ? 1 : 0))
+        #expect(job.lastSuccess == run.clock - 86_400)
+    }
+
+    @Test("A number of a snapshot is not used again, even when its run failed")
+    func sequence() throws {
+        let run = try FakeRun()
+        run.targets[0].failures[.publish] = failure(.temporary)
+        _ = try run.perform()
+        #expect(try run.perform().targets[0].snapshot?.sequence == 2)
+        run.targets[0].manifests = [:]
+        #expect(try run.perform().targets[0].snapshot?.sequence == 3)
+    }
+
+    @Test("The worst target is the run's result; a target that is away beside one that is not, too")
+    func severalTargets() throws {
+        let run = try FakeRun()
+        run.targets = [FakeTarget("disk"), FakeTarget("away")]
+        run.targets[1].failures[.open] = failure(.absent)
+        let skipped = try run.perform()
+        #expect(skipped.result == .warning)
+        #expect(skipped.targets.map(\.result) == [.success, .skipped])
+        #expect(skipped.reason == "disk: it does not work")
+        #expect(try run.state.targets["away"]?.isAvailable == false)
+        run.targets[1].failures[.store] = failure(.full)
+        let failed = try run.perform()
+        #expect(failed.result == .failed)
+        #expect(failed.targets.map(\.result) == [.success, .failed])
+        #expect(try run.perform().result == .success)
+    }
+
+    @Test("The run can be for one target; another name is an error")
+    func oneTarget() throws {
+        let run = try FakeRun()
+        run.targets = [FakeTarget("one"), FakeTarget("two")]
+        run.onlyTarget = "two"
+        #expect(try run.perform().targets.map(\.target) == ["two"])
+        run.onlyTarget = "three"
+        #expect(try run.perform().result == .failed)
+    }
+
+    @Test("A suspicious change stops the run until somebody accepts it")
+    func suspicion() throws {
+        let run = try FakeRun()
+        run.suspicion = "all is gone"
+        #expect(try run.perform().result == .success, "there is nothing to compare with")
+        let outcome = try run.perform()
+        #expect(outcome.result == .failed && outcome.targets[0].code == .suspicious)
+        #expect(outcome.nextStep.contains("--accept-changes"))
+        #expect(try run.jobState.suspicious == 1)
+        run.acceptsChanges = true
+        #expect(try run.perform().result == .success)
+    }
+
+    @Test("Damage fails the run, counts, and the next run copies everything anew")
+    func damage() throws {
+        let run = try FakeRun()
+        run.job.verify = 1
+        _ = try run.perform()
+        let path = try #require(SnapshotPath("uploads/a"))
+        run.targets[0].damaged = [path]
+        let outcome = try run.perform()
+        #expect(outcome.result == .failed && outcome.reason.contains("uploads/a differs"))
+        #expect(run.targets[0].hadPrevious == true)
+        #expect(try run.jobState.verifyFailures == 1)
+        run.targets[0].damaged = []
+        #expect(try run.perform().result == .success)
+        #expect(run.targets[0].hadPrevious == false)
+        _ = try run.perform()
+        #expect(run.targets[0].hadPrevious == true)
+    }
+
+    @Test("A share of the old files is read back, going on until all were")
+    func rotation() throws {
+        let run = try FakeRun()
+        for number in 0..<10 { run.files["uploads/\(number)"] = Int64(number) }
+        run.job.verify = 1.0 / 4
+        _ = try run.perform()
+        #expect(run.targets[0].verified.count == 12, "all are new")
+        run.targets[0].verified = []
+        for _ in 0..<4 { _ = try run.perform() }
+        #expect(run.targets[0].verified.count == 12 && Set(run.targets[0].verified).count == 12)
+        run.targets[0].verified = []
+        run.clock += 40 * 86_400
+        _ = try run.perform()
+        #expect(run.targets[0].verified.count == 12, "everything within a month")
+    }
+
+    @Test("What is old is removed after a success; when that fails, the backup is still there")
+    func pruning() throws {
+        let run = try FakeRun()
+        let first = try #require(try run.perform().targets[0].snapshot)
+        run.expired = [first]
+        run.targets[0].failures[.remove] = failure(.temporary)
+        let outcome = try run.perform()
+        #expect(outcome.result == .warning && outcome.targets[0].snapshot != nil)
+        #expect(outcome.reason.hasPrefix("old snapshots cannot be removed"))
+        let pruned = try run.jobState.pruneLastSuccess
+        #expect(pruned == run.clock - 86_400)
+        #expect(try run.perform().targets[0].pruned == [first])
+        #expect(run.targets[0].removed == [first])
+        run.targets[0].pinned = Set(run.targets[0].manifests.keys)
+        run.expired = run.targets[0].manifests.keys.sorted()
+        #expect(try run.perform().targets[0].pruned.isEmpty, "pinned")
+        run.targets[0].pinned = []
+        run.targets[0].canRemove = false
+        #expect(try run.perform().targets[0].pruned.isEmpty, "it may only add")
+    }
+
+    @Test("The command before decides, the one after hears; both know the job")
+    func hooks() throws {
+        let run = try FakeRun()
+        run.job.before = "mount"
+        run.job.after = "umount"
+        run.job.ping = "https://example.org/secret"
+        _ = try run.perform()
+        #expect(run.steps.first == "before" && run.steps.last == "after")
+        #expect(run.hooks[0].environment["KINGLET_BACKUP_JOB"] == "nightly")
+        #expect(run.hooks[1].environment["KINGLET_BACKUP_RESULT"] == "success")
+        #expect(run.pings.map(\.moment) == [.start, .success])
+        run.hookFailures["before"] = failure(.permanent)
+        run.steps = []
+        #expect(try run.perform().result == .failed)
+        #expect(run.steps == ["before", "after"])
+        #expect(run.hooks[3].environment["KINGLET_BACKUP_RESULT"] == "failed")
+        #expect(run.pings.last?.moment == .failure)
+        #expect(run.pings.last?.text.contains("secret") == false)
+        run.hookFailures = ["after": failure(.permanent)]
+        #expect(try run.perform().result == .warning)
+    }
+
+    @Test("A test restore that fails is a warning, and is remembered")
+    func restoreTest() throws {
+        let run = try FakeRun()
+        run.isTestDue = true
+        #expect(try run.perform().result == .success)
+        #expect(try run.jobState.restoreTestLastSuccess == run.clock)
+        run.testFailure = failure(.damaged)
+        #expect(try run.perform().result == .warning)
+        let job = try run.jobState
+        #expect(job.restoreTestFailures == 1 && job.restoreTestLastAttempt == run.clock)
+        #expect(job.restoreTestLastSuccess == run.clock - 86_400)
+    }
+
+    @Test("On the data's own medium it is a copy, but no protection")
+    func unprotected() throws {
+        let run = try FakeRun()
+        run.targets[0].isOnSameMedium = true
+        let outcome = try run.perform()
+        #expect(outcome.result == .success && outcome.isProtected == false)
+        #expect(outcome.summary.contains(RunOutcome.unprotected))
+        run.targets.append(FakeTarget("other"))
+        #expect(try run.perform().isProtected == true)
+    }
+
+    @Test("A run that is ended before it begins is cancelled, not failed")
+    func cancelled() throws {
+        let run = try FakeRun()
+        run.cancellation.cancel("the server stops")
+        let outcome = try run.perform()
+        #expect(outcome.result == .cancelled && outcome.reason.contains("the server stops"))
+        #expect(run.steps.isEmpty)
+    }
+
+    @Test("While one is at work, another is refused and told by whom")
+    func oneAtATime() throws {
+        let run = try FakeRun()
+        let lock = try BackupLock.acquire(run.folder, purpose: "backup verify")
+        do throws(BackupError) {
+            _ = try BackupLock.acquire(run.folder, purpose: "backup run")
+            Issue.record("it was not refused")
+        } catch {
+            #expect(error.code == .busy && error.message.contains("backup verify"))
+        }
+        _ = consume lock
+        #expect(try run.perform().result == .success)
+    }
+
+    @Test("Snapshots that the state has forgotten are learnt from the target")
+    func forgottenState() throws {
+        let run = try FakeRun()
+        _ = try run.perform()
+        try Files.remove(run.folder.state)
+        let outcome = try run.perform()
+        #expect(outcome.targets[0].snapshot?.sequence == 2)
+        #expect(try run.state.targets["disk"]?.snapshots.map(\.id.sequence) == [1, 2])
+        #expect(try run.state.targets["disk"]?.snapshots.first?.job == "nightly")
+    }
+}
