@@ -1,6 +1,8 @@
 // What an administrator can ask for and what comes back, as values that go through the control
 // socket as JSON. The commands and, later, other ways in use the same.
 
+public import Backup
+
 /// One thing to do.
 public struct AdministrationRequest: Codable, Sendable, Equatable {
     /// The things that can be done.
@@ -8,6 +10,7 @@ public struct AdministrationRequest: Codable, Sendable, Equatable {
         case addUser, removeUser, setPassword, disableUser, enableUser, listUsers, showUser
         case listSessions, closeSessions
         case status, metrics
+        case runBackup, cancelBackup, showBackup
     }
 
     /// What to do.
@@ -22,12 +25,17 @@ public struct AdministrationRequest: Codable, Sendable, Equatable {
     public var isAdministrator: Bool?
     /// For a list: only this domain.
     public var domain: String?
+    /// The run of a backup that is wanted.
+    public var backup: BackupService.Wish?
+    /// The number of a run.
+    public var run: Int?
 
     /// Creates a request.
     public init(
         _ operation: Operation, jid: String? = nil, resource: String? = nil,
         password: String? = nil,
-        isAdministrator: Bool? = nil, domain: String? = nil
+        isAdministrator: Bool? = nil, domain: String? = nil,
+        backup: BackupService.Wish? = nil, run: Int? = nil
     ) {
         self.operation = operation
         self.jid = jid
@@ -35,6 +43,8 @@ public struct AdministrationRequest: Codable, Sendable, Equatable {
         self.password = password
         self.isAdministrator = isAdministrator
         self.domain = domain
+        self.backup = backup
+        self.run = run
     }
 }
 
@@ -52,6 +62,12 @@ public struct AdministrationAnswer: Codable, Sendable, Equatable {
     public var status: ServerStatus?
     /// The metrics page.
     public var metrics: String?
+    /// The number of the run that will be.
+    public var run: Int?
+    /// What the backup is at.
+    public var activity: BackupService.Activity?
+    /// By job, what is to come.
+    public var outlook: [String: JobOutlook]?
 
     /// Creates an answer.
     public init(
@@ -65,6 +81,9 @@ public struct AdministrationAnswer: Codable, Sendable, Equatable {
         self.sessions = sessions
         self.status = status
         self.metrics = metrics
+        self.run = run
+        self.activity = activity
+        self.outlook = outlook
     }
 }
 
@@ -164,12 +183,14 @@ public struct ServerStatus: Codable, Sendable, Equatable {
     public var certificates: [Certificate]
     /// What is wrong, in sentences; empty when all is well.
     public var problems: [String]
+    /// How the backup is.
+    public var backup: BackupStatus?
 
     /// Creates a status.
     public init(
         running: Bool, version: String, processID: Int32? = nil, started: String? = nil,
         domains: [String], listeners: [Listener] = [], sessions: Int? = nil, users: Int = 0,
-        certificates: [Certificate] = [], problems: [String] = []
+        certificates: [Certificate] = [], problems: [String] = [], backup: BackupStatus? = nil
     ) {
         self.running = running
         self.version = version
@@ -181,5 +202,6 @@ public struct ServerStatus: Codable, Sendable, Equatable {
         self.users = users
         self.certificates = certificates
         self.problems = problems
+        self.backup = backup
     }
 }

@@ -2,6 +2,7 @@
 // alike: the difference is who opened the host.
 
 internal import Addresses
+public import Backup
 internal import Dispatch
 public import Engine
 internal import Storage
@@ -18,19 +19,22 @@ public struct Administrator: Sendable {
     private let isRunning: Bool
     private let status: @Sendable () -> ServerStatus
     private let metrics: @Sendable () -> String
+    private let backup: BackupService?
 
     /// - Parameters:
     ///   - isRunning: whether clients can be online.
     ///   - status: what the whole program knows of itself; users are filled in here.
     ///   - metrics: the metrics page.
+    ///   - backup: of the running server; nil where none makes backups.
     public init(
         host: Host, isRunning: Bool, status: @escaping @Sendable () -> ServerStatus,
-        metrics: @escaping @Sendable () -> String
+        metrics: @escaping @Sendable () -> String, backup: BackupService? = nil
     ) {
         self.host = host
         self.isRunning = isRunning
         self.status = status
         self.metrics = metrics
+        self.backup = backup
     }
 
     /// Does it and gives the answer.
@@ -109,6 +113,25 @@ public struct Administrator: Sendable {
             return AdministrationAnswer(status: status)
         case .metrics:
             return AdministrationAnswer(metrics: metrics())
+        case .runBackup, .cancelBackup, .showBackup:
+            return try backup(request)
+        }
+    }
+
+    private func backup(_ request: AdministrationRequest) throws -> AdministrationAnswer {
+        guard let backup else {
+            throw AdministrationError(
+                message: "the server makes no backups; was it started with --isolated?")
+        }
+        switch request.operation {
+        case .runBackup:
+            return AdministrationAnswer(
+                run: try backup.run(request.backup ?? BackupService.Wish()).get())
+        case .cancelBackup:
+            if let number = request.run { backup.cancel(number) }
+            return AdministrationAnswer()
+        default:
+            return AdministrationAnswer(activity: backup.activity, outlook: backup.outlook)
         }
     }
 

@@ -2,6 +2,7 @@
 // The lock decides.
 
 internal import Administration
+internal import Backup
 internal import Engine
 internal import Features
 internal import Listeners
@@ -46,11 +47,14 @@ struct Backend: ~Copyable {
             loginSecret: try program.files.loadLoginSecret(), eventLoops: [],
             log: Logger(label: "kinglet") { _ in SwiftLogNoOpLogHandler() })
         let domains = program.domains
+        let backup = program.backupProgram(nil)
         way = .data(
             Administrator(
                 host: host, isRunning: false,
                 status: {
-                    ServerStatus(running: false, version: Software.version, domains: domains)
+                    ServerStatus(
+                        running: false, version: Software.version, domains: domains,
+                        backup: backup.status(nil))
                 },
                 metrics: { "" }), host)
         self.lock = consume lock

@@ -3,6 +3,7 @@
 
 internal import Addresses
 internal import ArgumentParser
+internal import Backup
 internal import Engine
 internal import Features
 internal import Glibc
@@ -55,7 +56,7 @@ struct DeclaredProgram {
         if let file { document = try ConfigurationDocument.load(file: file) }
         let overrides = arguments.assignments + (isolated ? Self.isolation : [])
         for assignment in overrides { try document.override(assignment) }
-        try self.init(document, file: file, overrides: overrides)
+        try self.init(document, file: file, overrides: overrides, isolated: isolated)
     }
 
     /// `--isolated`: nothing but loopback, ports that are free, and nothing goes out.
@@ -65,9 +66,13 @@ struct DeclaredProgram {
     ]
 
     /// Declares everything and checks the document against it.
-    init(_ document: ConfigurationDocument, file: String?, overrides: [String] = []) throws {
+    init(
+        _ document: ConfigurationDocument, file: String?, overrides: [String] = [],
+        isolated: Bool = false
+    ) throws {
         var builder: HostBuilder?
-        options = try ProgramOptions(document, file: file, overrides: overrides, &builder)
+        options = try ProgramOptions(
+            document, file: file, overrides: overrides, isolated: isolated, &builder)
         guard let builder else { throw Failure("nothing was declared") }
         self.builder = builder
     }
@@ -86,6 +91,8 @@ struct ProgramOptions: Sendable {
     /// The file that was read; nil when there is none.
     let file: String?
     let overrides: [String]
+    /// Nothing goes out of this server, backups neither.
+    let isIsolated: Bool
     let options: OptionSet
     let registry: Registry
     let listen: ListenOptions
@@ -109,12 +116,14 @@ struct ProgramOptions: Sendable {
     let hardwareRoot: Setting<String>
     let hardwareUPS: Setting<String>
     let hardwareUnits: Setting<[String]>
+    let backup: BackupOptions
 
     /// Declares everything, the builder's parts among it, and checks the document.
     fileprivate init(
-        _ document: ConfigurationDocument, file: String?, overrides: [String],
+        _ document: ConfigurationDocument, file: String?, overrides: [String], isolated: Bool,
         _ declared: inout HostBuilder?
     ) throws {
+        isIsolated = isolated
         self.file = file
         self.overrides = overrides
         options = OptionSet(document)
@@ -194,6 +203,7 @@ struct ProgramOptions: Sendable {
             "hardware.units", default: HardwareSettings.defaultUnits,
             maximumCount: HardwareSettings.unitLimit, check: HardwareSettings.problem(ofUnit:),
             help: "systemd units whose state is shown, where they are installed.")
+        backup = BackupOptions(options)
         domains = Self.domains(options, domain.value, more.value)
         let directory = file.map { String($0[..<($0.lastIndex(of: "/") ?? $0.startIndex)]) } ?? ""
         dataDirectory = Self.resolve(data.value, against: directory)

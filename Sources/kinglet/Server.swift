@@ -2,6 +2,7 @@
 // metrics endpoint is the first thing up and the last thing down.
 
 internal import Administration
+internal import Backup
 internal import CMalloc
 internal import Engine
 internal import Features
@@ -46,14 +47,16 @@ final class Server: Sendable {
     private let hardware: HardwareMonitor
     private let memorySaver: MachineMemorySaver
     private let control: ControlSocket
+    /// Nil in an isolated server.
+    private let backup: BackupService?
     private let group: MultiThreadedEventLoopGroup
     private let log: Logger
 
     private init(
         program: ProgramOptions, host: Host, tls: TLSServerContext, parts: Parts,
         endpoint: MetricsServer, hardware: HardwareMonitor, memorySaver: MachineMemorySaver,
-        control: ControlSocket, listeners: ClientListeners, group: MultiThreadedEventLoopGroup,
-        log: Logger
+        control: ControlSocket, backup: BackupService?, listeners: ClientListeners,
+        group: MultiThreadedEventLoopGroup, log: Logger
     ) {
         self.program = program
         self.host = host
@@ -63,6 +66,7 @@ final class Server: Sendable {
         self.hardware = hardware
         self.memorySaver = memorySaver
         self.control = control
+        self.backup = backup
         self.listeners = listeners
         self.group = group
         self.log = log
@@ -129,15 +133,18 @@ final class Server: Sendable {
             let started = Clock.secondsSince1970()
             let metricsPort = endpoint.port
             let registry = program.registry
+            let backups = program.backupProgram(host.database)
+            let backup = startBackup(program, backups, host, hardware, log)
             let metricsAddress = program.metricsAddress.value
             let administrator = Administrator(
                 host: host, isRunning: true,
                 status: {
                     status(
                         host, tls, opened, started: started, metricsAddress: metricsAddress,
-                        metricsPort: metricsPort)
+                        metricsPort: metricsPort, backup: backups.status(backup))
                 },
-                metrics: { String(decoding: registry.render(.text004), as: UTF8.self) })
+                metrics: { String(decoding: registry.render(.text004), as: UTF8.self) },
+                backup: backup)
             let control = try await ControlSocket.open(
                 file: program.files.controlSocket, administrator: administrator, group: group)
             parts.state.withLock { state in
@@ -147,8 +154,8 @@ final class Server: Sendable {
             }
             return Server(
                 program: program, host: host, tls: tls, parts: parts, endpoint: endpoint,
-                hardware: hardware, memorySaver: memorySaver, control: control, listeners: opened,
-                group: group, log: log)
+                hardware: hardware, memorySaver: memorySaver, control: control, backup: backup,
+                listeners: opened, group: group, log: log)
         } catch {
             await listeners?.close()
             await host.stop()
@@ -246,7 +253,7 @@ final class Server: Sendable {
 
     private static func status(
         _ host: Host, _ tls: TLSServerContext, _ listeners: ClientListeners, started: Int64,
-        metricsAddress: String, metricsPort: Int
+        metricsAddress: String, metricsPort: Int, backup: BackupStatus
     ) -> ServerStatus {
         ServerStatus(
             running: true, version: Software.version, processID: getpid(),
@@ -262,7 +269,8 @@ final class Server: Sendable {
                     domains: $0.domains, notAfter: Clock.timestamp($0.notAfter),
                     localAuthority: $0.issuedByLocalAuthority)
             },
-            problems: (host.database.writer.failure.map { ["\($0)"] } ?? []) + tls.warnings)
+            problems: (host.database.writer.failure.map { ["\($0)"] } ?? []) + tls.warnings,
+            backup: backup)
     }
 
     // MARK: Reload
@@ -289,6 +297,7 @@ final class Server: Sendable {
                         "keys": "\(report.needRestart.joined(separator: " "))"
                     ])
             }
+            backup?.reload()
             try reloadCertificates()
         } catch {
             log.error("reload: nothing changed: \(error)")
@@ -321,6 +330,8 @@ final class Server: Sendable {
     func stop() async {
         parts.state.withLock { $0.isListening = false }
         await listeners.close()
+        // It uses the database, and what it has begun is of no use once the process is gone.
+        if let backup { await Self.stop(backup) }
         await control.close()
         await host.stop()
         do {

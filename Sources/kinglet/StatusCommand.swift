@@ -2,6 +2,8 @@
 
 internal import Administration
 internal import ArgumentParser
+internal import Backup
+internal import Engine
 internal import Foundation
 
 struct StatusCommand: AsyncParsableCommand {
@@ -31,7 +33,12 @@ struct StatusCommand: AsyncParsableCommand {
                     "certificate for \(certificate.domains.joined(separator: ", ")) until "
                         + certificate.notAfter)
             }
-            for problem in status.problems { Terminal.say("problem   \(problem)") }
+            for line in status.backup?.lines(now: Clock.secondsSince1970()) ?? [] {
+                Terminal.say(line)
+            }
+            for problem in status.problems + (status.backup?.problems ?? []) {
+                Terminal.say("problem   \(problem)")
+            }
         }
     }
 }

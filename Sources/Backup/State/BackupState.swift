@@ -35,6 +35,17 @@ struct BackupState: Codable, Sendable, Equatable {
         return state
     }
 
+    /// Reads it without touching it, for those who only look.
+    static func peek(_ folder: BackupFolder) throws(BackupError) -> BackupState {
+        guard let bytes = try Files.read(folder.state, limit: longest) else {
+            return BackupState()
+        }
+        guard let state = try? JSONDecoder().decode(BackupState.self, from: Data(bytes)),
+            state.format == currentFormat
+        else { throw BackupError(.damaged, subject: folder.state, "it cannot be read") }
+        return state
+    }
+
     private static func setAside(_ folder: BackupFolder, warn: (String) -> Void) -> BackupState {
         let place = folder.state + ".damaged"
         _ = rename(folder.state, place)

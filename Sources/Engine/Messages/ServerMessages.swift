@@ -2,7 +2,7 @@
 // message: they are archived, and they wait for who is not there.
 
 internal import Addresses
-internal import Storage
+public import Storage
 internal import XML
 internal import XMPP
 

@@ -1,0 +1,75 @@
+// What administrators hear in the chat: what failed, why and what to do; that it works again; and,
+// if they want it, how the week was.
+
+/// The words of the reports.
+enum BackupReports {
+    private static let week: Int64 = 7 * 86_400
+
+    /// What is said of a run; nil for nothing.
+    ///
+    /// - Parameter before: the job's state before the run.
+    static func text(
+        of outcome: RunOutcome?, _ refusal: String?, job: JobSettings, before: JobState?
+    ) -> String? {
+        guard job.report != .never else { return nil }
+        guard let outcome else {
+            // That another one is at work is no news.
+            return refusal.map { "Backup \(job.name) could not begin: \($0)" }
+        }
+        switch outcome.result {
+        case .failed:
+            var text = "Backup \(job.name) failed: \(outcome.reason)"
+            if !outcome.nextStep.isEmpty { text += "\nWhat to do: \(outcome.nextStep)" }
+            let failures = (before?.consecutiveFailures ?? 0) + 1
+            if failures > 1 { text += "\nIt is failure number \(failures) in a row." }
+            return text
+        case .success, .warning:
+            let failures = before?.consecutiveFailures ?? 0
+            if failures > 0 {
+                return "Backup \(job.name) works again, after \(failures) that failed."
+                    + remark(outcome)
+            }
+            let isNews = outcome.result == .warning && before?.lastReason != outcome.reason
+            guard job.report == .always || isNews else { return nil }
+            return "Backup \(job.name): \(outcome.result.rawValue) in "
+                + "\(Int(outcome.duration.rounded())) s." + remark(outcome)
+        case .skipped, .cancelled:
+            guard job.report == .always else { return nil }
+            return "Backup \(job.name) was \(outcome.result.rawValue): \(outcome.reason)"
+        }
+    }
+
+    private static func remark(_ outcome: RunOutcome) -> String {
+        var text = outcome.reason.isEmpty ? "" : "\nBut: \(outcome.reason)"
+        if outcome.isProtected == false { text += "\nNote: \(RunOutcome.unprotected)." }
+        return text
+    }
+
+    /// The week's digest; nil when it is not due. The first one counts from the first run.
+    static func digest(of job: JobState, job name: String, now: Int64) -> String? {
+        if let last = job.lastDigest, now - last < week, last <= now { return nil }
+        let runs = job.history.filter { $0.began > now - week }
+        var text = "Backup \(name), the last seven days: \(runs.count) good runs"
+        if let last = job.lastResult { text += ", the last run was a \(last.rawValue)" }
+        if let success = job.lastSuccess {
+            text += ", the newest snapshot is \(age(now - success)) old"
+        }
+        if let test = job.restoreTestLastSuccess {
+            text += ", a restore was last proven \(age(now - test)) ago"
+        }
+        text += "."
+        if job.isProtected == false { text += "\nNote: \(RunOutcome.unprotected)." }
+        return text
+    }
+
+    /// Such as `3 h`.
+    static func age(_ seconds: Int64) -> String {
+        switch seconds {
+        case ..<0: "0 s"
+        case ..<120: "\(seconds) s"
+        case ..<7200: "\(seconds / 60) min"
+        case ..<172_800: "\(seconds / 3600) h"
+        default: "\(seconds / 86_400) days"
+        }
+    }
+}

@@ -1,0 +1,320 @@
+// Backups within the running server: a thread of its own that plans, runs one job at a time, and
+// says what it is at.
+//
+// THREADS: `turn` and everything it calls belong to the service's thread; the rest is called from
+// any thread and leaves its wish in `State`.
+
+internal import Dispatch
+internal import Foundation
+public import Options
+public import Prometheus
+internal import Synchronization
+
+/// The service. Safe on any thread.
+public final class BackupService: Sendable {
+    /// What the service needs of the program around it.
+    public struct Surroundings: Sendable {
+        /// Whether the machine lets a run begin.
+        public var conditions: @Sendable () -> BackupConditions
+        /// Says something in the chat.
+        public var report: @Sendable (String) -> Void
+        /// Writes a line into the log; true for a warning.
+        public var log: @Sendable (_ text: String, _ isWarning: Bool) -> Void
+
+        /// Creates the surroundings; the parts are described at the properties.
+        public init(
+            conditions: @escaping @Sendable () -> BackupConditions,
+            report: @escaping @Sendable (String) -> Void,
+            log: @escaping @Sendable (_ text: String, _ isWarning: Bool) -> Void
+        ) {
+            self.conditions = conditions
+            self.report = report
+            self.log = log
+        }
+    }
+
+    /// A run that somebody asked for.
+    public struct Wish: Codable, Sendable, Equatable {
+        /// The job; nil for the only one, or the first.
+        public var job: String?
+        /// Only this target.
+        public var target: String?
+        /// Changes that look like a mistake are right this time.
+        public var acceptsChanges: Bool
+
+        /// Creates a wish.
+        public init(job: String? = nil, target: String? = nil, acceptsChanges: Bool = false) {
+            self.job = job
+            self.target = target
+            self.acceptsChanges = acceptsChanges
+        }
+    }
+
+    /// What it is at.
+    public struct Activity: Codable, Sendable, Equatable {
+        /// The number of the run that is at work or waits; nil for none.
+        public var run: Int?
+        /// The job that runs.
+        public var job: String?
+        /// How far it is.
+        public var progress: Progress?
+        /// The run that ended last, and its outcome.
+        public var lastRun: Int?
+        /// How it ended.
+        public var outcome: RunOutcome?
+        /// Why it could not even begin.
+        public var refusal: String?
+    }
+
+    private struct State {
+        var isStopping = false
+        var hasEnded = false
+        var isReloaded = false
+        var wish: (number: Int, wish: Wish)?
+        var nextNumber = 1
+        var running: (number: Int, job: String, cancellation: Cancellation)?
+        var meter = ProgressMeter()
+        var last: (number: Int, outcome: RunOutcome?, refusal: String?)?
+        var live: [String: BackupMetrics.Live] = [:]
+        var blocks: [String: String] = [:]
+    }
+
+    private let state = Mutex(State())
+    private let wake = DispatchSemaphore(value: 0)
+    private let ended = DispatchSemaphore(value: 0)
+    private let program: BackupProgram
+    private let surroundings: Surroundings
+    private let cache: StateCache
+
+    /// - Parameter program: where everything is.
+    public init(_ program: BackupProgram, _ surroundings: Surroundings) {
+        self.program = program
+        self.surroundings = surroundings
+        cache = StateCache(program.folder)
+    }
+
+    /// Shows the metrics, also while nothing runs.
+    public func register(in registry: Registry) {
+        registry.collect(BackupMetrics.families) { [self] sink in
+            BackupMetrics(settings: program.settings, state: cache.state, live: live)
+                .render(into: &sink)
+        }
+    }
+
+    private var live: [String: BackupMetrics.Live] {
+        state.withLock { state in
+            var live = state.live
+            if let running = state.running {
+                live[running.job, default: BackupMetrics.Live()].isRunning = true
+                live[running.job]?.progress = state.meter.latest?.ratio
+            }
+            return live
+        }
+    }
+
+    // MARK: From any thread
+
+    /// Starts the thread.
+    public func start() {
+        let thread = Thread { [self] in
+            var planner = BackupPlanner(program, cache)
+            while let seconds = turn(&planner) {
+                _ = wake.wait(timeout: .now() + .milliseconds(Int(seconds * 1000)))
+            }
+            state.withLock { $0.hasEnded = true }
+            ended.signal()
+        }
+        thread.name = "backup"
+        thread.stackSize = 2 << 20
+        thread.start()
+    }
+
+    /// Ends the run that is at work, and the thread; waits for both.
+    public func stop() {
+        state.withLock { state in
+            state.isStopping = true
+            state.running?.cancellation.cancel("the server stops")
+        }
+        wake.signal()
+        ended.wait()
+        ended.signal()
+    }
+
+    /// The configuration has changed.
+    public func reload() {
+        state.withLock { $0.isReloaded = true }
+        wake.signal()
+    }
+
+    /// Asks for a run; gives its number, or why there will be none.
+    public func run(_ wish: Wish) -> Result<Int, BackupError> {
+        let settings = program.settings
+        let jobs = settings.runnableJobs
+        if let name = wish.job, !jobs.contains(where: { $0.name == name }) {
+            return .failure(
+                BackupError(
+                    .permanent, subject: "job \(name)", "there is none of this name",
+                    advice: "known are \(jobs.map(\.name).joined(separator: ", "))"))
+        }
+        if let name = wish.target, settings.target(named: name) == nil {
+            return .failure(
+                BackupError(
+                    .permanent, subject: "target \(name)", "there is none of this name",
+                    advice: "known are \(settings.targets.map(\.name).joined(separator: ", "))"))
+        }
+        return state.withLock { state in
+            guard !state.isStopping else {
+                return .failure(
+                    BackupError(.cancelled, subject: "backup", "the server stops"))
+            }
+            guard state.running == nil, state.wish == nil else {
+                let job = state.running?.job ?? "one"
+                return .failure(
+                    BackupError(
+                        .busy, subject: "backup", "\(job) runs already",
+                        advice: "wait until it is done"))
+            }
+            let number = state.nextNumber
+            state.nextNumber += 1
+            state.wish = (number, wish)
+            wake.signal()
+            return .success(number)
+        }
+    }
+
+    /// Ends the run of this number, if it has not ended.
+    public func cancel(_ number: Int) {
+        state.withLock { state in
+            if state.running?.number == number {
+                state.running?.cancellation.cancel("somebody ended it")
+            } else if state.wish?.number == number {
+                state.wish = nil
+                state.last = (number, nil, "somebody ended it before it began")
+            }
+        }
+    }
+
+    /// What it is at.
+    public var activity: Activity {
+        state.withLock { state in
+            Activity(
+                run: state.running?.number ?? state.wish?.number, job: state.running?.job,
+                progress: state.running == nil ? nil : state.meter.latest,
+                lastRun: state.last?.number, outcome: state.last?.outcome,
+                refusal: state.last?.refusal)
+        }
+    }
+
+    /// By job, when it runs next and what keeps it from running now.
+    public var outlook: [String: JobOutlook] {
+        state.withLock { state in
+            var outlook: [String: JobOutlook] = [:]
+            for (name, live) in state.live {
+                outlook[name] = JobOutlook(nextRun: live.nextRun, block: state.blocks[name])
+            }
+            return outlook
+        }
+    }
+
+    // MARK: On the service's thread
+
+    /// Does what is due; gives the seconds until it looks again, nil at the end.
+    private func turn(_ planner: inout BackupPlanner) -> Double? {
+        let (isStopping, isReloaded, wish) = state.withLock { state in
+            defer { state.isReloaded = false }
+            return (state.isStopping, state.isReloaded, state.wish)
+        }
+        if isStopping { return nil }
+        if isReloaded { planner = BackupPlanner(program, cache) }
+        let conditions = surroundings.conditions()
+        if let wish {
+            let jobs = program.settings.runnableJobs
+            let job = jobs.first { $0.name == wish.wish.job } ?? jobs.first
+            if let job {
+                perform(job, number: wish.number, wish.wish, isRetry: false, &planner)
+            }
+            state.withLock { if $0.wish?.number == wish.number { $0.wish = nil } }
+        } else if let due = planner.due(conditions) {
+            let number = state.withLock { state in
+                defer { state.nextNumber += 1 }
+                return state.nextNumber
+            }
+            perform(
+                due.job, number: number, Wish(job: due.job.name), isRetry: due.isRetry, &planner)
+        }
+        digest()
+        let plan = planner.plan(conditions)
+        state.withLock { state in
+            state.live = plan.live
+            state.blocks = plan.blocks
+        }
+        let isWanted = state.withLock { $0.wish != nil || $0.isStopping || $0.isReloaded }
+        return isWanted ? 0 : plan.seconds
+    }
+
+    private func perform(
+        _ job: JobSettings, number: Int, _ wish: Wish, isRetry: Bool,
+        _ planner: inout BackupPlanner
+    ) {
+        let cancellation = Cancellation(timeLimit: job.maximumTime)
+        let meter = ProgressMeter()
+        let isWanted = state.withLock { state in
+            guard !state.isStopping else { return false }
+            state.running = (number, job.name, cancellation)
+            state.meter = meter
+            return true
+        }
+        guard isWanted else { return }
+        let before = cache.state.jobs[job.name]
+        planner.began(job, isScheduled: wish.job != nil)
+        var outcome: RunOutcome?
+        var refusal: String?
+        do throws(BackupError) {
+            var run = BackupRun(
+                settings: program.settings, job: job, folder: program.folder,
+                parts: try program.parts(), cancellation: cancellation,
+                progress: { meter.report($0) },
+                warn: { [surroundings] in surroundings.log("backup \(job.name): \($0)", true) })
+            run.onlyTarget = wish.target
+            run.acceptsChanges = wish.acceptsChanges
+            run.isRetry = isRetry
+            let result = try run.perform()
+            outcome = result
+            surroundings.log(result.summary, !result.result.isGood)
+        } catch {
+            refusal = error.description
+            surroundings.log("backup \(job.name): \(error)", true)
+        }
+        cache.forget()
+        planner.ended(job, outcome)
+        state.withLock { state in
+            state.running = nil
+            state.last = (number, outcome, refusal)
+        }
+        if let text = BackupReports.text(of: outcome, refusal, job: job, before: before) {
+            surroundings.report(text)
+        }
+    }
+
+    /// Sends the digests that are due.
+    private func digest() {
+        let now = Int64(time(nil))
+        for job in program.settings.runnableJobs where job.report == .weekly {
+            guard let record = cache.state.jobs[job.name],
+                let text = BackupReports.digest(of: record, job: job.name, now: now)
+            else { continue }
+            // Noted first: one that is lost is better than one that comes every minute.
+            guard (try? cache.update({ $0.update(job: job.name) { $0.lastDigest = now } })) != nil
+            else { continue }
+            if record.lastDigest != nil { surroundings.report(text) }
+        }
+    }
+}
+
+/// What is to come for a job.
+public struct JobOutlook: Codable, Sendable, Equatable {
+    /// Seconds since 1970; nil when it runs by hand only.
+    public var nextRun: Int64?
+    /// What keeps it from running now; nil for nothing.
+    public var block: String?
+}

@@ -1,0 +1,83 @@
+// The backup as a part of the running server.
+
+internal import Backup
+internal import Dispatch
+internal import Engine
+internal import Features
+internal import Glibc
+internal import Hardware
+internal import Logging
+internal import Storage
+
+extension ProgramOptions {
+    /// What the backup needs to know of this program.
+    ///
+    /// - Parameter database: the server's own; nil where none is open.
+    func backupProgram(_ database: Database?) -> BackupProgram {
+        BackupProgram(
+            options: backup, dataDirectory: absolute(dataDirectory),
+            configuration: file.map(absolute), domains: domains, version: Software.version,
+            executable: executable, database: database)
+    }
+
+    private func absolute(_ path: String) -> String {
+        guard let resolved = realpath(path, nil) else { return path }
+        defer { free(resolved) }
+        return String(cString: resolved)
+    }
+
+    /// The file of this program.
+    private var executable: String {
+        var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let count = readlink("/proc/self/exe", &buffer, buffer.count - 1)
+        return String(
+            decoding: buffer.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+}
+
+extension Server {
+    /// Starts the service, unless this server keeps to itself.
+    static func startBackup(
+        _ program: ProgramOptions, _ backups: BackupProgram, _ host: Host,
+        _ hardware: HardwareMonitor, _ log: Logger
+    ) -> BackupService? {
+        guard !program.isIsolated else { return nil }
+        do {
+            if try backups.makeKey() {
+                log.notice(
+                    "a recovery key was made; without it no encrypted backup can be read: write "
+                        + "it down",
+                    metadata: ["file": "\(program.files.secrets)/backup.key"])
+            }
+        } catch {
+            log.error("\(error)")
+        }
+        let service = BackupService(
+            backups,
+            BackupService.Surroundings(
+                conditions: { hardware.backupConditions },
+                report: { text in
+                    do {
+                        try host.notifyAdministrators(text)
+                    } catch {
+                        log.error("report of the backup: \(error)")
+                    }
+                },
+                log: { text, isWarning in
+                    isWarning ? log.warning("\(text)") : log.notice("\(text)")
+                }))
+        service.register(in: program.registry)
+        service.start()
+        return service
+    }
+
+    /// Waits for the service's thread without keeping one of the pool's.
+    static func stop(_ service: BackupService) async {
+        await withCheckedContinuation { continuation in
+            DispatchQueue.global().async {
+                service.stop()
+                continuation.resume()
+            }
+        }
+    }
+}
