@@ -92,19 +92,29 @@ public enum DigestAlgorithm: Sendable, CaseIterable {
 ///
 /// Unchecked because the pointer has no Sendable conformance of its own. It is sound: an `EVP_MD`
 /// does not change after `EVP_MD_fetch`, its reference count is atomic, and it is never freed.
-private struct FetchedDigest: @unchecked Sendable {
+struct FetchedDigest: @unchecked Sendable {
     let pointer: OpaquePointer
 
     static let sha1 = FetchedDigest("SHA1")
     static let sha256 = FetchedDigest("SHA256")
     static let sha384 = FetchedDigest("SHA384")
     static let sha512 = FetchedDigest("SHA512")
+    // Also where the machine's policy keeps it away from what needs a secure digest.
+    static let md5 = FetchedDigest("MD5", properties: "-fips")
 
-    private init(_ name: String) {
-        guard let pointer = EVP_MD_fetch(nil, name, nil) else {
+    private init(_ name: String, properties: String? = nil) {
+        guard let pointer = EVP_MD_fetch(nil, name, properties) else {
             fatalError("OpenSSL on this machine does not offer \(name)")
         }
         self.pointer = pointer
+    }
+
+    /// A digest that has read nothing yet; whoever calls frees it.
+    func makeContext() -> OpaquePointer {
+        guard let context = EVP_MD_CTX_new(), EVP_DigestInit_ex2(context, pointer, nil) == 1 else {
+            fatalError("OpenSSL has no memory for a digest")
+        }
+        return context
     }
 }
 
