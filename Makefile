@@ -4,9 +4,10 @@ SHELL := /bin/bash
 PYTHON ?= /usr/bin/python3
 BUILD_PACKAGES := libssl-dev libsqlite3-dev libmicrohttpd-dev libunistring-dev libidn2-dev \
     libcurl4-openssl-dev
-TEST_PACKAGES := python3 python3-venv openssl prometheus prometheus-alertmanager profanity \
-    go-sendxmpp tmux gcc libc6-dev nut-server nut-client nftables \
-    rsync openssh-server openssh-client rclone age sqlite3 cron
+# Programs that the Swift tests start.
+SWIFT_TEST_PACKAGES := python3 rsync openssh-server openssh-client rclone age sqlite3 cron
+TEST_PACKAGES := $(SWIFT_TEST_PACKAGES) python3-venv openssl prometheus prometheus-alertmanager profanity \
+    go-sendxmpp tmux gcc libc6-dev nut-server nut-client nftables
 PACKAGING_PACKAGES := dpkg-dev binutils
 PACKAGE_TEST_PACKAGES := mmdebstrap
 
@@ -83,6 +84,7 @@ deb: build ## Make the Debian package, .build/kinglet_VERSION_ARCHITECTURE.deb
 test: test-swift test-clients ## Run every test
 
 test-swift: deps
+	$(call install_packages,$(SWIFT_TEST_PACKAGES))
 	@echo "Building the tests (the first time takes some minutes)"
 	@swift build --no-color-diagnostics --build-tests
 	@swift test --no-color-diagnostics --skip-build --parallel
