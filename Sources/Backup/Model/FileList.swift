@@ -8,21 +8,16 @@ public struct FileList: Sendable, Equatable {
     public var places: [[ArchiveRecord.Piece]] = []
 
     /// Orders the entries; of two with the same path the later one stays.
-    public init(_ entries: [FileEntry]) {
-        var sorted = entries.enumerated().sorted {
-            $0.element.path == $1.element.path
-                ? $0.offset < $1.offset : $0.element.path < $1.element.path
-        }.map(\.element)
-        if sorted.count > 1 {
-            var kept: [FileEntry] = []
-            kept.reserveCapacity(sorted.count)
-            for entry in sorted {
-                if kept.last?.path == entry.path { kept.removeLast() }
-                kept.append(entry)
-            }
-            sorted = kept
+    public init(_ entries: consuming [FileEntry]) {
+        // In place, for there may be millions. The order of equals stays.
+        entries.sort { $0.path < $1.path }
+        var kept = entries.startIndex
+        for index in entries.indices.dropFirst() {
+            if entries[index].path != entries[kept].path { kept += 1 }
+            if kept != index { entries[kept] = entries[index] }
         }
-        self.entries = sorted
+        if !entries.isEmpty { entries.removeSubrange((kept + 1)...) }
+        self.entries = entries
     }
 
     /// The index of a path; nil when it is not there.

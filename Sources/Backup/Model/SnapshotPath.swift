@@ -1,6 +1,8 @@
 // The path of a file in a snapshot. What is read from a target may have been written by anybody:
 // a path that could lead outside of its place cannot be made.
 
+internal import Glibc
+
 /// A relative path of bytes, as Linux has them: no empty, `.` or `..` component, no NUL.
 public struct SnapshotPath: Sendable, Hashable, Comparable, CustomStringConvertible {
     /// Bytes of a path, and of one component, at most (PATH_MAX, NAME_MAX).
@@ -43,6 +45,8 @@ public struct SnapshotPath: Sendable, Hashable, Comparable, CustomStringConverti
 
     /// Byte by byte.
     public static func < (left: SnapshotPath, right: SnapshotPath) -> Bool {
-        left.bytes.lexicographicallyPrecedes(right.bytes)
+        let common = min(left.bytes.count, right.bytes.count)
+        let order = memcmp(left.bytes, right.bytes, common)
+        return order == 0 ? left.bytes.count < right.bytes.count : order < 0
     }
 }
