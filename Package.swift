@@ -49,6 +49,7 @@ let package = Package(
         .systemLibrary(name: "CMalloc"),
         .systemLibrary(name: "CTimex"),
         .systemLibrary(name: "CSpawn"),
+        .systemLibrary(name: "CSync"),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl"),
         target("XML"),
         target("Addresses", ["CUnicode"]),
@@ -81,7 +82,10 @@ let package = Package(
         target("HTTPClient", ["CCurl"]),
         target(
             "Backup",
-            ["XML", "Options", "Prometheus", "TLS", "SASL", "Storage", "Programs", "HTTPClient"]),
+            [
+                "CSync", "XML", "Options", "Prometheus", "TLS", "SASL", "Storage", "Programs",
+                "HTTPClient",
+            ]),
         target("MetricsEndpoint", ["CMicroHTTPD", "Prometheus"]),
         target(
             "Administration",

@@ -21,14 +21,21 @@ public struct FileList: Sendable, Equatable {
     }
 
     /// The index of a path; nil when it is not there.
-    public func index(of path: SnapshotPath) -> Int? {
+    public func index(of path: SnapshotPath) -> Int? { index(ofBytes: path.bytes) }
+
+    /// The same for a path that was not made yet.
+    func index(ofBytes path: [UInt8]) -> Int? {
         var low = 0
         var high = entries.count
         while low < high {
             let middle = (low + high) / 2
-            if entries[middle].path < path { low = middle + 1 } else { high = middle }
+            if SnapshotPath.precedes(entries[middle].path.bytes, path) {
+                low = middle + 1
+            } else {
+                high = middle
+            }
         }
-        return low < entries.count && entries[low].path == path ? low : nil
+        return low < entries.count && entries[low].path.bytes == path ? low : nil
     }
 
     /// The entry at a path.

@@ -28,6 +28,9 @@ public struct SnapshotPath: Sendable, Hashable, Comparable, CustomStringConverti
         self.bytes = bytes
     }
 
+    /// - Parameter bytes: known to be a path, such as a constant.
+    init(valid bytes: [UInt8]) { self.bytes = bytes }
+
     /// The same from text.
     public init?(_ text: String) { self.init(text.utf8) }
 
@@ -45,8 +48,12 @@ public struct SnapshotPath: Sendable, Hashable, Comparable, CustomStringConverti
 
     /// Byte by byte.
     public static func < (left: SnapshotPath, right: SnapshotPath) -> Bool {
-        let common = min(left.bytes.count, right.bytes.count)
-        let order = memcmp(left.bytes, right.bytes, common)
-        return order == 0 ? left.bytes.count < right.bytes.count : order < 0
+        precedes(left.bytes, right.bytes)
+    }
+
+    /// The order of paths.
+    static func precedes(_ left: [UInt8], _ right: [UInt8]) -> Bool {
+        let order = memcmp(left, right, min(left.count, right.count))
+        return order == 0 ? left.count < right.count : order < 0
     }
 }
