@@ -21,6 +21,10 @@ public final class GroupCommitWriter: Sendable {
 
     private struct State {
         var jobs: [Job] = []
+        /// Work between two transactions.
+        var turns: [@Sendable () -> Void] = []
+        /// Ends what goes over several turns, should the writer end first.
+        var atEnd: (@Sendable () -> Void)?
         /// Sizes of the jobs that wait or run.
         var bytes = 0
         var isDraining = false
@@ -148,6 +152,39 @@ public final class GroupCommitWriter: Sendable {
         return try result.get()
     }
 
+    /// Runs something on the writer's connection, on its thread, between two transactions, and
+    /// waits for it. Whoever commits meanwhile waits too, so it must be short. Never on an event
+    /// loop.
+    func takeTurn<Value: Sendable>(
+        _ work: @escaping @Sendable (GRDB.Database) throws -> Value
+    ) throws(StorageError) -> Value {
+        let done = DispatchSemaphore(value: 0)
+        let box = Shared<Result<Value, StorageError>?>(nil)
+        let isTaken = enqueueTurn { [pool, file] in
+            let result = Result { try pool.writeWithoutTransaction(work) }
+                .mapError { StorageError($0, operation: "copying the database", subject: file) }
+            box.value.withLock { $0 = result }
+            done.signal()
+        }
+        guard isTaken else { throw closed }
+        done.wait()
+        guard let result = box.value.withLock({ $0 }) else { throw closed }
+        return try result.get()
+    }
+
+    /// Has something run before the connection is closed, in place of the turns that will not come
+    /// any more. False when there is such a thing already, or the writer has ended.
+    func setAtEnd(_ body: @escaping @Sendable () -> Void) -> Bool {
+        shared.value.withLock { state in
+            guard state.atEnd == nil, !state.isFinished else { return false }
+            state.atEnd = body
+            return true
+        }
+    }
+
+    /// Takes it back.
+    func clearAtEnd() { shared.value.withLock { $0.atEnd = nil } }
+
     /// Commits what is queued and takes no more.
     func finish() {
         let isIdle = shared.value.withLock { state in
@@ -157,6 +194,11 @@ public final class GroupCommitWriter: Sendable {
         if isIdle { wake.signal() }
         queue.sync {}
         probes.sync {}
+        let atEnd = shared.value.withLock { state in
+            defer { state.atEnd = nil }
+            return state.atEnd
+        }
+        atEnd?()
     }
 
     private var closed: StorageError {
@@ -176,13 +218,7 @@ public final class GroupCommitWriter: Sendable {
             guard job.size == 0 || state.bytes + job.size <= longestQueue else { return overloaded }
             state.bytes += job.size
             state.jobs.append(job)
-            if state.takeIdle() {
-                wake.signal()
-            } else if !state.isDraining {
-                state.isDraining = true
-                // Within the lock, so that `finish` waits for whatever was taken.
-                queue.async { self.drain() }
-            }
+            startDraining(&state)
             return nil
         }
         if let refusal {
@@ -191,22 +227,54 @@ public final class GroupCommitWriter: Sendable {
         }
     }
 
+    private func enqueueTurn(_ turn: @escaping @Sendable () -> Void) -> Bool {
+        shared.value.withLock { state in
+            guard !state.isFinished else { return false }
+            state.turns.append(turn)
+            startDraining(&state)
+            return true
+        }
+    }
+
+    /// Within the lock, so that `finish` waits for whatever was taken.
+    private func startDraining(_ state: inout State) {
+        if state.takeIdle() {
+            wake.signal()
+        } else if !state.isDraining {
+            state.isDraining = true
+            queue.async { self.drain() }
+        }
+    }
+
+    /// What is to be done next.
+    private struct Round {
+        var batch: [Job] = []
+        var turn: (@Sendable () -> Void)?
+        var isOver = false
+    }
+
     private func drain() {
         while true {
-            let (batch, isOver): ([Job], Bool) = shared.value.withLock { state in
-                let batch = Array(state.jobs.prefix(Self.largestBatch))
-                state.jobs.removeFirst(batch.count)
-                guard batch.isEmpty else { return (batch, false) }
+            let round = shared.value.withLock { state in
+                var round = Round(batch: Array(state.jobs.prefix(Self.largestBatch)))
+                state.jobs.removeFirst(round.batch.count)
+                // One after each batch, so that neither waits for all of the others.
+                if !state.turns.isEmpty { round.turn = state.turns.removeFirst() }
+                guard round.batch.isEmpty, round.turn == nil else { return round }
                 state.isDraining = !state.isFinished
                 state.isIdle = !state.isFinished
-                return ([], state.isFinished)
+                round.isOver = state.isFinished
+                return round
             }
-            if batch.isEmpty {
-                if isOver || !awaitJobs() { return }
-            } else {
-                commit(batch)
-                let size = batch.reduce(0) { $0 + $1.size }
+            if !round.batch.isEmpty {
+                commit(round.batch)
+                let size = round.batch.reduce(0) { $0 + $1.size }
                 shared.value.withLock { $0.bytes -= size }
+            }
+            if let turn = round.turn {
+                turn()
+            } else if round.batch.isEmpty, round.isOver || !awaitJobs() {
+                return
             }
         }
     }

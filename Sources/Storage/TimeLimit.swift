@@ -22,6 +22,32 @@ extension Connection {
     }
 }
 
+extension Connection {
+    /// Runs statements as long as they are wanted. `isWanted` is asked every 0.1 ms or so, and may
+    /// take its time, which leaves the processor to others.
+    ///
+    /// - Throws: what the body throws; `StorageError` with the code `interrupted` when they were no
+    ///   longer wanted.
+    public func run<Value>(while isWanted: () -> Bool, _ body: () throws -> Value) throws -> Value {
+        try withoutActuallyEscaping(isWanted) { isWanted in
+            var question = Question(isWanted: isWanted)
+            return try withUnsafeMutablePointer(to: &question) { pointer in
+                sqlite3_progress_handler(
+                    database.sqliteConnection, 2000,
+                    { question in
+                        guard let question else { return 0 }
+                        let pointer = question.assumingMemoryBound(to: Question.self)
+                        return pointer.pointee.isWanted() ? 0 : 1
+                    }, UnsafeMutableRawPointer(pointer))
+                defer { sqlite3_progress_handler(database.sqliteConnection, 0, nil, nil) }
+                return try body()
+            }
+        }
+    }
+}
+
+private struct Question { let isWanted: () -> Bool }
+
 /// THREADS: called on the thread that runs the statement, while `limited` waits for it.
 private func isOver(_ deadline: UnsafeMutableRawPointer?) -> Int32 {
     guard let deadline else { return 0 }

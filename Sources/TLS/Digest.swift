@@ -99,6 +99,7 @@ struct FetchedDigest: @unchecked Sendable {
     static let sha256 = FetchedDigest("SHA256")
     static let sha384 = FetchedDigest("SHA384")
     static let sha512 = FetchedDigest("SHA512")
+    static let blake2b = FetchedDigest("BLAKE2B-512")
     // Also where the machine's policy keeps it away from what needs a secure digest.
     static let md5 = FetchedDigest("MD5", properties: "-fips")
 
