@@ -33,12 +33,7 @@ extension Connection {
             var question = Question(isWanted: isWanted)
             return try withUnsafeMutablePointer(to: &question) { pointer in
                 sqlite3_progress_handler(
-                    database.sqliteConnection, 2000,
-                    { question in
-                        guard let question else { return 0 }
-                        let pointer = question.assumingMemoryBound(to: Question.self)
-                        return pointer.pointee.isWanted() ? 0 : 1
-                    }, UnsafeMutableRawPointer(pointer))
+                    database.sqliteConnection, 2000, askQuestion, pointer)
                 defer { sqlite3_progress_handler(database.sqliteConnection, 0, nil, nil) }
                 return try body()
             }
@@ -46,7 +41,14 @@ extension Connection {
     }
 }
 
-private struct Question { let isWanted: () -> Bool }
+/// What `askQuestion` asks.
+struct Question { let isWanted: () -> Bool }
+
+/// THREADS: called on the thread that runs the statement, while that is waited for.
+func askQuestion(_ question: UnsafeMutableRawPointer?) -> Int32 {
+    guard let question else { return 0 }
+    return question.assumingMemoryBound(to: Question.self).pointee.isWanted() ? 0 : 1
+}
 
 /// THREADS: called on the thread that runs the statement, while `limited` waits for it.
 private func isOver(_ deadline: UnsafeMutableRawPointer?) -> Int32 {
