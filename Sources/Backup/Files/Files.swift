@@ -11,7 +11,7 @@ enum Files {
         let words = String(cString: strerror(code))
         let message = "cannot \(verb): \(words)"
         switch code {
-        case ENOSPC, EDQUOT:
+        case ENOSPC, EDQUOT, EFBIG:
             return BackupError(
                 .full, subject: path, message, advice: "free some space there, or keep less")
         case EROFS:

@@ -33,26 +33,6 @@ public struct PageBuffer: Sendable {
         numbers.removeAll(keepingCapacity: true)
         bytes.removeAll(keepingCapacity: true)
     }
-
-    /// Hands out each page.
-    public func forEach<Failure: Error>(
-        _ body: (_ number: UInt32, _ page: UnsafeRawBufferPointer) throws(Failure) -> Void
-    ) throws(Failure) {
-        guard !numbers.isEmpty else { return }
-        let size = bytes.count / numbers.count
-        var failure: Failure?
-        bytes.withUnsafeBytes { buffer in
-            for (index, number) in numbers.enumerated() where failure == nil {
-                let page = buffer[(index * size)..<((index + 1) * size)]
-                do throws(Failure) {
-                    try body(number, UnsafeRawBufferPointer(rebasing: page))
-                } catch {
-                    failure = error
-                }
-            }
-        }
-        if let failure { throw failure }
-    }
 }
 
 /// Written to on the writer's thread, emptied on the copy's.

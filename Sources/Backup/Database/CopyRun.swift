@@ -1,0 +1,236 @@
+// One copy from its first step to the check of what it holds.
+
+internal import Glibc
+internal import Storage
+
+/// The work of `DatabaseCopier.copy` once something has to be read.
+struct CopyRun {
+    let copier: DatabaseCopier
+    let previous: Manifest.Database?
+    /// The pages of the previous snapshot; nil for a new base.
+    let before: PageDigests?
+    let cancellation: Cancellation
+    let needsMD5: Bool
+    private let pace = Pace()
+
+    init(
+        copier: DatabaseCopier, previous: Manifest.Database?, before: PageDigests?,
+        cancellation: Cancellation, needsMD5: Bool
+    ) {
+        self.copier = copier
+        self.previous = previous
+        self.before = before
+        self.cancellation = cancellation
+        self.needsMD5 = needsMD5
+    }
+
+    /// Also says whether digests were written to `next`, and the state that was copied.
+    mutating func make(
+        into folder: String, next: String, progress: (Progress) -> Void
+    ) throws(BackupError) -> (DatabaseCopy, digests: Bool, DatabaseState?) {
+        let place = "\(folder)/\(DatabaseCopier.folder(of: copier.name))"
+        try Files.makeFolder(place)
+        let temporary = place + "/.new"
+        let copy: OnlineCopy
+        do { copy = try copier.database.beginCopy() } catch { throw BackupError(storage: error) }
+        defer { copy.end() }
+        var isDone = false
+        defer { if !isDone { unlink(temporary) } }
+
+        let (writer, end) = try copyPages(copy, to: temporary, progress)
+        let facts = try readFacts(copy)
+        copy.endReading()
+        var record = Manifest.Database(
+            name: copier.name, base: Manifest.Part(path: "", sha256: "", size: 0), changes: [],
+            pageSize: end.pageSize, pageCount: Int64(end.pageCount), rows: facts.rows,
+            lastMessage: facts.lastMessage, isChecked: facts.isChecked)
+        var result = DatabaseCopy(record: record)
+        result.faults = facts.faults
+        result.walBytesAtStart = copy.logBytes
+        if before != nil, let previous {
+            record.base = previous.base
+            record.changes = previous.changes
+            result.kept = DatabaseCopier.paths(of: previous)
+        }
+        let isSame =
+            before != nil && writer.frames == 0
+            && previous?.pageCount == Int64(end.pageCount)
+        if isSame {
+            result.unchanged = true
+        } else {
+            let entry = try complete(writer, end, temporary, place, &record)
+            result.new = [entry]
+            var digests = PageDigests(
+                head: PageDigests.Head(
+                    image: PageDigests.identity(of: record), pageSize: end.pageSize, pageCount: 0,
+                    chain: writer.chain, sha256: ""),
+                digests: writer.digests)
+            try digests.write(to: next)
+            isDone = true
+        }
+        result.record = record
+        result.cpu = pace.spent
+        return (result, digests: !isSame, end.state.map { copy.settled($0) })
+    }
+
+    // MARK: Pages
+
+    private func copyPages(
+        _ copy: OnlineCopy, to path: String, _ progress: (Progress) -> Void
+    ) throws(BackupError) -> (ImageWriter, OnlineCopy.End) {
+        var buffer = PageBuffer()
+        var writer: ImageWriter?
+        func drain(_ copy: OnlineCopy, all: Bool) throws(BackupError) {
+            while copy.takePages(&buffer, all: all) {
+                let size = buffer.bytes.count / max(1, buffer.numbers.count)
+                if writer == nil { writer = try makeWriter(path, pageSize: size) }
+                try writer?.add(buffer)
+            }
+        }
+        let pageSize = previous?.pageSize ?? 4096
+        let pages = min(256, max(4, DatabaseCopier.bytesPerStep / max(512, pageSize)))
+        let began = ContinuousClock.now
+        while true {
+            try cancellation.check()
+            let step: OnlineCopy.Step
+            do { step = try copy.step(pages: pages) } catch { throw BackupError(storage: error) }
+            pace.add(step.duration)
+            try drain(copy, all: step.end != nil)
+            if let end = step.end {
+                let complete: ImageWriter
+                if let writer {
+                    complete = writer
+                } else {
+                    complete = try makeWriter(path, pageSize: end.pageSize)
+                }
+                try complete.add([1], end.firstPage)
+                return (complete, end)
+            }
+            report(step, pageSize, ContinuousClock.now - began, progress)
+            rest()
+        }
+    }
+
+    private func makeWriter(_ path: String, pageSize: Int) throws(BackupError) -> ImageWriter {
+        if let before, before.head.pageSize != pageSize {
+            throw BackupError(
+                .temporary, subject: copier.name, "its pages have another size than before",
+                advice: "the next run makes a whole copy")
+        }
+        return try ImageWriter(path, pageSize: pageSize, before: before)
+    }
+
+    private func rest() {
+        guard copier.isPaced else { return }
+        pace.rest { cancellation.reason == nil }
+    }
+
+    private func report(
+        _ step: OnlineCopy.Step, _ pageSize: Int, _ time: Duration, _ progress: (Progress) -> Void
+    ) {
+        let bytes = Int64(step.done) * Int64(pageSize)
+        let total = Int64(step.total) * Int64(pageSize)
+        let seconds = Double(time.components.seconds) + Double(time.components.attoseconds) * 1e-18
+        let rate = seconds > 0 ? Double(bytes) / seconds : nil
+        progress(
+            Progress(
+                .database, bytes: bytes, totalBytes: total, rate: rate,
+                secondsLeft: rate.flatMap { $0 > 0 ? Double(total - bytes) / $0 : nil }))
+    }
+
+    /// Gives the part its checksums and its name.
+    private func complete(
+        _ writer: ImageWriter, _ end: OnlineCopy.End, _ temporary: String, _ place: String,
+        _ record: inout Manifest.Database
+    ) throws(BackupError) -> FileEntry {
+        let written = try writer.finish(pageCount: end.pageCount, md5: needsMD5) {
+            () throws(BackupError) in
+            try cancellation.check()
+            rest()
+        }
+        let digits = String(written.hash.description.prefix(16))
+        let name: String
+        if before == nil {
+            name = "base-\(digits)"
+        } else {
+            let number = String(record.changes.count + 1)
+            name = String(repeating: "0", count: max(0, 6 - number.count)) + "\(number)-\(digits).wal"
+        }
+        let part = Manifest.Part(
+            path: "\(DatabaseCopier.folder(of: copier.name))/\(name)",
+            sha256: written.hash.description, size: written.size)
+        guard rename(temporary, "\(place)/\(name)") == 0 else { throw Files.error(place, "write") }
+        try Files.syncFolder(place)
+        try Files.syncFolder(Files.parent(of: place))
+        guard let path = SnapshotPath(part.path) else {
+            throw BackupError(.permanent, subject: part.path, "this is no path of a snapshot")
+        }
+        if before == nil { record.base = part } else { record.changes.append(part) }
+        return FileEntry(
+            path: path, kind: .file(size: written.size, hash: written.hash), mode: 0o600,
+            modified: written.modified, md5: written.md5)
+    }
+
+    // MARK: Facts
+
+    private struct Facts {
+        var rows: [String: Int64] = [:]
+        var lastMessage: Int64 = 0
+        var isChecked: Bool?
+        var faults: [String] = []
+    }
+
+    /// Counts and checks what was copied. What does not finish in its time is left out.
+    private func readFacts(_ copy: OnlineCopy) throws(BackupError) -> Facts {
+        var facts = Facts()
+        let deadline = ContinuousClock.now + copier.checkTime
+        let log = copier.database.file + "-wal"
+        func isWanted() -> Bool {
+            var status = stat()
+            let size = lstat(log, &status) == 0 ? Int64(status.st_size) : 0
+            guard cancellation.reason == nil, ContinuousClock.now < deadline,
+                size <= copier.mostLogBytes
+            else { return false }
+            rest()
+            return true
+        }
+        do {
+            try copy.read { connection in
+                try connection.run(while: isWanted) { try count(connection, &facts) }
+                var faults: [String] = []
+                try connection.run(while: isWanted) {
+                    try connection.rows("PRAGMA quick_check(100)") { row in
+                        let line = row.text(0) ?? ""
+                        if line != "ok" { faults.append(line) }
+                    }
+                }
+                facts.isChecked = faults.isEmpty
+                facts.faults = faults
+            }
+        } catch {
+            try cancellation.check()
+            guard error.code == .interrupted else { throw BackupError(storage: error) }
+        }
+        return facts
+    }
+
+    private func count(_ connection: Connection, _ facts: inout Facts) throws {
+        var tables: [String] = []
+        try connection.rows(
+            """
+            SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%'
+                ESCAPE '\\' AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name
+            """
+        ) { tables.append($0.text(0) ?? "") }
+        if tables.contains("messages") {
+            facts.lastMessage =
+                try connection.first("SELECT max(rowid) FROM messages") { $0.integer(0) } ?? 0
+        }
+        for table in tables {
+            let name = table.split(separator: "\"", omittingEmptySubsequences: false)
+                .joined(separator: "\"\"")
+            facts.rows[table] =
+                try connection.first("SELECT count(*) FROM \"\(name)\"") { $0.integer(0) }
+        }
+    }
+}
