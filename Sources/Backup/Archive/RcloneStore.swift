@@ -91,7 +91,8 @@ struct RcloneStore: ArchiveStore {
         _ name: String, _ sink: (ArraySlice<UInt8>) throws(BackupError) -> Void
     ) throws(BackupError) -> Bool {
         var problem: BackupError?
-        let result = try run("cat", ["--", remote + name], isWanted: { problem == nil },
+        let result = try run(
+            "cat", ["--", remote + name], isWanted: { problem == nil },
             output: { piece in
                 guard problem == nil else { return }
                 do throws(BackupError) { try sink(piece) } catch { problem = error }
@@ -144,7 +145,8 @@ struct RcloneStore: ArchiveStore {
             var free: Int64?
         }
         var output: [UInt8] = []
-        let result = try run("about", ["--json", "--", remote],
+        let result = try run(
+            "about", ["--json", "--", remote],
             output: { piece in if output.count < 65_536 { output += piece } })
         // Many remotes cannot tell.
         guard result.status == 0,
