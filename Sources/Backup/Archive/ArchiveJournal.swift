@@ -102,3 +102,28 @@ struct ArchiveJournal {
             hash: hash, size: numbers[0], begin: numbers[1], offset: numbers[2], length: numbers[3])
     }
 }
+
+extension ArchiveJournal {
+    /// Forgets packs that are of no use to the attempt that begins, so that they can go.
+    func keep(_ source: ArchivePlan.Source, packs: Set<String>) throws(BackupError) {
+        guard source.packs.contains(where: { !packs.contains($0) }) else { return }
+        var parts: [Int: [Part]] = [:]
+        for content in source.contents {
+            guard content.pieces.allSatisfy({ packs.contains(source.packs[$0.pack]) }) else {
+                continue
+            }
+            var begin: Int64 = 0
+            for piece in content.pieces {
+                parts[piece.pack, default: []].append(
+                    Part(
+                        hash: content.hash, size: content.size, begin: begin,
+                        offset: piece.offset, length: piece.length))
+                begin += piece.length
+            }
+        }
+        try forget()
+        for (index, pack) in source.packs.enumerated() where packs.contains(pack) {
+            try append(pack: pack, parts[index] ?? [])
+        }
+    }
+}

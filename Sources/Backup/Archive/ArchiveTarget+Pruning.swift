@@ -1,0 +1,58 @@
+// Removing snapshots from an archive, and then the packs that no other one needs.
+
+internal import Glibc
+
+extension ArchiveTarget {
+    /// Milliseconds between two removals: slow media have others to serve.
+    private static let pause: Int32 = 10
+
+    func remove(_ id: SnapshotID, _ context: TargetContext) throws(BackupError) {
+        let store = try opened(context)
+        try ArchiveMarker.confirm(store, context)
+        try store.delete(ArchiveNames.snapshot(id))
+        try store.flush()
+        try ArchiveMemory(context).forget(id)
+    }
+
+    /// Only one installation writes here, one run at a time, and this is it; so what no manifest
+    /// names is needed by nobody, but for what the next attempt can use.
+    func cleanUp(_ context: TargetContext) throws(BackupError) {
+        guard canRemove else { return }
+        let store = try opened(context)
+        try ArchiveMarker.confirm(store, context)
+        let ids = try snapshots(context)
+        var manifests: [Manifest] = []
+        for id in ids {
+            do throws(BackupError) {
+                manifests.append(try manifest(of: id, context))
+            } catch {
+                guard error.code == .damaged || error.code == .key || error.code == .permanent
+                else { throw error }
+                context.warn(
+                    "\(name): nothing is removed, for the manifest of \(id) cannot be read"
+                        + " (\(error)); remove that snapshot if it is of no use")
+                return
+            }
+        }
+        var packs: [String] = []
+        for file in try store.list(ArchiveNames.packs) + store.list(ArchiveNames.snapshots) {
+            if let digest = ArchiveNames.pack(of: file.name) {
+                packs.append(digest)
+            } else if file.name.contains("/.new-") {
+                try store.delete(file.name)
+            }
+        }
+        let unfinished = Set(ArchiveJournal(memory: context.memory).read().packs)
+        let unneeded = ArchiveSweep.packsToRemove(
+            packs, manifests: manifests, unfinished: unfinished)
+        for (index, digest) in unneeded.enumerated() {
+            try context.cancellation.check()
+            try store.delete(ArchiveNames.pack(digest))
+            context.progress(
+                Progress(.pruning, bytes: Int64(index + 1), totalBytes: Int64(unneeded.count)))
+            poll(nil, 0, Self.pause)
+        }
+        try store.flush()
+        try ArchiveMemory(context).keep(manifestsOf: ids)
+    }
+}
