@@ -1,0 +1,213 @@
+// Finding out that a target behind rsync is there, is what it was, and what we may do there.
+
+internal import Foundation
+internal import Glibc
+internal import Programs
+internal import TLS
+
+/// The file that makes a folder a target: `kinglet-backup.json`.
+struct RsyncMarker: Codable, Equatable {
+    static let name = "kinglet-backup.json"
+    static let longest = 65_536
+
+    var format = 1
+    /// 32 random hexadecimal digits.
+    var target: String
+    /// The installations whose snapshots may be here.
+    var instances: [String]
+}
+
+extension RsyncTarget {
+    /// Finds out that it is there, is what it was and can be written.
+    public func open(_ context: TargetContext, forWriting: Bool) throws(BackupError) {
+        program.warnIfOld(context)
+        let memory = try RsyncMemory(context.memory)
+        findings = memory.findings
+        let known = findings.target
+        let now = Int64(time(nil))
+        if findings.asked == 0 || abs(now - findings.asked) > 86_400 {
+            try askSSH(context)
+            if forWriting { findings.isAppendOnly = try refusesDeletion(context) }
+            if forWriting { findings.asked = now }
+        }
+        setPartialFolder()
+        let marker = try marker(context)
+        if let marker {
+            if let known, marker.target != known {
+                throw BackupError(
+                    .foreign, subject: name, "this is another target than the one that it was",
+                    advice: "is another disk mounted there? if it was replaced on purpose, remove"
+                        + " \(context.memory)")
+            }
+            if forWriting { try enter(marker, context) }
+            findings.target = marker.target
+        } else if known != nil {
+            throw BackupError(
+                .absent, subject: name,
+                "\(place) is there, but without the snapshots that it had",
+                advice: "is its disk mounted on the other machine?")
+        } else if forWriting {
+            let marker = RsyncMarker(
+                target: Self.randomName(), instances: [context.instance])
+            try write(marker, context)
+            findings.target = marker.target
+        } else {
+            throw BackupError(
+                .permanent, subject: name, "there are no backups at \(place)",
+                advice: "check the location")
+        }
+        try memory.remember(findings)
+    }
+
+    private static func randomName() -> String {
+        String(hash(SecureRandom.bytes(32)).prefix(32))
+    }
+
+    /// Makes the target ours too, or refuses.
+    private func enter(_ marker: RsyncMarker, _ context: TargetContext) throws(BackupError) {
+        guard !marker.instances.contains(context.instance) else { return }
+        guard marker.instances.isEmpty else {
+            throw BackupError(
+                .foreign, subject: name, "the snapshots there are another installation's",
+                advice: "give each installation a folder of its own")
+        }
+        var marker = marker
+        marker.instances = [context.instance]
+        try write(marker, context)
+    }
+
+    // MARK: What the other side is
+
+    /// Whether paths are below a folder of rrsync, and which version is there if it may be asked.
+    private func askSSH(_ context: TargetContext) throws(BackupError) {
+        guard case .ssh = place else { return }
+        // rrsync refuses `..`; without it this lists the root folder.
+        let outcome = try call(["--list-only", "-d"], [place.prefix + "/../"], context)
+        switch outcome {
+        case .success, .warning: findings.isRestricted = false
+        case .failure(let error):
+            guard error.message.contains("do not use ..") else { throw error }
+            findings.isRestricted = true
+        }
+        guard !findings.isRestricted, let access else { return }
+        if let version = try access.rsyncVersion(context), version < .recommended {
+            context.warn(
+                "\(name): rsync \(version) there is older than \(RsyncVersion.recommended)")
+        }
+    }
+
+    /// Asks in a way that deletes nothing: without doing it, and protecting everything.
+    private func refusesDeletion(_ context: TargetContext) throws(BackupError) -> Bool {
+        let empty = try scratch("empty", context)
+        let outcome = try call(
+            ["-n", "-r", "--delete", "--max-delete=0", "--filter=P *", "--exclude=*"],
+            [empty + "/", remote("")], context)
+        try Files.remove(empty)
+        guard case .failure(let error) = outcome else { return false }
+        if error.message.contains("has been disabled on this server")
+            || error.message.contains("refuse --delete")
+        {
+            return true
+        }
+        // The folder is made by the first run.
+        if Self.isMissing(error) || error.exitStatus == 11 { return false }
+        throw error
+    }
+
+    private func setPartialFolder() {
+        // rrsync with -no-overwrite forbids it.
+        connection.partialFolder =
+            findings.isAppendOnly || findings.isRestricted ? nil : partialPath
+    }
+
+    private var partialPath: String {
+        remotePath(".rsync-partial")
+    }
+
+    // MARK: Small files
+
+    /// A small file of the target; nil when it is not there.
+    func small(
+        _ file: String, limit: Int, _ context: TargetContext
+    ) throws(BackupError) -> [UInt8]? {
+        let folder = try scratch("small", context)
+        let outcome = try call(
+            ["-t", "--no-links", "--no-devices", "--no-specials", "--max-size=\(limit)"],
+            [remote(file), folder + "/file"], context)
+        if case .failure(let error) = outcome {
+            if Self.isMissing(error) { return nil }
+            throw error
+        }
+        let bytes = try Files.read(folder + "/file", limit: limit)
+        try Files.remove(folder)
+        return bytes
+    }
+
+    /// Sends a small file; the path is made.
+    func writeSmall(
+        _ bytes: [UInt8], to file: String, _ context: TargetContext
+    ) throws(BackupError) {
+        let folder = try scratch("small", context)
+        let local = folder + "/file"
+        try Files.replace(local, bytes, mode: 0o600)
+        try accept(
+            try call(["-t", "-p"] + durable, [local, remote(file)], context), context)
+        try Files.remove(folder)
+    }
+
+    /// What the version has of: sync each file, make the path.
+    var durable: [String] {
+        (program.version >= RsyncVersion(3, 2, 4) ? ["--fsync"] : [])
+            + (program.version >= RsyncVersion(3, 2, 3) ? ["--mkpath"] : [])
+    }
+
+    private func marker(_ context: TargetContext) throws(BackupError) -> RsyncMarker? {
+        guard let bytes = try small(RsyncMarker.name, limit: RsyncMarker.longest, context) else {
+            return nil
+        }
+        guard let marker = try? JSONDecoder().decode(RsyncMarker.self, from: Data(bytes)),
+            marker.format == 1, ManifestFile.isInstance(marker.target),
+            marker.instances.count <= 1000
+        else {
+            throw BackupError(
+                .damaged, subject: name, "\(RsyncMarker.name) there cannot be read",
+                advice: "it is one line of JSON; put it right, or choose another folder")
+        }
+        return marker
+    }
+
+    private func write(_ marker: RsyncMarker, _ context: TargetContext) throws(BackupError) {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .sortedKeys
+        guard let bytes = try? encoder.encode(marker) else { return }
+        try writeSmall(Array(bytes) + [10], to: RsyncMarker.name, context)
+    }
+
+    // MARK: Pins
+
+    private static var pinsName: String { "pins.json" }
+
+    /// Snapshots that are never pruned.
+    public func pins(_ context: TargetContext) throws(BackupError) -> Set<SnapshotID> {
+        guard let bytes = try small(Self.pinsName, limit: 1 << 20, context) else { return [] }
+        guard let pins = try? JSONDecoder().decode([SnapshotID].self, from: Data(bytes)) else {
+            throw BackupError(
+                .damaged, subject: name, "\(Self.pinsName) there cannot be read",
+                advice: "it is a list of snapshots in JSON; put it right")
+        }
+        return Set(pins)
+    }
+
+    /// Replaces them.
+    public func setPins(
+        _ pins: Set<SnapshotID>, _ context: TargetContext
+    ) throws(BackupError) {
+        guard !findings.isAppendOnly else {
+            throw BackupError(
+                .permanent, subject: name, "this machine's key may only add snapshots",
+                advice: "nothing is pruned from here; pin them where the pruning is done")
+        }
+        guard let bytes = try? JSONEncoder().encode(pins.sorted()) else { return }
+        try writeSmall(Array(bytes) + [10], to: Self.pinsName, context)
+    }
+}

@@ -1,0 +1,51 @@
+// Removing snapshots where the key allows it: an empty folder is synchronised over one of theirs.
+
+extension RsyncTarget {
+    /// Removes a snapshot; one that is gone already is no failure.
+    public func remove(_ id: SnapshotID, _ context: TargetContext) throws(BackupError) {
+        guard !findings.isAppendOnly else {
+            throw BackupError(
+                .permanent, subject: name, "this machine's key may only add snapshots",
+                advice: "prune on the other machine; `kinglet backup target add` says how")
+        }
+        let empty = try scratch("empty", context)
+        // Without its manifest it is no snapshot, however the rest ends.
+        try delete(["/\(id)/", "/\(id)/\(ManifestFile.name)"], from: empty, context)
+        try delete(["/\(id)/", "/\(id)/**"], from: empty, context)
+        try Files.remove(empty)
+        manifests[id] = nil
+        listed?.complete[id] = nil
+        listed?.attempts.removeAll { $0 == id }
+        try Files.remove(RsyncMemory(context.memory).path(of: id))
+    }
+
+    /// Deletes what the patterns name, and nothing else.
+    private func delete(
+        _ patterns: [String], from empty: String, _ context: TargetContext
+    ) throws(BackupError) {
+        context.progress(Progress(.pruning))
+        let outcome = try call(
+            ["-r", "--delete"] + patterns.map { "--include=\($0)" } + ["--exclude=*"],
+            [empty + "/", remote("")], timeout: 3600, context)
+        if case .failure(let error) = outcome,
+            error.message.contains("has been disabled on this server")
+                || error.message.contains("refuse --delete")
+        {
+            findings.isAppendOnly = true
+            try RsyncMemory(context.memory).remember(findings)
+        }
+        try accept(outcome, context)
+    }
+
+    /// Removes what runs that did not end have left.
+    public func cleanUp(_ context: TargetContext) throws(BackupError) {
+        guard canRemove else { return }
+        _ = try snapshots(context)
+        guard let listed, let newest = listed.complete.keys.max() else { return }
+        // A later one may be at work.
+        for id in listed.attempts where id < newest {
+            try context.cancellation.check()
+            try remove(id, context)
+        }
+    }
+}
