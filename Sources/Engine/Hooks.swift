@@ -154,6 +154,9 @@ public struct Hooks: Sendable {
     public var removeAccount: [@Sendable (BareJID, Connection) throws -> Void] = []
     /// An account has gone, and so have its sessions.
     public var accountRemoved: [@Sendable (BareJID, Host) -> Void] = []
+    /// The data comes from a backup: give up what clients could take for something that came after
+    /// it. In the transaction that notes it, before `started`.
+    public var restored: [@Sendable (Connection) throws -> Void] = []
     /// An account has a new password.
     public var passwordChanged: [@Sendable (BareJID) -> Void] = []
 }

@@ -61,9 +61,11 @@ public final class Host: Sendable {
     ///   - databaseFile: the database's path.
     ///   - loginSecret: 32 random bytes that stay the same from start to start.
     ///   - eventLoops: the loops that connections will live on.
+    ///   - restoration: the mark that a restore has left beside the database, to be removed when
+    ///     this has returned; nil without one.
     public init(
         _ builder: HostBuilder, domains: [String], databaseFile: String, loginSecret: [UInt8],
-        eventLoops: [any EventLoop], log: Logger
+        eventLoops: [any EventLoop], restoration: String? = nil, log: Logger
     ) throws(StorageError) {
         self.domains = domains
         domainSet = Set(domains)
@@ -71,6 +73,7 @@ public final class Host: Sendable {
         database = try Database(
             file: databaseFile, steps: builder.steps, durability: builder.durability.value,
             longestQueue: builder.storageQueue.value, registry: builder.registry)
+        if let restoration { try Restoration.note(restoration, database, builder.hooks) }
         settling = Settling(
             settled: try database.readNow { try MessageStore.settled($0) })
         accounts = Accounts(database, iterations: builder.iterations.value)

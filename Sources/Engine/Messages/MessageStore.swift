@@ -149,7 +149,8 @@ public enum MessageStore {
             """)
     }
 
-    static func nextNumber(_ connection: Connection) throws -> Int64 {
+    /// The number of the next message; greater than that of any before it.
+    public static func nextNumber(_ connection: Connection) throws -> Int64 {
         try connection.first(
             """
             SELECT max((SELECT next FROM message_state),
@@ -251,5 +252,15 @@ public enum MessageStore {
     static func forgetStreams(_ connection: Connection, of account: BareJID) throws {
         guard let number = try existingNumber(of: account, in: connection) else { return }
         try connection.execute("DELETE FROM streams WHERE account = ?", .integer(number))
+    }
+
+    /// Forgets how far all streams were.
+    static func forgetStreams(_ connection: Connection) throws {
+        try connection.execute("DELETE FROM streams")
+        try connection.execute(
+            """
+            UPDATE messages SET stream = NULL, handled = NULL
+            WHERE id > (SELECT settled FROM message_state) AND stream IS NOT NULL
+            """)
     }
 }

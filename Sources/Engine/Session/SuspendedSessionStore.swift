@@ -138,6 +138,11 @@ enum SuspendedSessionStore {
             .text(account.local), .text(account.domain))
     }
 
+    /// Makes all rows stale: their sessions end at the start.
+    static func outdate(_ connection: Connection) throws {
+        try connection.execute("UPDATE suspended_sessions SET restored = 1")
+    }
+
     // MARK: Reading
 
     /// All rows, in the order of their writing. From now on they are stale.

@@ -26,6 +26,10 @@ struct MessageArchive: Feature {
     ]
     static let namespace = ArchiveQuery.namespace
 
+    /// Two restores of the same backup get the same epoch once in a million times, and there are
+    /// numbers for thousands of restores.
+    private static let longestEpochStep: UInt32 = 1 << 20
+
     init(in host: HostBuilder) {
         for step in MessageArchiveStore.schema { host.schema(step) }
         host.options.section("archive", help: "The history of messages on the server (XEP-0313).")
@@ -38,6 +42,11 @@ struct MessageArchive: Feature {
         }
         host.advertise("urn:xmpp:fulltext:0", for: [.ownAccount])
         host.hooks.started.append { archive.start($0) }
+        host.hooks.restored.append { connection in
+            try MessageArchiveStore.beginEpoch(
+                connection, step: .random(in: 1...Self.longestEpochStep),
+                newKey: SecureRandom.bytes(ArchiveIDKey.length))
+        }
         host.hooks.isKept = { archive.mayKeep($0, $1) }
         host.hooks.keepers = { try archive.keepers($0, $1, $2) }
         host.hooks.stanzaID = { archive.stanzaID($0, $1) }

@@ -79,6 +79,33 @@ enum MessageArchiveStore {
         return (key, epochs)
     }
 
+    /// Begins a new epoch with the next message: after a restore row numbers come again that may
+    /// have been other messages' in between.
+    ///
+    /// - Parameters:
+    ///   - step: how far the epoch's number is from the last one, at random: the same backup may
+    ///     have been restored before, and had an epoch then of which this database knows nothing.
+    ///   - newKey: for the day when the numbers are used up.
+    static func beginEpoch(
+        _ connection: Connection, step: UInt32, newKey: [UInt8]
+    ) throws {
+        let last =
+            try connection.first("SELECT max(number) FROM archive_epochs") { $0.integer(0) } ?? 0
+        // Without any, nothing has got an id yet.
+        guard last > 0 else { return }
+        var first = try MessageStore.nextNumber(connection)
+        var (number, isOver) = UInt32(clamping: last).addingReportingOverflow(max(1, step))
+        if isOver {
+            (number, first) = (1, 0)
+            try connection.execute("UPDATE archive_state SET key = ?", .blob(newKey))
+        }
+        // Epochs in which no message was stored.
+        try connection.execute("DELETE FROM archive_epochs WHERE first >= ?", .integer(first))
+        try connection.execute(
+            "INSERT OR REPLACE INTO archive_epochs (number, first) VALUES (?, ?)",
+            .integer(Int64(number)), .integer(first))
+    }
+
     // MARK: Lists
 
     /// Lists settled messages in the archives that keep them.

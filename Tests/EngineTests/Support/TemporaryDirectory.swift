@@ -18,6 +18,27 @@ final class TemporaryDirectory: Sendable {
 
     var database: String { "\(path)/kinglet.db" }
 
+    /// The database, which nobody has open.
+    func read() throws -> [UInt8] {
+        let file = try #require(fopen(database, "r"))
+        defer { fclose(file) }
+        var bytes: [UInt8] = []
+        var piece = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = fread(&piece, 1, piece.count, file)
+            guard count > 0 else { return bytes }
+            bytes += piece[..<count]
+        }
+    }
+
+    /// Replaces the database, which nobody has open.
+    func write(_ bytes: [UInt8]) throws {
+        for suffix in ["", "-wal", "-shm"] { unlink(database + suffix) }
+        let file = try #require(fopen(database, "w"))
+        let count = fwrite(bytes, 1, bytes.count, file)
+        #expect(fclose(file) == 0 && count == bytes.count)
+    }
+
     deinit {
         for suffix in ["", "-wal", "-shm"] { unlink(database + suffix) }
         rmdir(path)

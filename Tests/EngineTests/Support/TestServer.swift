@@ -65,9 +65,24 @@ final class TestServer: Sendable {
         return next
     }
 
+    /// Stops and gives the database as a backup would have it.
+    func stopForCopy() async throws -> [UInt8] {
+        await host.stop()
+        await stop()
+        return try directory.read()
+    }
+
+    /// A server over the database that `copy` is of, in place of the other's; with the mark of a
+    /// restore, or without.
+    convenience init(over other: TestServer, copy: [UInt8], mark: String?) throws {
+        try other.directory.write(copy)
+        try self.init(
+            [], domains: other.host.domains, loops: 1, in: other.directory, restoration: mark)
+    }
+
     private init(
         _ settings: [String], domains: [String], loops count: Int,
-        in directory: TemporaryDirectory,
+        in directory: TemporaryDirectory, restoration: String? = nil,
         memoryInUse: @escaping @Sendable () -> Int? = { nil }
     ) throws {
         self.directory = directory
@@ -88,6 +103,7 @@ final class TestServer: Sendable {
         host = try Host(
             builder, domains: domains, databaseFile: directory.database,
             loginSecret: SecureRandom.bytes(32), eventLoops: loops,
+            restoration: restoration,
             log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
