@@ -52,7 +52,8 @@ struct RestorationTests {
             guard let result = element.child("result", Self.mam), let id = result["id"] else {
                 continue
             }
-            found[id] = result.child("forwarded", "urn:xmpp:forward:0")?
+            found[id] =
+                result.child("forwarded", "urn:xmpp:forward:0")?
                 .child("message", "jabber:client")?.child("body")?.text
         }
     }
@@ -159,7 +160,8 @@ struct RestorationTests {
         }
         func add(_ name: String, _ client: TestClient) async throws {
             _ = try await client.request(
-                "set", "<query xmlns='jabber:iq:roster'><item jid='\(name)@capulet.example'/></query>")
+                "set",
+                "<query xmlns='jabber:iq:roster'><item jid='\(name)@capulet.example'/></query>")
         }
         let first = try TestServer([])
         let juliet = try await first.login(Self.balcony)
