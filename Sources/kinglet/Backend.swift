@@ -42,9 +42,8 @@ struct Backend: ~Copyable {
         }
         let password = InitialPassword(file: program.files.initialPassword)
         declared.builder.hooks.passwordChanged.append { password.passwordChanged($0) }
-        let host = try Host(
-            declared.builder, domains: program.domains, databaseFile: program.files.database,
-            loginSecret: try program.files.loadLoginSecret(), eventLoops: [],
+        let host = try openHost(
+            program, declared.builder, eventLoops: [],
             log: Logger(label: "kinglet") { _ in SwiftLogNoOpLogHandler() })
         let domains = program.domains
         let backup = program.backupProgram(nil)

@@ -1,6 +1,7 @@
 // The data directory: names of files, private by their modes, and the lock that says whether a
 // server runs.
 
+internal import Backup
 internal import Glibc
 internal import TLS
 
@@ -40,8 +41,10 @@ struct DataFiles: Sendable {
         }
     }
 
-    /// Whether `init` was here.
-    var exist: Bool { access(database, F_OK) == 0 }
+    /// Whether `init` was here, or a restore is to be finished.
+    var exist: Bool {
+        access(database, F_OK) == 0 || DataSwitch.isUnfinished(in: directory)
+    }
 
     /// As the user that owns the data, so that the server can read what a command of root writes.
     func becomeOwner() throws {
@@ -75,6 +78,8 @@ struct DataLock: ~Copyable {
             close(descriptor)
             return nil
         }
+        // Before anybody looks for the data, or makes some that seems to be missing.
+        try DataSwitch.finish(in: files.directory)
     }
 
     deinit { close(descriptor) }

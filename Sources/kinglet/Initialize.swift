@@ -170,9 +170,8 @@ struct Initialization {
         _ name: String, _ declared: DeclaredProgram
     ) throws -> (BareJID?, String?) {
         let program = declared.options
-        let host = try Host(
-            declared.builder, domains: program.domains, databaseFile: program.files.database,
-            loginSecret: try program.files.loadLoginSecret(), eventLoops: [],
+        let host = try openHost(
+            program, declared.builder, eventLoops: [],
             log: Logger(label: "kinglet") { _ in SwiftLogNoOpLogHandler() })
         defer { try? host.database.close() }
         guard try host.accounts.count() == 0 else { return (nil, nil) }

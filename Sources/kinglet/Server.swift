@@ -120,9 +120,7 @@ final class Server: Sendable {
         builder.hooks.passwordChanged.append { password.passwordChanged($0) }
         var loops: [any EventLoop] = []
         for loop in group.makeIterator() { loops.append(loop) }
-        let host = try Host(
-            builder, domains: program.domains, databaseFile: program.files.database,
-            loginSecret: try program.files.loadLoginSecret(), eventLoops: loops, log: log)
+        let host = try openHost(program, builder, eventLoops: loops, log: log)
         var listeners: ClientListeners?
         do {
             try memorySaver.load(from: host.database)

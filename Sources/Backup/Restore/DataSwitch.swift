@@ -24,6 +24,11 @@ public enum DataSwitch {
     }
     private static func new(_ folder: String) -> String { "\(folder)/\(Restore.workName)/new" }
 
+    /// Whether a switch was begun and has to be finished.
+    public static func isUnfinished(in folder: String) -> Bool {
+        Files.exists(journal(folder))
+    }
+
     /// Finishes a switch that was begun, or removes what a restore that never came so far has
     /// left. Called by everybody who is about to open the data and has its lock.
     ///
