@@ -55,6 +55,8 @@ public struct PreparedSnapshot: Sendable {
     public var kept: Set<SnapshotPath>
     /// The snapshot that this one follows, and its files.
     public var previous: (manifest: Manifest, list: FileList)?
+    /// What is left out below `extra`, as the owner wrote it; see `ExcludePattern`.
+    public var excludes: [String] = []
 
     /// Creates a description.
     public init(

@@ -164,3 +164,12 @@ enum ManifestFile {
         return nil
     }
 }
+
+extension ManifestFile {
+    /// The installation that a manifest names, without any proof; nil for what is no manifest.
+    static func instance(in file: [UInt8]) -> String? {
+        struct Owner: Decodable { var instance: String }
+        let line = file.prefix { $0 != UInt8(ascii: "\n") }
+        return (try? JSONDecoder().decode(Owner.self, from: Data(line)))?.instance
+    }
+}

@@ -2,8 +2,8 @@
 
 /// What is to be sent where.
 struct TransferRequest: Sendable {
-    /// Local paths, absolute and without a slash at the end. Each becomes
-    /// `destination` + its last component; links in them are sent as links.
+    /// Local paths, absolute. Each becomes `destination` + its last component; of one with a slash at
+    /// its end, what is in it goes there. Links in them are sent as links.
     var sources: [String]
     /// A local folder, or what rsync calls a remote one, with a slash at the end. It exists where it
     /// is local; it may hold what an earlier attempt has left.

@@ -1,0 +1,168 @@
+// What was stored, compared with what was seen when the sources were walked: files may have vanished
+// or changed in between.
+
+internal import Glibc
+
+/// Compares sizes, times and permission bits of a snapshot that is being made.
+struct FolderComparison {
+    let target: FolderTarget
+    let snapshot: PreparedSnapshot
+    let context: TargetContext
+    let reader: FolderReader
+    private var content = FileContent()
+    private var vanished = 0
+    private var changed = 0
+    private var otherModes = 0
+    /// Unchanged files that were looked at for their links, and those that are shared.
+    private var sampled = 0
+    private var shared = 0
+
+    init(
+        target: FolderTarget, snapshot: PreparedSnapshot, context: TargetContext,
+        reader: FolderReader
+    ) {
+        self.target = target
+        self.snapshot = snapshot
+        self.context = context
+        self.reader = reader
+    }
+
+    /// The entries as they are stored.
+    mutating func list() throws(BackupError) -> FileList {
+        // Only where nothing changed are the entries kept as they are, which is nearly always.
+        var entries: [FileEntry]?
+        for (index, entry) in snapshot.list.entries.enumerated() {
+            if index & 1023 == 0 { try context.cancellation.check() }
+            let stored = try stored(entry)
+            if stored != entry, entries == nil {
+                entries = Array(snapshot.list.entries[..<index])
+            }
+            if let stored { entries?.append(stored) }
+        }
+        return entries.map { FileList($0) } ?? snapshot.list
+    }
+
+    /// Nil for one that has vanished.
+    private mutating func stored(_ entry: FileEntry) throws(BackupError) -> FileEntry? {
+        guard let status = try reader.status(entry.path) else {
+            if case .folder = entry.kind { return try makeFolder(entry) }
+            if try source(of: entry.path) == nil, !snapshot.kept.contains(entry.path) {
+                vanished += 1
+                return nil
+            }
+            throw BackupError(.temporary, subject: reader.text(entry.path), "it was not stored")
+        }
+        switch entry.kind {
+        case .folder where status.st_mode & S_IFMT == S_IFDIR: return entry
+        case .link(let wanted) where status.st_mode & S_IFMT == S_IFLNK:
+            let found = try reader.target(ofLink: entry.path)
+            if found == wanted { return entry }
+            changed += 1
+            var entry = entry
+            entry.kind = .link(to: found)
+            return entry
+        case .file(let size, _) where status.st_mode & S_IFMT == S_IFREG:
+            if status.st_mode & 0o7777 != entry.mode { otherModes += 1 }
+            if size == status.st_size, isSameTime(nanoseconds(status), entry.modified) {
+                sample(entry, status)
+                return entry
+            }
+            return try reread(entry, status)
+        default:
+            throw BackupError(
+                .temporary, subject: reader.text(entry.path), "it has become something else")
+        }
+    }
+
+    /// Some file systems keep seconds only, or every other one.
+    private func isSameTime(_ one: Int64, _ other: Int64) -> Bool {
+        let (difference, overflow) = one.subtractingReportingOverflow(other)
+        return !overflow && difference.magnitude < 2_000_000_000
+    }
+
+    private func makeFolder(_ entry: FileEntry) throws(BackupError) -> FileEntry? {
+        guard try source(of: entry.path) != nil else { return nil }
+        try FolderWriter(reader.place).makeFolder(entry.path)
+        return entry
+    }
+
+    /// A file that was changed after it was seen: its digest is that of what was stored. Only a
+    /// change of the source is believed; a file that is other than its source was stored wrongly.
+    private mutating func reread(
+        _ entry: FileEntry, _ status: stat
+    ) throws(BackupError) -> FileEntry {
+        if let source = try source(of: entry.path), source.st_size == entry.size,
+            nanoseconds(source) == entry.modified
+        {
+            throw BackupError(
+                .temporary, subject: reader.text(entry.path),
+                "it was stored with another size or time than it has",
+                advice: "does the file system there keep times? If not, set `encrypt: yes`")
+        }
+        changed += 1
+        let (file, status) = try reader.open(entry.path)
+        defer { close(file) }
+        let cancellation = context.cancellation
+        let digest = try content.digest(file, isFresh: false) { (_) throws(BackupError) in
+            try cancellation.check()
+        }
+        guard let digest else { throw Files.error(reader.text(entry.path), "read") }
+        return FileEntry(
+            path: entry.path, kind: .file(size: digest.size, hash: digest.hash), mode: entry.mode,
+            modified: nanoseconds(status))
+    }
+
+    /// What is in its place on this machine now; nil when nothing is.
+    private func source(of path: SnapshotPath) throws(BackupError) -> stat? {
+        let match = snapshot.sources
+            .filter { path == $0.folder || path.isBelow($0.folder.description) }
+            .max { $0.folder.bytes.count < $1.folder.bytes.count }
+        guard let match else { return nil }
+        let place = Array(match.place.utf8) + path.bytes.dropFirst(match.folder.bytes.count) + [0]
+        var status = stat()
+        return lstat(place.map { CChar(bitPattern: $0) }, &status) == 0 ? status : nil
+    }
+
+    private mutating func sample(_ entry: FileEntry, _ status: stat) {
+        guard sampled < 100, let before = snapshot.previous?.list[entry.path],
+            before.kind == entry.kind, before.modified == entry.modified, before.mode == entry.mode
+        else { return }
+        sampled += 1
+        if status.st_nlink > 1 { shared += 1 }
+    }
+
+    /// Says what a person should know.
+    func warn() {
+        if vanished > 0 {
+            context.warn("\(vanished) files vanished while they were backed up")
+        }
+        if changed > 0 {
+            context.warn("\(changed) files changed while they were backed up")
+        }
+        if otherModes > 0 {
+            context.warn(
+                "\(target.path) does not keep permission bits: every snapshot takes the whole"
+                    + " space there; mount it without forced modes, or set `encrypt: yes`")
+            FileModes.forget(context)
+        } else if !snapshot.list.entries.isEmpty {
+            FileModes.trust(context)
+        }
+        if sampled >= 10, shared * 2 < sampled {
+            context.warn(
+                "unchanged files are not shared with the last snapshot in \(target.path), and each"
+                    + " snapshot takes the whole space; are owners or modes forced there?")
+        }
+    }
+}
+
+/// Whether a target keeps permission bits; some mounts force their own.
+enum FileModes {
+    private static func note(_ context: TargetContext) -> String {
+        "\(context.memory)/modes-are-forced"
+    }
+    static func forget(_ context: TargetContext) {
+        try? Files.replace(note(context), [], mode: 0o600)
+    }
+    static func trust(_ context: TargetContext) { unlink(note(context)) }
+    static func areKept(_ context: TargetContext) -> Bool { !Files.exists(note(context)) }
+}
