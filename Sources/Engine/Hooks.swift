@@ -157,6 +157,9 @@ public struct Hooks: Sendable {
     /// The data comes from a backup: give up what clients could take for something that came after
     /// it. In the transaction that notes it, before `started`.
     public var restored: [@Sendable (Connection) throws -> Void] = []
+    /// Which account, by its number, has the longest history, and how many messages it has; nil
+    /// when nobody has any.
+    public var longestHistory: (@Sendable (Connection) throws -> (owner: Int64, messages: Int)?)?
     /// An account has a new password.
     public var passwordChanged: [@Sendable (BareJID) -> Void] = []
 }

@@ -62,6 +62,7 @@ struct Serve: AsyncParsableCommand {
                 "listeners":
                     "\(server.listeners.bound.map { "\($0.name)=\($0.port)" }.joined(separator: " "))",
                 "metrics": "\(server.metricsPort)",
+                "certificates": "\(server.certificates.map(\.fingerprint).joined(separator: " "))",
             ])
         let status = "Serving \(program.domains.joined(separator: ", "))"
         service?.ready(status)

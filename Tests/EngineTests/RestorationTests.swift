@@ -32,9 +32,9 @@ struct RestorationTests {
 
     /// The archive after an id: bodies by id; nil when the server does not know that id.
     private func history(
-        _ server: TestServer, after id: String? = nil
+        _ server: TestServer, of account: String = juliet, after id: String? = nil
     ) async throws -> [String: String]? {
-        let juliet = try await server.login("\(Self.juliet)/\(UInt32.random(in: 0...UInt32.max))")
+        let juliet = try await server.login("\(account)/\(UInt32.random(in: 0...UInt32.max))")
         let request = juliet.nextID()
         let page = id.map {
             "<set xmlns='http://jabber.org/protocol/rsm'><after>\($0)</after></set>"
@@ -202,5 +202,34 @@ struct RestorationTests {
         let message = try await anew.first { $0.name == "message" }
         #expect(message.child("body")?.text == "1")
         await second.stop()
+    }
+
+    @Test("In a scratch copy a probe gets the longest history", arguments: [false, true])
+    func probe(_ isSettled: Bool) async throws {
+        try await withServer { server in
+            let ids = try await say(["1", "2", "3"], server)
+            let juliet = try await server.login("\(Self.juliet)/other")
+            await juliet.send(
+                "<message to='nurse@capulet.example' type='chat'><body>4</body></message>")
+            await server.settle()
+            if isSettled {
+                await withCheckedContinuation { continuation in
+                    server.host.settleAllMessages { continuation.resume() }
+                }
+            }
+            let probe = try await server.login("probe@capulet.example/x")
+            #expect(try server.host.takeLongestHistory(for: try probe.jid.bare) == 4)
+            #expect(try await history(server, of: "probe@capulet.example")?.count == 4)
+            #expect(try await history(server, of: "probe@capulet.example")?[ids[0]] == "1")
+            #expect(try await history(server)?.isEmpty == true)
+        }
+    }
+
+    @Test("Without any history the probe has none")
+    func nothing() async throws {
+        try await withServer { server in
+            let probe = try await server.login("probe@capulet.example/x")
+            #expect(try server.host.takeLongestHistory(for: try probe.jid.bare) == 0)
+        }
     }
 }

@@ -114,6 +114,13 @@ public enum MessageStore {
         ) { $0.integer(0) }
     }
 
+    /// Has everything that is stored under a number be another address's, which has none.
+    static func rename(_ connection: Connection, _ number: Int64, to jid: BareJID) throws {
+        try connection.execute(
+            "UPDATE addresses SET jid = ? WHERE id = ?", .text(jid.description),
+            .integer(number))
+    }
+
     /// Deletes messages of a range that nobody lists any more.
     ///
     /// - Parameter isListed: an SQL condition on `messages` for those that the offline store has.

@@ -178,6 +178,24 @@ enum ArchiveQueryStore {
         return first...last
     }
 
+    /// The number of the account with the longest archive; nil when there is none.
+    static func longest(_ connection: Connection) throws -> Int64? {
+        try connection.first(
+            """
+            SELECT owner FROM (
+                SELECT owner, messages FROM archive_usage
+                UNION ALL
+                SELECT sender, count(*) FROM messages
+                WHERE id > (SELECT settled FROM message_state) AND keepers & 1 GROUP BY sender
+                UNION ALL
+                SELECT receiver, count(*) FROM messages
+                WHERE id > (SELECT settled FROM message_state) AND keepers & 2 GROUP BY receiver
+            ) WHERE owner NOT IN (SELECT owner FROM archive_removals)
+            GROUP BY owner ORDER BY sum(messages) DESC LIMIT 1
+            """
+        ) { $0.integer(0) }
+    }
+
     /// How many messages a selection has.
     static func count(_ connection: Connection, _ selection: ArchiveSelection) throws -> Int {
         guard selection.isCountedByIndex else {

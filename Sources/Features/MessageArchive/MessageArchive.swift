@@ -47,6 +47,12 @@ struct MessageArchive: Feature {
                 connection, step: .random(in: 1...Self.longestEpochStep),
                 newKey: SecureRandom.bytes(ArchiveIDKey.length))
         }
+        host.hooks.longestHistory = { connection in
+            guard let owner = try ArchiveQueryStore.longest(connection) else { return nil }
+            return (
+                owner, try ArchiveQueryStore.count(connection, ArchiveSelection(owner: owner))
+            )
+        }
         host.hooks.isKept = { archive.mayKeep($0, $1) }
         host.hooks.keepers = { try archive.keepers($0, $1, $2) }
         host.hooks.stanzaID = { archive.stanzaID($0, $1) }
