@@ -58,14 +58,13 @@ extension RsyncTarget {
         of entries: ArraySlice<FileEntry>, in id: SnapshotID, _ context: TargetContext
     ) throws(BackupError) -> [[UInt8]: Answer] {
         let empty = try scratch("empty", context)
-        var rest = entries.map(\.path.bytes)[...]
         var answers: [[UInt8]: Answer] = [:]
         let outcome = try call(
             [
                 "-n", "--checksum", "--checksum-choice=md5", "--out-format=%C %l %n", "--no-links",
                 "--no-devices", "--no-specials", "--files-from=-", "--from0",
-            ], [remote("\(id)/"), empty + "/"], timeout: 86_400,
-            input: { Self.names(&rest) }, context
+            ], [readingRoot, empty + "/"], timeout: 86_400,
+            input: names(entries.map(\.path.bytes), in: "\(id)"), context
         ) { line in
             let words = line.split(
                 separator: 0x20, maxSplits: 2, omittingEmptySubsequences: false)
@@ -97,7 +96,7 @@ extension RsyncTarget {
                 rest.removeFirst()
             }
             let folder = try scratch("verified", context)
-            try download(part.map(\.path.bytes), from: "\(id)/", into: folder, context)
+            try download(part.map(\.path.bytes), from: "\(id)", into: folder, context)
             for entry in part {
                 report.files += 1
                 report.bytes = report.bytes.addingReportingOverflow(entry.size).partialValue
@@ -116,7 +115,7 @@ extension RsyncTarget {
         let folder = try scratch("verified", context)
         let names = [ManifestFile.name] + manifest.lists.map(\.path)
         try download(
-            names.map { Array($0.utf8) }, from: "\(manifest.id)/", into: folder,
+            names.map { Array($0.utf8) }, from: "\(manifest.id)", into: folder,
             largest: FileListCodec.longestPart, context)
         report.files += names.count
         let path = folder + "/" + ManifestFile.name
@@ -151,7 +150,7 @@ extension RsyncTarget {
         let files = entries.filter { $0.hash != nil }
         let total = files.reduce(into: Int64(0)) { $0 = $0.addingReportingOverflow($1.size).0 }
         if !files.isEmpty {
-            try download(files.map(\.path.bytes), from: "\(manifest.id)/", into: folder, context) {
+            try download(files.map(\.path.bytes), from: "\(manifest.id)", into: folder, context) {
                 guard let progress = RsyncProgress($0) else { return }
                 var now = progress.progress(expected: total)
                 now.phase = .download

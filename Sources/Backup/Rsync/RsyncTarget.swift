@@ -222,29 +222,44 @@ public final class RsyncTarget: BackupTarget {
         _ paths: [[UInt8]], from remoteFolder: String, into folder: String, largest: Int? = nil,
         _ context: TargetContext, line: (ArraySlice<UInt8>) -> Void = { _ in }
     ) throws(BackupError) {
-        var rest = paths[...]
         let outcome = try call(
             [
                 "-t", "--no-links", "--no-devices", "--no-specials", "--safe-links",
                 "--files-from=-", "--from0", "--info=progress2",
             ] + (largest.map { ["--max-size=\($0)"] } ?? []),
-            [remote(remoteFolder), folder + "/"], timeout: 3600,
-            input: { Self.names(&rest) }, context, line: line)
+            [readingRoot, folder + "/"], timeout: 3600,
+            input: names(paths, in: remoteFolder), context, line: line)
         if case .failure(let error) = outcome, error.exitStatus == 23, error.code == .temporary {
             return
         }
         try accept(outcome, context)
     }
 
-    /// Names for `--from0`, a piece at a time.
-    static func names(_ rest: inout ArraySlice<[UInt8]>) -> [UInt8]? {
-        guard !rest.isEmpty else { return nil }
-        var piece: [UInt8] = []
-        while let next = rest.popFirst() {
-            piece += next + [0]
-            if piece.count > 32_768 { break }
+    /// What `--files-from` begins at: a daemon of rsync 3.5.0 without chroot takes files that are
+    /// read from below a folder of its module for vanished.
+    var readingRoot: String {
+        if case .daemon = place { place.prefix + "/" } else { remote("") }
+    }
+
+    /// Names for `--files-from` with `--from0`, a piece at a time. What stands before `/./` is not
+    /// part of the name here.
+    ///
+    /// - Parameter folder: of the target; empty for its top.
+    func names(_ paths: [[UInt8]], in folder: String) -> () -> [UInt8]? {
+        var before = ""
+        if case .daemon(_, _, _, _, let path) = place { before = path }
+        if !folder.isEmpty { before += (before.isEmpty ? "" : "/") + folder }
+        let start = before.isEmpty ? [] : Array("\(before)/./".utf8)
+        var rest = paths[...]
+        return {
+            guard !rest.isEmpty else { return nil }
+            var piece: [UInt8] = []
+            while let next = rest.popFirst() {
+                piece += start + next + [0]
+                if piece.count > 32_768 { break }
+            }
+            return piece
         }
-        return piece
     }
 
     /// A snapshot's manifest, its seal checked.
@@ -278,7 +293,7 @@ public final class RsyncTarget: BackupTarget {
         if !missing.isEmpty {
             let folder = try scratch("lists", context)
             try download(
-                missing.map { Array($0.path.utf8) }, from: "\(manifest.id)/", into: folder,
+                missing.map { Array($0.path.utf8) }, from: "\(manifest.id)", into: folder,
                 largest: FileListCodec.longestPart, context)
             for list in missing {
                 let bytes = try Files.read(
