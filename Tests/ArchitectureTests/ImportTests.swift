@@ -5,7 +5,8 @@ import Testing
 struct ImportTests {
     /// The order of the layers: a target may import what stands before it.
     static let order = [
-        "COpenSSL", "CMicroHTTPD", "CUnicode", "CMalloc", "CTimex", "CSpawn", "CCurl", "XML",
+        "COpenSSL", "CMicroHTTPD", "CUnicode", "CMalloc", "CTimex", "CSpawn", "CCurl", "CSync",
+        "XML",
         "Addresses", "XMPP", "Options", "Prometheus",
         "TLS", "SASL", "Storage", "Engine", "Features", "Programs", "Hardware", "HTTPClient",
         "Backup", "MetricsEndpoint", "Administration", "Listeners", "kinglet",
@@ -15,7 +16,7 @@ struct ImportTests {
     static let owners: [String: Set<String>] = [
         "COpenSSL": ["TLS"], "CMicroHTTPD": ["MetricsEndpoint"], "CUnicode": ["Addresses"],
         "CMalloc": ["Engine", "kinglet"], "CTimex": ["Hardware"],
-        "CSpawn": ["Hardware", "Programs"], "CCurl": ["HTTPClient"],
+        "CSpawn": ["Hardware", "Programs"], "CCurl": ["HTTPClient"], "CSync": ["Backup"],
         "GRDB": ["Storage"], "GRDBSQLite": ["Storage"], "Yams": ["Options"],
         "ArgumentParser": ["kinglet"],
         "NIOPosix": ["Listeners", "kinglet"], "NIOHTTP1": ["Listeners"],
@@ -68,7 +69,10 @@ struct ImportTests {
 
     @Test("A system library's folder holds a module map and a shim, nothing else")
     func systemLibraries() throws {
-        for name in ["COpenSSL", "CMicroHTTPD", "CUnicode", "CMalloc", "CTimex", "CSpawn", "CCurl"] {
+        let names = [
+            "COpenSSL", "CMicroHTTPD", "CUnicode", "CMalloc", "CTimex", "CSpawn", "CCurl", "CSync",
+        ]
+        for name in names {
             let folder = SourceTree.root.appendingPathComponent("Sources/\(name)").path
             let files = try FileManager.default.contentsOfDirectory(atPath: folder).sorted()
             #expect(files == ["module.modulemap", "shim.h"])

@@ -130,10 +130,10 @@ struct RunParts {
     var scan: (ScanRequest) throws(BackupError) -> ScanFound
     /// The secrets, encrypted into a folder; nil when there are none.
     var secrets: (ScanRequest) throws(BackupError) -> (entry: FileEntry, place: String)?
-    /// Writes the lists of files into a folder.
-    var writeLists: (FileList, String) throws(BackupError) -> [Manifest.List]
-    /// Why a change is suspicious; nil when it is not.
-    var suspicion: (SuspicionRequest) -> String?
+    /// What the manifest says of the lists of files.
+    var describeLists: (FileList) -> [Manifest.List]
+    /// Throws `suspicious` for a change that looks like a mistake.
+    var judge: (SuspicionRequest, TargetContext) throws(BackupError) -> Void
     /// The snapshots that are to go.
     var expired: (RetentionRequest) -> [SnapshotID]
     var hook: (HookRequest) throws(BackupError) -> Void

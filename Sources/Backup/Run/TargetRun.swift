@@ -107,7 +107,10 @@ struct TargetRun {
         _ id: SnapshotID, _ previous: (manifest: Manifest, list: FileList)?,
         _ place: any BackupTarget, _ state: inout BackupState
     ) throws(BackupError) -> (PreparedSnapshot, DatabaseFound) {
-        let folder = try place.placeForDatabase(of: id, context) ?? context.staging
+        // Parts are written under their paths in the snapshot, which begin with `database`.
+        let folder =
+            try place.placeForDatabase(of: id, context).map { Files.parent(of: $0) }
+            ?? context.staging
         let began = ContinuousClock.now
         context.progress(Progress(.database))
         let database = try parts.copyDatabase(
@@ -130,7 +133,7 @@ struct TargetRun {
         manifest.copied = database.copied
         manifest.databases = database.databases
         manifest.extra = found.extra
-        manifest.lists = try parts.writeLists(list, context.staging + "/files")
+        manifest.lists = parts.describeLists(list)
         for entry in list.entries {
             guard case .file(let size, _) = entry.kind else { continue }
             manifest.files += 1
@@ -158,12 +161,7 @@ struct TargetRun {
             let request = SuspicionRequest(
                 job: job, previous: previous, list: list, changed: changed, deleted: deleted,
                 history: history)
-            if let reason = parts.suspicion(request) {
-                throw BackupError(
-                    .suspicious, subject: "target \(target.name)", reason,
-                    advice: "look whether that is right; then kinglet backup run \(job.name) "
-                        + "--accept-changes")
-            }
+            try parts.judge(request, context)
         }
         state.update(job: job.name) { record in
             record.sourceFiles = manifest.files

@@ -1,6 +1,5 @@
 // Where everything is: what a command and the service in the server have in common.
 
-public import Options
 public import Storage
 
 /// The parts of the program that a backup is made of and runs on.
@@ -15,23 +14,38 @@ public struct BackupProgram: Sendable {
     public let domains: [String]
     /// The program's version.
     public let version: String
-    /// This program's own file, for test restores.
-    public let executable: String
+    /// What test restores need; nil where none can be made.
+    public let tester: Tester?
     /// The server's open database; nil where none is open, and the run opens it.
     public let database: Database?
 
     /// Describes the program; the parts are described at the properties.
     public init(
         options: BackupOptions, dataDirectory: String, configuration: String?, domains: [String],
-        version: String, executable: String, database: Database?
+        version: String, tester: Tester?, database: Database?
     ) {
         self.options = options
         self.dataDirectory = dataDirectory
         self.configuration = configuration
         self.domains = domains
         self.version = version
-        self.executable = executable
+        self.tester = tester
         self.database = database
+    }
+
+    /// What test restores need of the rest of the program.
+    public struct Tester: Sendable {
+        /// Puts together what was restored.
+        public let parts: any RestoreParts & Sendable
+        /// Starts a second server.
+        public let server: any TestRestoreServer & Sendable
+        /// Creates it.
+        public init(
+            parts: any RestoreParts & Sendable, server: any TestRestoreServer & Sendable
+        ) {
+            self.parts = parts
+            self.server = server
+        }
     }
 
     /// What the configuration says now.

@@ -6,7 +6,6 @@
 
 internal import Dispatch
 internal import Foundation
-public import Options
 public import Prometheus
 internal import Synchronization
 
@@ -266,7 +265,7 @@ public final class BackupService: Sendable {
         }
         guard isWanted else { return }
         let before = cache.state.jobs[job.name]
-        planner.began(job, isScheduled: wish.job != nil)
+        planner.began(job)
         var outcome: RunOutcome?
         var refusal: String?
         do throws(BackupError) {

@@ -1,13 +1,75 @@
-// The times in a job of the configuration, judged before they are used.
+// The times in a job of the configuration: judged before they are used, and used.
 
+internal import Glibc
 internal import Options
 
 /// Schedules, time zones and windows of a record.
 enum ScheduleTexts {
     /// What is wrong with them.
     static func problems(_ record: ConfigurationRecord) -> [(text: String, advice: String)] {
-        ["schedule", "time_zone", "test_restore"].filter { record.string($0) == "" }.map {
-            ("\($0): it is empty", "remove it")
+        var problems: [(text: String, advice: String)] = []
+        func judge(_ key: String, _ body: () throws(BackupError) -> Void) {
+            do throws(BackupError) {
+                try body()
+            } catch {
+                problems.append(("\(key): \(error.subject): \(error.message)", error.advice))
+            }
+        }
+        if let text = record.string("schedule") {
+            judge("schedule") { () throws(BackupError) in _ = try Schedule(text) }
+        }
+        if let name = record.string("time_zone") {
+            judge("time_zone") { () throws(BackupError) in _ = try TimeZoneRules.named(name) }
+        }
+        if let text = record.string("test_restore"), text != "never",
+            record.duration("test_restore") == nil
+        {
+            judge("test_restore") { () throws(BackupError) in _ = try Schedule(text) }
+        }
+        let windows = record.strings("windows")
+        if !windows.isEmpty {
+            judge("windows") { () throws(BackupError) in _ = try RunWindows(windows) }
+        }
+        return problems
+    }
+
+    /// What the machine's clocks show.
+    static var machineZone: TimeZoneRules {
+        TimeZoneRules.ofMachine(variable: getenv("TZ").map { String(cString: $0) })
+    }
+
+    /// The zone that a job counts in.
+    static func zone(of job: JobSettings) throws(BackupError) -> TimeZoneRules {
+        if let text = job.schedule {
+            return try Schedule(text).zone(job.timeZone, machine: machineZone)
+        }
+        guard let name = job.timeZone else { return machineZone }
+        return try TimeZoneRules.named(name)
+    }
+
+    /// The next times of a job's schedule; none when it has no schedule that can be used.
+    static func next(_ count: Int, of job: JobSettings, after now: Int64) -> [Int64] {
+        guard let text = job.schedule, let schedule = try? Schedule(text),
+            let zone = try? zone(of: job)
+        else { return [] }
+        return schedule.next(count, after: now, in: zone)
+    }
+
+    /// Whether a restore is to be tested.
+    ///
+    /// - Parameter last: when one was last tried; nil for never.
+    static func isTestDue(_ job: JobSettings, last: Int64?, now: Int64) -> Bool {
+        // By hand is by hand: the first run ends soon, and is not the time for it.
+        guard let last else { return job.schedule != nil && job.testRestore != .never }
+        if last > now { return true }
+        switch job.testRestore {
+        case .never: return false
+        case .every(let period): return now - last >= period.components.seconds
+        case .schedule(let text):
+            guard let schedule = try? Schedule(text), let zone = try? zone(of: job),
+                let next = schedule.next(after: last, in: zone)
+            else { return false }
+            return next <= now
         }
     }
 }

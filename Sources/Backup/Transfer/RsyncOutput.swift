@@ -115,7 +115,7 @@ extension TransferReport {
         bytesSent = bytesSent.addingReportingOverflow(other.bytesSent).partialValue
         literalBytes = literalBytes.addingReportingOverflow(other.literalBytes).partialValue
         matchedBytes = matchedBytes.addingReportingOverflow(other.matchedBytes).partialValue
-        exitStatus = other.exitStatus ?? exitStatus
+        exitStatus = other.exitStatus.map { max($0, exitStatus ?? 0) } ?? exitStatus
     }
 }
 

@@ -41,7 +41,7 @@ struct BackupMetricsTests {
 
     @Test("A job that ran says everything, under the names that dashboards and alerts use")
     func ran() throws {
-        let run = try FakeRun()
+        let run = try PlayedRun()
         _ = try run.perform()
         run.targets[0].failures[.open] = BackupError(.absent, subject: "disk", "away")
         _ = try run.perform()

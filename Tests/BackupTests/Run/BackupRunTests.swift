@@ -13,7 +13,7 @@ struct BackupRunTests {
 
     @Test("A run stores, proves, remembers, and is a success")
     func success() throws {
-        let run = try FakeRun()
+        let run = try PlayedRun()
         let outcome = try run.perform()
         #expect(outcome.result == .success && outcome.reason.isEmpty)
         #expect(outcome.isProtected == true)
@@ -31,13 +31,13 @@ struct BackupRunTests {
 
     @Test(
         "A failure of any step is the run's, and leaves the history as it was",
-        arguments: FakeTarget.Step.allCases.filter { ![.remove, .cleanUp].contains($0) },
+        arguments: PlayedTarget.Step.allCases.filter { ![.remove, .cleanUp].contains($0) },
         [
             BackupError.Code.absent, .temporary, .permanent, .full, .foreign, .damaged, .cancelled,
             .key,
         ])
-    func failures(step: FakeTarget.Step, code: BackupError.Code) throws {
-        let run = try FakeRun()
+    func failures(step: PlayedTarget.Step, code: BackupError.Code) throws {
+        let run = try PlayedRun()
         _ = try run.perform()
         let before = run.targets[0].manifests.keys.sorted()
         run.targets[0].failures[step] = failure(code)
@@ -57,7 +57,7 @@ struct BackupRunTests {
 
     @Test("A number of a snapshot is not used again, even when its run failed")
     func sequence() throws {
-        let run = try FakeRun()
+        let run = try PlayedRun()
         run.targets[0].failures[.publish] = failure(.temporary)
         _ = try run.perform()
         #expect(try run.perform().targets[0].snapshot?.sequence == 2)
@@ -67,8 +67,8 @@ struct BackupRunTests {
 
     @Test("The worst target is the run's result; a target that is away beside one that is not, too")
     func severalTargets() throws {
-        let run = try FakeRun()
-        run.targets = [FakeTarget("disk"), FakeTarget("away")]
+        let run = try PlayedRun()
+        run.targets = [PlayedTarget("disk"), PlayedTarget("away")]
         run.targets[1].failures[.open] = failure(.absent)
         let skipped = try run.perform()
         #expect(skipped.result == .warning)
@@ -84,8 +84,8 @@ struct BackupRunTests {
 
     @Test("The run can be for one target; another name is an error")
     func oneTarget() throws {
-        let run = try FakeRun()
-        run.targets = [FakeTarget("one"), FakeTarget("two")]
+        let run = try PlayedRun()
+        run.targets = [PlayedTarget("one"), PlayedTarget("two")]
         run.onlyTarget = "two"
         #expect(try run.perform().targets.map(\.target) == ["two"])
         run.onlyTarget = "three"
@@ -94,7 +94,7 @@ struct BackupRunTests {
 
     @Test("A suspicious change stops the run until somebody accepts it")
     func suspicion() throws {
-        let run = try FakeRun()
+        let run = try PlayedRun()
         run.suspicion = "all is gone"
         #expect(try run.perform().result == .success, "there is nothing to compare with")
         let outcome = try run.perform()
@@ -107,7 +107,7 @@ struct BackupRunTests {
 
     @Test("Damage fails the run, counts, and the next run copies everything anew")
     func damage() throws {
-        let run = try FakeRun()
+        let run = try PlayedRun()
         run.job.verify = 1
         _ = try run.perform()
         let path = try #require(SnapshotPath("uploads/a"))
@@ -125,7 +125,7 @@ struct BackupRunTests {
 
     @Test("A share of the old files is read back, going on until all were")
     func rotation() throws {
-        let run = try FakeRun()
+        let run = try PlayedRun()
         for number in 0..<10 { run.files["uploads/\(number)"] = Int64(number) }
         run.job.verify = 1.0 / 4
         _ = try run.perform()
@@ -141,7 +141,7 @@ struct BackupRunTests {
 
     @Test("What is old is removed after a success; when that fails, the backup is still there")
     func pruning() throws {
-        let run = try FakeRun()
+        let run = try PlayedRun()
         let first = try #require(try run.perform().targets[0].snapshot)
         run.expired = [first]
         run.targets[0].failures[.remove] = failure(.temporary)
@@ -162,7 +162,7 @@ struct BackupRunTests {
 
     @Test("The command before decides, the one after hears; both know the job")
     func hooks() throws {
-        let run = try FakeRun()
+        let run = try PlayedRun()
         run.job.before = "mount"
         run.job.after = "umount"
         run.job.ping = "https://example.org/secret"
@@ -184,7 +184,7 @@ struct BackupRunTests {
 
     @Test("A test restore that fails is a warning, and is remembered")
     func restoreTest() throws {
-        let run = try FakeRun()
+        let run = try PlayedRun()
         run.isTestDue = true
         #expect(try run.perform().result == .success)
         #expect(try run.jobState.restoreTestLastSuccess == run.clock)
@@ -197,18 +197,18 @@ struct BackupRunTests {
 
     @Test("On the data's own medium it is a copy, but no protection")
     func unprotected() throws {
-        let run = try FakeRun()
+        let run = try PlayedRun()
         run.targets[0].isOnSameMedium = true
         let outcome = try run.perform()
         #expect(outcome.result == .success && outcome.isProtected == false)
         #expect(outcome.summary.contains(RunOutcome.unprotected))
-        run.targets.append(FakeTarget("other"))
+        run.targets.append(PlayedTarget("other"))
         #expect(try run.perform().isProtected == true)
     }
 
     @Test("A run that is ended before it begins is cancelled, not failed")
     func cancelled() throws {
-        let run = try FakeRun()
+        let run = try PlayedRun()
         run.cancellation.cancel("the server stops")
         let outcome = try run.perform()
         #expect(outcome.result == .cancelled && outcome.reason.contains("the server stops"))
@@ -217,7 +217,7 @@ struct BackupRunTests {
 
     @Test("While one is at work, another is refused and told by whom")
     func oneAtATime() throws {
-        let run = try FakeRun()
+        let run = try PlayedRun()
         let lock = try BackupLock.acquire(run.folder, purpose: "backup verify")
         do throws(BackupError) {
             _ = try BackupLock.acquire(run.folder, purpose: "backup run")
@@ -231,7 +231,7 @@ struct BackupRunTests {
 
     @Test("Snapshots that the state has forgotten are learnt from the target")
     func forgottenState() throws {
-        let run = try FakeRun()
+        let run = try PlayedRun()
         _ = try run.perform()
         try Files.remove(run.folder.state)
         let outcome = try run.perform()

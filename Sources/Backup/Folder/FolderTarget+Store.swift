@@ -28,7 +28,7 @@ extension FolderTarget {
         check: (Stored) throws(BackupError) -> Void
     ) throws(BackupError) -> TransferReport {
         do throws(BackupError) {
-            var store = FolderStore(target: self, snapshot: snapshot, context: context)
+            var store = FolderPublication(target: self, snapshot: snapshot, context: context)
             try makePartial(snapshot.manifest.id, context)
             try store.fill()
             try store.describe()
@@ -45,7 +45,7 @@ extension FolderTarget {
 }
 
 /// A snapshot that is being stored.
-private struct FolderStore {
+private struct FolderPublication {
     let target: FolderTarget
     let context: TargetContext
     var snapshot: PreparedSnapshot
@@ -294,16 +294,5 @@ extension FolderTarget {
             context.warn("\(place) does not lead to the newest snapshot: \(words)")
             return
         }
-    }
-}
-
-extension TransferReport {
-    /// Adds what another call moved.
-    mutating func add(_ other: TransferReport) {
-        files += other.files
-        bytesSent += other.bytesSent
-        literalBytes += other.literalBytes
-        matchedBytes += other.matchedBytes
-        exitStatus = other.exitStatus.map { max($0, exitStatus ?? 0) } ?? exitStatus
     }
 }

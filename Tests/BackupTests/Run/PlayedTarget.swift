@@ -7,7 +7,7 @@ import Testing
 @testable import Backup
 
 /// What a fake target does and what was done to it.
-final class FakeTarget: BackupTarget {
+final class PlayedTarget: BackupTarget {
     /// What one of its calls throws.
     enum Step: String, CaseIterable {
         case open, snapshots, placeForDatabase, store, verify, publish, remove, cleanUp
@@ -120,11 +120,11 @@ final class FakeTarget: BackupTarget {
 }
 
 /// A run with fakes around it.
-final class FakeRun {
+final class PlayedRun {
     let directory: RunFolder
     let folder: BackupFolder
     var job = JobSettings(name: "nightly")
-    var targets: [FakeTarget] = [FakeTarget()]
+    var targets: [PlayedTarget] = [PlayedTarget()]
     var clock: Int64 = 1_800_000_000
     var files: [String: Int64] = ["uploads/a": 10, "uploads/b": 20]
     var suspicion: String?
@@ -196,8 +196,12 @@ final class FakeRun {
                 return ScanFound(entries: entries, sources: [])
             },
             secrets: { (_) throws(BackupError) -> (entry: FileEntry, place: String)? in nil },
-            writeLists: { (_, _) throws(BackupError) -> [Manifest.List] in [] },
-            suspicion: { _ in self.suspicion }, expired: { _ in self.expired },
+            describeLists: { _ in [] },
+            judge: { (_, _) throws(BackupError) in
+                guard let reason = self.suspicion else { return }
+                throw BackupError(
+                    .suspicious, subject: "disk", reason, advice: "type --accept-changes")
+            }, expired: { _ in self.expired },
             hook: { (request) throws(BackupError) in
                 self.steps.append(request.name)
                 self.hooks.append(request)

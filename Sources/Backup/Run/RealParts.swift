@@ -1,0 +1,254 @@
+// The real steps of a run: everything that a run is made of is joined here.
+
+internal import Foundation
+internal import Glibc
+internal import HTTPClient
+internal import TLS
+
+extension BackupProgram {
+    /// The folder of secrets.
+    var secrets: String { dataDirectory + "/secrets" }
+
+    /// Where the recovery key is.
+    public var keyFile: String { secrets + "/backup.key" }
+
+    /// Makes a recovery key unless there is one; true when it did.
+    public func makeKey() throws(BackupError) -> Bool {
+        guard !Files.exists(keyFile) else { return false }
+        try Files.makeFolder(secrets)
+        try RecoveryKey.generate().store(file: keyFile)
+        return true
+    }
+
+    /// The recovery key.
+    public func key() throws(BackupError) -> RecoveryKey { try RecoveryKey.load(file: keyFile) }
+
+    /// What a run is made of.
+    func parts() throws(BackupError) -> RunParts {
+        let program = self
+        let zone = ScheduleTexts.machineZone
+        return RunParts(
+            now: { Int64(time(nil)) }, random: { SecureRandom.bytes($0) },
+            key: { () throws(BackupError) -> RecoveryKey in try program.key() },
+            software: { ["kinglet": program.version] }, domains: domains,
+            target: { (target) throws(BackupError) -> any BackupTarget in
+                try program.target(target)
+            },
+            copyDatabase: { (request) throws(BackupError) -> DatabaseFound in
+                try program.copyDatabase(request)
+            },
+            checkDatabase: { (prepared, stored, context) throws(BackupError) in
+                try program.checkDatabase(prepared, stored, context)
+            },
+            scan: { (request) throws(BackupError) -> ScanFound in try program.scan(request) },
+            secrets: { (request) throws(BackupError) -> (entry: FileEntry, place: String)? in
+                try program.archiveSecrets(request)
+            },
+            describeLists: { FileListCodec.encode($0).map(\.list) },
+            judge: { (request, context) throws(BackupError) in
+                try SuspicionGuard.judge(request, warn: context.warn)
+            },
+            expired: { request in
+                Retention.deletions(
+                    Retention.decide(
+                        request.snapshots.map { snapshot in
+                            RetentionSnapshot(
+                                id: snapshot.id, isVerified: snapshot.verified != nil,
+                                isPinned: request.pinned.contains(snapshot.id))
+                        }, policy: RetentionPolicy(request.job.keep), now: request.now,
+                        zone: (try? ScheduleTexts.zone(of: request.job)) ?? zone,
+                        health: RetentionHealth()))
+            },
+            hook: { (request) throws(BackupError) in try HookCommand.run(request) },
+            ping: { (request) throws(BackupError) in try program.ping(request) },
+            isTestDue: { ScheduleTexts.isTestDue($0, last: $1, now: $2) },
+            testRestore: { (place, id, context) throws(BackupError) in
+                try program.testRestore(place, id, context)
+            })
+    }
+
+    // MARK: Targets
+
+    /// A target of the configuration, not opened.
+    func target(_ settings: TargetSettings) throws(BackupError) -> any BackupTarget {
+        switch settings.location {
+        case .folder(let path):
+            let isOwn = path.hasPrefix(dataDirectory + "/")
+            // rsync where it is; what stands in for it does without a second program.
+            let transfer: any FileTransfer = (try? RsyncTransfer()) ?? CopyTransfer()
+            let folder = FolderTarget(
+                name: settings.name, path: path, uuid: settings.uuid, dataFolder: dataDirectory,
+                makesFolder: isOwn, transfer: transfer)
+            guard settings.encrypt == true || !FolderForm.hasHardLinks(path, isOwn: isOwn) else {
+                return folder
+            }
+            let isOnSameMedium = folder.isOnSameMedium
+            return ArchiveTarget(name: settings.name, isOnSameMedium: isOnSameMedium) {
+                (_) throws(BackupError) -> any ArchiveStore in
+                guard Files.exists(path) else {
+                    throw BackupError(
+                        .absent, subject: path, "there is no such folder",
+                        advice: "plug the disk in and mount it; on a new target make the folder "
+                            + "first: mkdir -p \(path)")
+                }
+                if let uuid = settings.uuid { try Medium(of: path)?.check(uuid: uuid, path) }
+                return FolderStore(path)
+            }
+        case .ssh(let user, let host, let port, let path):
+            try refuseEncryption(settings)
+            return try RsyncTarget(
+                name: settings.name, place: .ssh(user: user, host: host, port: port, path: path),
+                secrets: secrets)
+        case .daemon(let user, let host, let port, let module, let path):
+            try refuseEncryption(settings)
+            return try RsyncTarget(
+                name: settings.name,
+                place: .daemon(user: user, host: host, port: port, module: module, path: path),
+                secrets: secrets, passwordFile: settings.passwordFile)
+        case .rclone(let remote, let path):
+            return ArchiveTarget(name: settings.name, isOnSameMedium: false) {
+                (context) throws(BackupError) -> any ArchiveStore in
+                try RcloneStore(remote: "\(remote):\(path)", configuration: nil, context)
+            }
+        }
+    }
+
+    private func refuseEncryption(_ settings: TargetSettings) throws(BackupError) {
+        guard settings.encrypt == true else { return }
+        throw BackupError(
+            .permanent, subject: "target \(settings.name)",
+            "a target behind rsync cannot be encrypted",
+            advice: "use rclone (an sftp remote) there, or take encrypt out")
+    }
+
+    // MARK: The database
+
+    private func copyDatabase(_ request: DatabaseRequest) throws(BackupError) -> DatabaseFound {
+        guard let database else {
+            throw BackupError(.permanent, subject: dataDirectory, "the database is not open")
+        }
+        let copier = DatabaseCopier(database: database)
+        let previous = request.previous?.manifest.databases.first { $0.name == copier.name }
+        let copy = try copier.copy(
+            previous: previous, memory: request.context.memory, into: request.folder,
+            md5: request.needsMD5, cancellation: request.context.cancellation,
+            progress: request.context.progress)
+        guard copy.faults.isEmpty else {
+            throw BackupError(
+                .damaged, subject: copier.name,
+                "SQLite finds it damaged: \(copy.faults.prefix(3).joined(separator: "; "))",
+                advice: "restore the last snapshot; the medium may be dying")
+        }
+        let kept = try copy.kept.map { path throws(BackupError) -> FileEntry in
+            guard let entry = request.previous?.list[path] else {
+                throw BackupError(
+                    .damaged, subject: "snapshot before", "it does not list \(path)",
+                    advice: "run again; the next run copies everything anew")
+            }
+            return entry
+        }
+        let folder = "database/\(copier.name)"
+        guard let path = SnapshotPath(folder) else { throw Self.noPath(folder) }
+        return DatabaseFound(
+            databases: [copy.record], entries: copy.new + kept,
+            sources: copy.new.isEmpty ? [] : [(path, "\(request.folder)/\(folder)")],
+            kept: Set(copy.kept), copied: Int64(time(nil)), remember: copy.commit)
+    }
+
+    private static func noPath(_ text: String) -> BackupError {
+        BackupError(.permanent, subject: text, "this cannot be a path in a snapshot")
+    }
+
+    /// Once a week, SQLite looks at all of what is stored, where it can be read in its place; on
+    /// other days, a part that was added is checked to continue the one before it.
+    private func checkDatabase(
+        _ prepared: PreparedSnapshot, _ stored: Stored, _ context: TargetContext
+    ) throws(BackupError) {
+        guard let folder = stored.folder else { return }
+        let note = context.memory + "/integrity-checked"
+        let last = try Files.read(note, limit: 64).flatMap {
+            Int64(String(decoding: $0, as: UTF8.self))
+        }
+        let now = Int64(time(nil))
+        let isDue = last.map { now - $0 >= 7 * 86_400 || $0 > now } ?? false
+        let isNew = stored.new.contains { $0.path.isBelow("database") }
+        for record in prepared.manifest.databases {
+            if isDue {
+                let faults = try DatabaseParts.check(
+                    record, in: folder, full: true, cancellation: context.cancellation)
+                guard faults.isEmpty else {
+                    throw BackupError(
+                        .damaged, subject: record.name,
+                        "the stored copy is damaged: \(faults.prefix(3).joined(separator: "; "))",
+                        advice: "the next run copies everything anew")
+                }
+            } else if isNew {
+                _ = try DatabaseParts.image(of: record, in: folder)
+            }
+        }
+        if isDue || last == nil { try Files.replace(note, Array("\(now)".utf8), mode: 0o600) }
+    }
+
+    // MARK: Pings
+
+    private func ping(_ request: PingRequest) throws(BackupError) {
+        let url: String
+        // Uptime Kuma says everything in the query; healthchecks.io in the path and the body.
+        if request.url.contains("/api/push/") {
+            guard request.moment != .start else { return }
+            let base = request.url.prefix { $0 != "?" }
+            url = "\(base)?status=\(request.moment == .success ? "up" : "down")&msg=backup"
+        } else {
+            let suffix =
+                switch request.moment {
+                case .start: "/start"
+                case .success: ""
+                case .failure: "/fail"
+                }
+            let trimmed = request.url.hasSuffix("/") ? String(request.url.dropLast()) : request.url
+            url = "\(trimmed)\(suffix)?rid=\(request.run)"
+        }
+        do {
+            let response = try HTTPTransfer(timeLimit: .seconds(15), bodyLimit: 65_536).perform(
+                HTTPRequest("POST", url, body: Array(request.text.utf8)))
+            guard (200..<300).contains(response.status) else {
+                throw BackupError(
+                    .temporary, subject: "ping", "the answer has status \(response.status)")
+            }
+        } catch let error as BackupError {
+            throw error
+        } catch {
+            // Without the URL, which is a secret.
+            throw BackupError(.temporary, subject: "ping", "it cannot be sent: \(error)")
+        }
+    }
+
+    // MARK: Test restores
+
+    private func testRestore(
+        _ place: any BackupTarget, _ id: SnapshotID, _ context: TargetContext
+    ) throws(BackupError) {
+        guard let tester else {
+            throw BackupError(.permanent, subject: "test restore", "it cannot be done here")
+        }
+        let manifest = try place.manifest(of: id, context)
+        let list = try place.list(of: manifest, context)
+        try Files.makeFolder(folder.scratch)
+        _ = try TestRestore(parts: tester.parts, server: tester.server, scratch: folder.scratch)
+            .run(manifest, list, from: place, context)
+    }
+}
+
+extension RetentionPolicy {
+    /// From the configuration.
+    init(_ keep: KeepSettings) {
+        self.init()
+        last = keep.last
+        hourly = keep.hourly
+        daily = keep.daily
+        weekly = keep.weekly
+        monthly = keep.monthly
+        yearly = keep.yearly
+        within = keep.within.map { $0.components.seconds }
+    }
+}

@@ -1,0 +1,187 @@
+// Which job is due. Owner: the service's thread. What the schedules remember is in a file of its own
+// that only the server writes: commands change the state meanwhile.
+
+internal import Foundation
+internal import Glibc
+
+/// How the machine is; nil for what is not known.
+public struct BackupConditions: Sendable, Equatable {
+    /// Whether the clock is set; nil where nothing would set it.
+    public var clockIsRight: Bool?
+    /// Whether an uninterruptible power supply lives on its battery.
+    public var isOnBattery: Bool?
+    /// Whether the processor is slowed down.
+    public var isThrottled: Bool?
+    /// Of the processor, in °C.
+    public var temperature: Double?
+    /// Whether others wait for processor, memory or disk.
+    public var isUnderLoad: Bool?
+
+    /// Nothing is known.
+    public init() {}
+}
+
+/// The schedules of all jobs.
+struct BackupPlanner {
+    private struct Entry {
+        var job: JobSettings
+        var schedule: JobSchedule
+        /// For the next times.
+        var plan: JobSchedule.Settings
+    }
+
+    /// What is to come.
+    struct Plan {
+        var live: [String: BackupMetrics.Live] = [:]
+        var blocks: [String: String] = [:]
+        /// Seconds until somebody should look again.
+        var seconds = 30.0
+    }
+
+    private let program: BackupProgram
+    private let cache: StateCache
+    private var entries: [Entry] = []
+    private var saved: [String: JobMemory] = [:]
+    private var wait: Int64 = 30
+
+    init(_ program: BackupProgram, _ cache: StateCache) {
+        self.program = program
+        self.cache = cache
+        saved = Self.load(program.folder)
+        let now = Self.now
+        let machine = Self.machine
+        for job in program.settings.jobs {
+            // One that cannot be read was refused with the configuration.
+            guard let text = job.schedule, let schedule = try? Schedule(text),
+                let zone = try? ScheduleTexts.zone(of: job)
+            else { continue }
+            var settings = JobSchedule.Settings(schedule: schedule, zone: zone)
+            settings.delay = StableJitter.seconds(
+                machine: machine, job: job.name, jitter: job.jitter.components.seconds)
+            settings.windows = (try? RunWindows(job.windows)) ?? .always
+            let memory = saved[job.name] ?? JobMemory()
+            entries.append(
+                Entry(
+                    job: job, schedule: JobSchedule(settings, memory: memory, at: now),
+                    plan: settings))
+        }
+    }
+
+    /// By both clocks.
+    private static var now: JobSchedule.Moment {
+        var clock = Glibc.timespec()
+        clock_gettime(CLOCK_BOOTTIME, &clock)
+        return JobSchedule.Moment(wall: Int64(time(nil)), uptime: Int64(clock.tv_sec))
+    }
+
+    /// What tells this machine from others.
+    private static var machine: String {
+        let bytes = (try? Files.read("/etc/machine-id", limit: 256)) ?? nil
+        return bytes.map { String(decoding: $0, as: UTF8.self) } ?? ""
+    }
+
+    // MARK: Events
+
+    /// The job that is to run now; nil for none.
+    mutating func due(
+        _ conditions: BackupConditions
+    ) -> (job: JobSettings, isRetry: Bool)? {
+        var machine = RunConditions()
+        machine.clockIsRight = conditions.clockIsRight
+        machine.isOnBattery = conditions.isOnBattery
+        machine.isThrottled = conditions.isThrottled
+        machine.temperature = conditions.temperature
+        machine.isUnderLoad = conditions.isUnderLoad
+        wait = 30
+        var due: (job: JobSettings, isRetry: Bool)?
+        for index in entries.indices {
+            let newest = cache.state.jobs[entries[index].job.name]?.lastSuccess
+            switch entries[index].schedule.tick(Self.now, machine, newestSnapshot: newest) {
+            case .run(let cause):
+                // One at a time; the others are asked again when this one has ended.
+                if due == nil { due = (entries[index].job, cause == .retry) }
+            case .wait(let seconds): wait = min(wait, max(1, seconds))
+            }
+        }
+        save()
+        return due
+    }
+
+    /// A run of a job was begun.
+    mutating func began(_ job: JobSettings) {
+        change(job) { $0.began(at: Self.now) }
+    }
+
+    /// It has ended; without an outcome it could not even begin.
+    mutating func ended(_ job: JobSettings, _ outcome: RunOutcome?) {
+        let end: JobSchedule.Outcome
+        switch outcome?.result {
+        case .success, .warning: end = .success
+        case .cancelled: end = .interrupted
+        case .skipped: end = .failed(.absent)
+        case .failed:
+            let code = outcome?.targets.compactMap(\.code).first { $0 == .temporary }
+            end = .failed(code ?? .permanent)
+        case nil: end = .failed(.busy)
+        }
+        change(job) { $0.ended(end, at: Self.now) }
+    }
+
+    private mutating func change(_ job: JobSettings, _ body: (inout JobSchedule) -> Void) {
+        guard let index = entries.firstIndex(where: { $0.job.name == job.name }) else { return }
+        body(&entries[index].schedule)
+        save()
+    }
+
+    /// What is to come.
+    func plan(_ conditions: BackupConditions) -> Plan {
+        var plan = Plan()
+        let now = Self.now.wall
+        let hasKey = Files.exists(program.keyFile)
+        for entry in entries {
+            let memory = entry.schedule.memory
+            var live = BackupMetrics.Live()
+            live.nextRun = memory.nextDue
+            live.period = entry.plan.schedule.period(after: now, in: entry.plan.zone)
+                .map { Double($0) }
+            live.missed = UInt64(clamping: memory.missed)
+            live.isClockSynchronised = conditions.clockIsRight
+            live.isKeyAvailable = hasKey
+            plan.live[entry.job.name] = live
+            plan.blocks[entry.job.name] = entry.schedule.blocker?.sentence
+        }
+        plan.seconds = Double(min(max(wait, 1), 60))
+        return plan
+    }
+
+    // MARK: Memory
+
+    private static func load(_ folder: BackupFolder) -> [String: JobMemory] {
+        guard let bytes = try? Files.read(folder.schedule, limit: 1 << 20),
+            let memory = try? JSONDecoder().decode([String: JobMemory].self, from: Data(bytes))
+        else { return [:] }
+        return memory
+    }
+
+    /// Writes it when something that matters has changed: not each time that one looks.
+    private mutating func save() {
+        var memory: [String: JobMemory] = [:]
+        for entry in entries { memory[entry.job.name] = entry.schedule.memory }
+        guard essence(memory) != essence(saved) else { return }
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys]
+        guard let data = try? encoder.encode(memory), (try? program.folder.prepare()) != nil,
+            (try? Files.replace(program.folder.schedule, Array(data), mode: 0o600)) != nil
+        else { return }
+        saved = memory
+    }
+
+    /// When it is due next follows from the rest.
+    private func essence(_ memory: [String: JobMemory]) -> [String: JobMemory] {
+        memory.mapValues { job in
+            var job = job
+            job.nextDue = nil
+            return job
+        }
+    }
+}
