@@ -1,0 +1,19 @@
+// What somebody else's server answered.
+
+/// A response; the whole of it is in memory.
+public struct HTTPResponse: Sendable {
+    /// 100 to 599.
+    public let status: Int
+    /// Header fields in order; names as they came.
+    public let headers: [(name: String, value: String)]
+    /// What came with it.
+    public let body: [UInt8]
+
+    /// Whether the server did what it was asked (2xx).
+    public var isSuccess: Bool { (200..<300).contains(status) }
+
+    /// The first field of a name, which is compared without regard to case.
+    public func header(_ name: String) -> String? {
+        headers.first { $0.name.lowercased() == name.lowercased() }?.value
+    }
+}
