@@ -32,6 +32,7 @@ extension FolderTarget {
             if let last = try snapshots(context).last {
                 for id in try abandoned(upTo: last, context) { try removePartial(id, context) }
             }
+            try forgetPartials(context)
         } catch {
             throw stillThere(error)
         }
@@ -61,6 +62,17 @@ extension FolderTarget {
     private func removePartial(_ id: SnapshotID, _ context: TargetContext) throws(BackupError) {
         try removeSlowly(partial(of: id), context)
         unlink("\(context.memory)/\(Self.partialPrefix)\(id)")
+    }
+
+    /// Notes of attempts that have become snapshots, or were removed by hand.
+    private func forgetPartials(_ context: TargetContext) throws(BackupError) {
+        for name in try Files.names(in: context.memory) {
+            let text = String(decoding: name, as: UTF8.self)
+            guard text.hasPrefix(Self.partialPrefix), !Files.exists("\(path)/\(text)") else {
+                continue
+            }
+            unlink("\(context.memory)/\(text)")
+        }
     }
 
     /// Without following links; where it is called off it goes on the next time.
