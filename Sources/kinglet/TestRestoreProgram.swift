@@ -44,6 +44,7 @@ struct TestRestoreProgram: TestRestoreServer {
             try CommonArguments.parse(["--config", configuration]), isolated: true)
         let program = declared.options
         try program.requireDomain()
+        try program.files.prepare()
         guard let lock = try DataLock(program.files) else {
             throw Failure("another kinglet uses \(program.dataDirectory)")
         }

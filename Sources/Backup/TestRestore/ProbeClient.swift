@@ -30,6 +30,7 @@ public struct ProbeAccount: Sendable {
 final class ProbeClient {
     private static let limits = ReaderLimits(elementBytes: 4_194_304, elements: 65_536)
     private static let mam = "urn:xmpp:mam:2"
+    private static let rsm = "http://jabber.org/protocol/rsm"
     private static let sasl = "urn:ietf:params:xml:ns:xmpp-sasl"
 
     private let socket: Int32
@@ -238,7 +239,8 @@ final class ProbeClient {
                 "<max>\(size)</max><before>\(Self.escaped(before))</before>"
             ) { element in
                 guard let result = element.child("result", Self.mam), let id = result["id"],
-                    result.child("forwarded")?.child("message") != nil
+                    result.child("forwarded", "urn:xmpp:forward:0")?
+                        .child("message", "jabber:client") != nil
                 else { return }
                 ids.insert(id)
             }
@@ -259,10 +261,10 @@ final class ProbeClient {
         _ page: String, each: (Element) -> Void
     ) throws(BackupError) -> Element {
         let answer = try ask(
-            "<query xmlns='\(Self.mam)'><set xmlns='http://jabber.org/protocol/rsm'>\(page)</set>"
-                + "</query>", each: each)
-        guard let set = answer.child("fin", Self.mam)?.child("set") else {
-            throw Self.failure("it does not give the history")
+            "<query xmlns='\(Self.mam)'><set xmlns='\(Self.rsm)'>\(page)</set></query>", each: each)
+        guard let set = answer.child("fin", Self.mam)?.child("set", Self.rsm) else {
+            let condition = answer.child("error")?.elements.first?.name ?? "nothing"
+            throw Self.failure("it does not give the history, but \(condition)")
         }
         return set
     }
