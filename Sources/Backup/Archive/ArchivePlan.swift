@@ -100,6 +100,12 @@ struct ArchivePlan: Sendable, Equatable {
         return sum
     }
 
+    /// Bytes of content in an encrypted pack: age adds a header, and 16 bytes to each 64 KiB.
+    static func content(ofStored size: Int64) -> Int64 {
+        let payload = max(0, size - 184)
+        return max(0, payload - (payload / 65_552 + 1) * 16)
+    }
+
     // MARK: Compaction
 
     /// Sends again what little is needed of packs that are mostly not: so they are not needed at
@@ -116,13 +122,15 @@ struct ArchivePlan: Sendable, Equatable {
                 if contents[piece.pack].last != hash { contents[piece.pack].append(hash) }
             }
         }
-        let sizes = packs.map { stored[$0] ?? 0 }
+        let sizes = packs.map { Self.content(ofStored: stored[$0] ?? 0) }
         let inUse = packs.indices.filter { used[$0] > 0 }
         let wasted = inUse.reduce(Int64(0)) { $0 + max(0, sizes[$1] - used[$1]) }
         let needed = inUse.reduce(Int64(0)) { $0 + used[$1] }
-        // Not more than a fifth of what is new, lest a small change become a large one; unless
-        // most of the target is of no use to this snapshot.
-        var budget = wasted > needed ? Self.mostAgain : min(Self.mostAgain, bytes / 5)
+        // Not more than a fifth of what is new, lest a small change become a large one. Where
+        // files change at random, that holds waste near the size of what is needed; where it is
+        // twice as much, files were deleted, and nothing new would ever pay for it.
+        var budget =
+            wasted / 2 > needed ? Self.mostAgain : min(Self.mostAgain, bytes / 5)
 
         func isMovable(_ pack: Int) -> Bool {
             contents[pack].allSatisfy { hash in

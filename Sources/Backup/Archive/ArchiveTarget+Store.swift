@@ -29,7 +29,7 @@ extension ArchiveTarget {
         context.progress(Progress(.publication))
         try ArchiveMarker.confirm(run.store, context)
         let bytes = try ManifestFile.encode(run.manifest, key: context.key)
-        let sealed = try Age.seal(bytes, key: context.key)
+        let sealed = try AgeFile.seal(bytes, key: context.key)
         try run.store.put(ArchiveNames.snapshot(id), sealed)
         try run.store.flush()
         run.report.bytesSent += Int64(sealed.count)
@@ -214,11 +214,10 @@ private final class ArchiveRun {
 
     func sendLists() throws(BackupError) {
         let parts = FileListCodec.encode(list, packs: packs)
-        var known = knownLists(Set(parts.map(\.list.sha256)))
+        let known = knownLists(Set(parts.map(\.list.sha256)))
         let writer = makeWriter(sends: .transfer)
         let base = packs.count
         var later: [Int: ArchiveRecord.Place] = [:]
-        var extra: [String] = []
         let memory = ArchiveMemory(context)
         for (index, part) in parts.enumerated() {
             let entry = WantedFile(part.list, at: .init(pack: 0, offset: 0))?.entry
@@ -237,23 +236,16 @@ private final class ArchiveRun {
         }
         try writer.finishPack()
         packs += writer.packs
-        // Where lists are that did not change.
-        for (digest, place) in known {
-            if !packs.contains(place.pack) && !extra.contains(place.pack) {
-                extra.append(place.pack)
+        var numbers = Dictionary(
+            packs.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
+        let lists = parts.indices.compactMap { index -> ArchiveRecord.Place? in
+            if let place = later[index] { return place }
+            guard let place = known[parts[index].list.sha256] else { return nil }
+            if numbers[place.pack] == nil {
+                numbers[place.pack] = packs.count
+                packs.append(place.pack)
             }
-            known[digest] = place
-        }
-        packs += extra
-        var lists: [ArchiveRecord.Place] = []
-        for (index, part) in parts.enumerated() {
-            if let place = later[index] {
-                lists.append(place)
-            } else if let place = known[part.list.sha256],
-                let number = packs.firstIndex(of: place.pack)
-            {
-                lists.append(.init(pack: number, offset: place.offset))
-            }
+            return numbers[place.pack].map { .init(pack: $0, offset: place.offset) }
         }
         manifest.lists = parts.map(\.list)
         manifest.archive = record(lists)
@@ -280,7 +272,7 @@ private final class ArchiveRun {
         return known.filter { _, place in
             let size = stored[place.pack] ?? 0
             if isStrewn, size < ArchivePlan.smallPack { return false }
-            return (used[place.pack] ?? 0) >= size / 2
+            return (used[place.pack] ?? 0) >= ArchivePlan.content(ofStored: size) / 2
         }
     }
 

@@ -87,7 +87,7 @@ final class ArchiveTarget: BackupTarget {
         guard let sealed = try store.read(ArchiveNames.snapshot(id), limit: limit) else {
             throw BackupError(.damaged, subject: "snapshot \(id)", "its manifest is missing")
         }
-        let bytes = try Age.open(sealed, key: context.key, subject: "manifest of \(id)")
+        let bytes = try AgeFile.open(sealed, key: context.key, subject: "manifest of \(id)")
         let manifest = try ManifestFile.decode(bytes, id: id, key: context.key)
         guard manifest.archive != nil else {
             throw BackupError(.damaged, subject: "manifest of \(id)", "it names no packs")
@@ -162,7 +162,7 @@ final class ArchiveTarget: BackupTarget {
 }
 
 /// Whole small files in age's format.
-enum Age {
+enum AgeFile {
     static func seal(_ bytes: [UInt8], key: RecoveryKey) throws(BackupError) -> [UInt8] {
         let result = Collected()
         let encryptor = try AgeEncryptor(recipient: key) { piece throws(BackupError) in
