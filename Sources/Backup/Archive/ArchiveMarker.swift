@@ -132,6 +132,8 @@ extension ArchiveMarker {
                 target: marker.target, instance: context.instance, key: context.key)
             try store.put(ArchiveNames.marker, try ours.bytes)
             try store.flush()
+            // Where nothing may be replaced, it was not.
+            try confirm(store, context)
         }
         if remembered == nil {
             try Files.replace(memory, Array(marker.target.utf8), mode: 0o600)

@@ -13,6 +13,8 @@ struct ArchiveFile: Sendable, Equatable {
 protocol ArchiveStore {
     /// For messages.
     var place: String { get }
+    /// Whether files can be removed there.
+    var canRemove: Bool { get }
     /// Makes the place itself where it must exist before anything is written there.
     func prepare() throws(BackupError)
     /// Stores a file as a whole, in place of an older one.
@@ -37,6 +39,8 @@ protocol ArchiveStore {
 }
 
 extension ArchiveStore {
+    var canRemove: Bool { true }
+
     func put(_ name: String, _ bytes: [UInt8]) throws(BackupError) {
         try put(name, bytes) { _ in }
     }

@@ -8,6 +8,11 @@ extension ArchiveTarget {
 
     func remove(_ id: SnapshotID, _ context: TargetContext) throws(BackupError) {
         let store = try opened(context)
+        guard store.canRemove else {
+            throw BackupError(
+                .permanent, subject: name, "this machine may only add snapshots there",
+                advice: "prune on the other machine")
+        }
         try ArchiveMarker.confirm(store, context)
         try store.delete(ArchiveNames.snapshot(id))
         try store.flush()
@@ -17,8 +22,8 @@ extension ArchiveTarget {
     /// Only one installation writes here, one run at a time, and this is it; so what no manifest
     /// names is needed by nobody, but for what the next attempt can use.
     func cleanUp(_ context: TargetContext) throws(BackupError) {
-        guard canRemove else { return }
         let store = try opened(context)
+        guard store.canRemove else { return }
         try ArchiveMarker.confirm(store, context)
         let ids = try snapshots(context)
         var manifests: [Manifest] = []
@@ -38,7 +43,8 @@ extension ArchiveTarget {
         for file in try store.list(ArchiveNames.packs) + store.list(ArchiveNames.snapshots) {
             if let digest = ArchiveNames.pack(of: file.name) {
                 packs.append(digest)
-            } else if file.name.contains("/.new-") {
+            } else if file.name.contains("/.") {
+                // What a writer that was cut off had not named yet: ours, or rsync's.
                 try store.delete(file.name)
             }
         }

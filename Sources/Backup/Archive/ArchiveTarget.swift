@@ -14,22 +14,20 @@ final class ArchiveTarget: BackupTarget {
     let name: String
     let needsMD5 = false
     let isOnSameMedium: Bool
-    let canRemove: Bool
+    var canRemove: Bool { store?.canRemove ?? true }
     private let makeStore: (TargetContext) throws(BackupError) -> any ArchiveStore
     private var store: (any ArchiveStore)?
 
     /// - Parameters:
     ///   - name: as in the configuration.
     ///   - isOnSameMedium: whether the data's own medium holds it.
-    ///   - canRemove: false where this machine may only add.
     ///   - makeStore: opens the place, once for each `open`.
     init(
-        name: String, isOnSameMedium: Bool, canRemove: Bool = true,
+        name: String, isOnSameMedium: Bool,
         makeStore: @escaping (TargetContext) throws(BackupError) -> any ArchiveStore
     ) {
         self.name = name
         self.isOnSameMedium = isOnSameMedium
-        self.canRemove = canRemove
         self.makeStore = makeStore
     }
 

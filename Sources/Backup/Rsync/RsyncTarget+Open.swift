@@ -20,17 +20,9 @@ struct RsyncMarker: Codable, Equatable {
 extension RsyncTarget {
     /// Finds out that it is there, is what it was and can be written.
     public func open(_ context: TargetContext, forWriting: Bool) throws(BackupError) {
-        program.warnIfOld(context)
+        try explore(context, forWriting: forWriting)
         let memory = try RsyncMemory(context.memory)
-        findings = memory.findings
         let known = findings.target
-        let now = Int64(time(nil))
-        if findings.asked == 0 || abs(now - findings.asked) > 86_400 {
-            try askSSH(context)
-            if forWriting { findings.isAppendOnly = try refusesDeletion(context) }
-            if forWriting { findings.asked = now }
-        }
-        setPartialFolder()
         let marker = try marker(context)
         if let marker {
             if let known, marker.target != known {
@@ -56,6 +48,21 @@ extension RsyncTarget {
                 .permanent, subject: name, "there are no backups at \(place)",
                 advice: "check the location")
         }
+        try memory.remember(findings)
+    }
+
+    /// Finds out what the other side is and allows, once a day.
+    func explore(_ context: TargetContext, forWriting: Bool) throws(BackupError) {
+        program.warnIfOld(context)
+        let memory = try RsyncMemory(context.memory)
+        findings = memory.findings
+        let now = Int64(time(nil))
+        if findings.asked == 0 || abs(now - findings.asked) > 86_400 {
+            try askSSH(context)
+            if forWriting { findings.isAppendOnly = try refusesDeletion(context) }
+            if forWriting { findings.asked = now }
+        }
+        setPartialFolder()
         try memory.remember(findings)
     }
 
