@@ -2,6 +2,7 @@
 // readers.
 
 internal import GRDB
+internal import Glibc
 public import Prometheus
 
 /// How much a power cut may cost.
@@ -41,6 +42,7 @@ public final class Database: Sendable {
                 let kilobytes = database.configuration.readonly ? 400 : 2000
                 try database.execute(sql: "PRAGMA cache_size = -\(kilobytes)")
             }
+            Self.prepareLog(file)
             pool = try DatabasePool(path: file, configuration: configuration)
             try Self.migrate(pool, file: file, steps: steps)
             // GRDB sets NORMAL for WAL after `prepareDatabase`, so the choice is made here.
@@ -54,6 +56,23 @@ public final class Database: Sendable {
         }
         writer = GroupCommitWriter(
             pool: pool, file: file, longestQueue: longestQueue, registry: registry)
+    }
+
+    /// GRDB makes and drops a table when there is no log or an empty one, so that every start would
+    /// change the database and cost a backup. A log shorter than its header counts as empty for
+    /// SQLite (sqlite.org/walformat.html section 2.3) but not for GRDB. The byte is appended: should
+    /// another process write the log just now, it stands behind that, where it means nothing.
+    private static func prepareLog(_ file: String) {
+        var status = stat()
+        guard lstat(file, &status) == 0, status.st_size > 0 else { return }
+        let log = Glibc.open(
+            "\(file)-wal", O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+            status.st_mode & 0o666)
+        guard log >= 0 else { return }
+        if fstat(log, &status) == 0, status.st_size == 0 {
+            _ = Glibc.write(log, [0] as [UInt8], 1)
+        }
+        Glibc.close(log)
     }
 
     private static func migrate(
