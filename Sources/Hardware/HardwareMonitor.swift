@@ -57,6 +57,10 @@ public final class HardwareMonitor: Sendable {
 
     deinit { stop() }
 
+    /// The values that a reading has found lately, one for each set of labels; empty when it is not
+    /// known. Waits for nothing.
+    public func latestValues(of name: String) -> [Double] { latest.values(of: name, now: now()) }
+
     /// Starts the threads that read, unless they run already. That they could not be started is
     /// reported under the name `schedule`.
     /// - Parameter turned: called every few seconds on a thread that never reads; must not block.

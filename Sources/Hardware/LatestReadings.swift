@@ -62,6 +62,17 @@ final class LatestReadings: Sendable {
         }
     }
 
+    /// The values of a sample that was read in time, by all of its labels' values.
+    func values(of name: String, now: ContinuousClock.Instant) -> [Double] {
+        entries.withLock { entries in
+            entries.flatMap { entry -> [Double] in
+                guard let outcome = entry.outcome, outcome.end.duration(to: now) <= entry.validity
+                else { return [] }
+                return outcome.samples.filter { $0.name == name }.map(\.value)
+            }
+        }
+    }
+
     /// Replaces the last outcome of a reading and returns the failure of the one before.
     func record(_ outcome: ReadingOutcome, at index: Int) -> ReadingError? {
         let families = entries.withLock { $0[index].families }

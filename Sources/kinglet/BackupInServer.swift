@@ -17,21 +17,15 @@ extension ProgramOptions {
         BackupProgram(
             options: backup, dataDirectory: absolute(dataDirectory),
             configuration: file.map(absolute), domains: domains, version: Software.version,
-            executable: executable, database: database)
+            tester: BackupProgram.Tester(
+                parts: AssembledData(), server: TestRestoreProgram()),
+            database: database)
     }
 
     private func absolute(_ path: String) -> String {
         guard let resolved = realpath(path, nil) else { return path }
         defer { free(resolved) }
         return String(cString: resolved)
-    }
-
-    /// The file of this program.
-    private var executable: String {
-        var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
-        let count = readlink("/proc/self/exe", &buffer, buffer.count - 1)
-        return String(
-            decoding: buffer.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 }
 

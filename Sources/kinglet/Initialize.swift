@@ -3,6 +3,7 @@
 internal import Addresses
 internal import Administration
 internal import ArgumentParser
+internal import Backup
 internal import Engine
 internal import Glibc
 internal import Logging
@@ -45,6 +46,8 @@ struct Initialization {
         let administrator: BareJID?
         /// Shown once; nil when it went to a file, or when there was an administrator before.
         let password: String?
+        /// The recovery key, when it was made now and a person reads this.
+        let key: String?
 
         func print() {
             Terminal.say("Configuration: \(file)")
@@ -58,6 +61,15 @@ struct Initialization {
                             ?? "in \(program.files.initialPassword)"))
             } else {
                 Terminal.say("Administrator: accounts exist already; none was added")
+            }
+            if let key {
+                Terminal.say("Recovery key:  \(key)")
+                Terminal.say(
+                    "               Write it down and keep it elsewhere: without it no encrypted "
+                        + "backup\n               can be read.   (shown only now)")
+            } else {
+                Terminal.say(
+                    "Recovery key:  in \(program.files.secrets)/backup.key; keep a copy elsewhere")
             }
             Terminal.say(
                 "Next:          "
@@ -97,9 +109,13 @@ struct Initialization {
         }
         try Certificates(program: program).prepareLocal(now: Clock.secondsSince1970())
         let (administrator, password) = try addAdministrator(name, declared)
+        let backups = program.backupProgram(nil)
+        let isNew = try backups.makeKey()
+        let key = isNew && Terminal.isShown ? try backups.key().text : nil
         _ = consume lock
         return Outcome(
-            file: path, program: program, administrator: administrator, password: password)
+            file: path, program: program, administrator: administrator, password: password,
+            key: key)
     }
 
     private func writeConfiguration(_ path: String) throws -> String {

@@ -35,7 +35,7 @@ struct BackupRun {
         try state.save(folder)
         progress(Progress(.waiting))
         let run = identifier()
-        ping(.start, run, "", warnings)
+        ping(.start, run, "")
         do throws(BackupError) {
             try work(&outcome, &state, lock: lock.descriptor, warnings)
             outcome.warnings = warnings.all
@@ -60,7 +60,9 @@ struct BackupRun {
         outcome.warnings = warnings.all
         state.update(job: job.name) { $0.note(outcome) }
         try state.save(folder)
-        ping(outcome.result.isGood ? .success : .failure, run, outcome.summary, warnings)
+        ping(
+            outcome.result.isGood ? .success : .failure, run, outcome.summary,
+            took: outcome.duration)
         return outcome
     }
 
@@ -128,11 +130,13 @@ struct BackupRun {
     }
 
     private func ping(
-        _ moment: PingRequest.Moment, _ run: String, _ text: String, _ warnings: Warnings
+        _ moment: PingRequest.Moment, _ run: String, _ text: String, took: Double = 0
     ) {
         guard let url = job.ping else { return }
         do throws(BackupError) {
-            try parts.ping(PingRequest(url: url, moment: moment, run: run, text: text))
+            try parts.ping(
+                PingRequest(
+                    url: url, moment: moment, run: run, text: text, took: .seconds(took)))
         } catch {
             // Monitoring that is down is no reason to say that the backup is.
             warn("ping: \(error.message)")

@@ -2,7 +2,6 @@
 
 internal import Foundation
 internal import Glibc
-internal import HTTPClient
 internal import TLS
 
 extension BackupProgram {
@@ -192,35 +191,14 @@ extension BackupProgram {
     // MARK: Pings
 
     private func ping(_ request: PingRequest) throws(BackupError) {
-        let url: String
-        // Uptime Kuma says everything in the query; healthchecks.io in the path and the body.
-        if request.url.contains("/api/push/") {
-            guard request.moment != .start else { return }
-            let base = request.url.prefix { $0 != "?" }
-            url = "\(base)?status=\(request.moment == .success ? "up" : "down")&msg=backup"
-        } else {
-            let suffix =
-                switch request.moment {
-                case .start: "/start"
-                case .success: ""
-                case .failure: "/fail"
-                }
-            let trimmed = request.url.hasSuffix("/") ? String(request.url.dropLast()) : request.url
-            url = "\(trimmed)\(suffix)?rid=\(request.run)"
+        var problem: String?
+        let pings = RunPings(try PingAddress(request.url), run: request.run) { problem = $0 }
+        switch request.moment {
+        case .start: pings.start()
+        case .success: pings.succeed(request.text, log: request.text, took: request.took)
+        case .failure: pings.fail(request.text, log: request.text, took: request.took)
         }
-        do {
-            let response = try HTTPTransfer(timeLimit: .seconds(15), bodyLimit: 65_536).perform(
-                HTTPRequest("POST", url, body: Array(request.text.utf8)))
-            guard (200..<300).contains(response.status) else {
-                throw BackupError(
-                    .temporary, subject: "ping", "the answer has status \(response.status)")
-            }
-        } catch let error as BackupError {
-            throw error
-        } catch {
-            // Without the URL, which is a secret.
-            throw BackupError(.temporary, subject: "ping", "it cannot be sent: \(error)")
-        }
+        if let problem { throw BackupError(.temporary, subject: "ping", problem) }
     }
 
     // MARK: Test restores

@@ -108,6 +108,8 @@ struct PingRequest: Sendable, Equatable {
     var run: String
     /// A few lines for a person, without secrets.
     var text: String
+    /// How long the run has taken.
+    var took = Duration.zero
 }
 
 /// The steps of a run.

@@ -361,4 +361,17 @@ public struct BackupCommands: Sendable {
         var state = try BackupState.load(program.folder, warn: warn)
         return look(at: target, parts, session, &state)
     }
+
+    /// The key for SSH of a target.
+    public func access(target name: String) throws(BackupError) -> SSHAccess {
+        let target = try target(name)
+        guard case .ssh(let user, let host, let port, let path) = target.location else {
+            throw BackupError(
+                .permanent, subject: "target \(name)", "it is not behind SSH",
+                advice: "kinglet backup target check \(name) tries it")
+        }
+        return try SSHAccess(
+            target: name, place: .ssh(user: user, host: host, port: port, path: path),
+            secrets: program.secrets)
+    }
 }

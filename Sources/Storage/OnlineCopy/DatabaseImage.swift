@@ -191,6 +191,31 @@ public final class DatabaseImage {
         return faults
     }
 
+    /// The rows of every table; nil for what cannot be counted.
+    public func rowCounts() throws(StorageError) -> [String: Int64]? {
+        let connection = try PageFileSystem.open(ImageFile(self), flags: SQLITE_OPEN_READONLY)
+        defer { sqlite3_close(connection) }
+        var tables: [String] = []
+        let listed = rows(
+            connection,
+            """
+            SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%'
+                ESCAPE '\\' AND sql NOT LIKE 'CREATE VIRTUAL%'
+            """, { true }
+        ) { row in tables += row.prefix(1) }
+        guard listed == SQLITE_DONE else { return nil }
+        var counts: [String: Int64] = [:]
+        for table in tables {
+            let name = table.split(separator: "\"", omittingEmptySubsequences: false)
+                .joined(separator: "\"\"")
+            let code = rows(connection, "SELECT count(*) FROM \"\(name)\"", { true }) { row in
+                counts[table] = row.first.flatMap { Int64($0) }
+            }
+            guard code == SQLITE_DONE else { return nil }
+        }
+        return counts
+    }
+
     private func rows(
         _ connection: OpaquePointer, _ sql: String, _ isWanted: () -> Bool,
         _ body: ([String]) -> Void

@@ -1,0 +1,275 @@
+// kinglet backup …
+
+internal import Administration
+internal import ArgumentParser
+internal import Backup
+internal import Dispatch
+internal import Engine
+internal import Foundation
+internal import Glibc
+internal import Listeners
+internal import NIOPosix
+internal import Synchronization
+
+struct BackupCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "backup", abstract: "Make, list, check and prune backups.",
+        subcommands: [
+            BackupRunCommand.self, List.self, Verify.self, Prune.self, Pin.self, Unpin.self,
+            BackupRestoreCommand.self, BackupTargetCommand.self,
+        ])
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "List targets with their snapshots, and jobs with their next runs.")
+        @OptionGroup var common: CommonArguments
+        @Flag(help: "One JSON document.") var json = false
+
+        func run() async throws {
+            try await reportingFailure {
+                let work = try BackupWork(common, showsProgress: false)
+                let outlook = await work.outlook()
+                let listing = try work.commands.list(outlook: outlook)
+                if json { return try JSONOutput.print(listing) }
+                for line in listing.lines(now: Clock.secondsSince1970()) { Terminal.say(line) }
+            }
+        }
+    }
+
+    struct Verify: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Read snapshots back and compare every file.")
+        @OptionGroup var common: CommonArguments
+        @Argument(help: "The snapshot (default: the newest of each target).")
+        var snapshot: String?
+        @Option(help: "Only this target.") var target: String?
+        @Flag(help: "All snapshots.") var all = false
+        @Flag(help: "Test a restore of the newest snapshot instead.") var restore = false
+        @Flag(help: "One JSON document.") var json = false
+
+        func validate() throws {
+            if restore, all || snapshot != nil {
+                throw ValidationError("--restore takes the newest snapshot")
+            }
+        }
+
+        func run() async throws {
+            try await reportingFailure {
+                let id = try snapshot.map(BackupWork.snapshotID)
+                let work = try BackupWork(common, showsProgress: !json)
+                if restore {
+                    let id = try work.commands.testRestore(target: target)
+                    work.endProgress()
+                    if json { return try JSONOutput.print(["restored": id]) }
+                    return Terminal.say("snapshot \(id) restores")
+                }
+                let outcomes = try work.commands.verify(id, target: target, all: all)
+                work.endProgress()
+                if json { try JSONOutput.print(outcomes) }
+                for outcome in outcomes where !json {
+                    let name = outcome.snapshot.map { "\($0) on " } ?? ""
+                    let result = outcome.faults.isEmpty ? "good" : "not good"
+                    Terminal.say("\(name)\(outcome.target): \(outcome.files) files, \(result)")
+                    for fault in outcome.faults { Terminal.say("  \(fault)") }
+                }
+                guard outcomes.allSatisfy({ $0.faults.isEmpty }) else { throw ExitCode(1) }
+            }
+        }
+    }
+
+    struct Prune: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Remove snapshots that need not be kept.")
+        @OptionGroup var common: CommonArguments
+        @Option(help: "Only this target.") var target: String?
+        @Flag(help: "Only say what would be removed.") var dryRun = false
+        @Flag(help: "One JSON document.") var json = false
+
+        func run() async throws {
+            try await reportingFailure {
+                let work = try BackupWork(common, showsProgress: !json)
+                let outcomes = try work.commands.prune(target: target, isDryRun: dryRun)
+                work.endProgress()
+                if json { return try JSONOutput.print(outcomes) }
+                for outcome in outcomes {
+                    Terminal.say(
+                        "\(outcome.target), job \(outcome.job): \(outcome.kept.count) stay, "
+                            + "\(outcome.removed.count) \(dryRun ? "would go" : "removed")")
+                    for id in outcome.removed { Terminal.say("  \(id)") }
+                }
+            }
+        }
+    }
+
+    struct Pin: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Keep a snapshot from being pruned.")
+        @OptionGroup var common: CommonArguments
+        @Argument(help: "The snapshot.") var snapshot: String
+        @Option(help: "Only this target.") var target: String?
+        @Flag(help: "One JSON document.") var json = false
+
+        func run() async throws {
+            try await BackupWork.setPin(common, snapshot, true, target, json: json)
+        }
+    }
+
+    struct Unpin: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Let a pinned snapshot be pruned again.")
+        @OptionGroup var common: CommonArguments
+        @Argument(help: "The snapshot.") var snapshot: String
+        @Option(help: "Only this target.") var target: String?
+        @Flag(help: "One JSON document.") var json = false
+
+        func run() async throws {
+            try await BackupWork.setPin(common, snapshot, false, target, json: json)
+        }
+    }
+}
+
+/// What every command that works on backups in its own process has.
+struct BackupWork {
+    let program: ProgramOptions
+    let commands: BackupCommands
+    let meter = ProgressMeter()
+    private let line: ProgressLine?
+
+    /// - Parameter needsData: whether there has to be an installation already.
+    init(_ common: CommonArguments, showsProgress: Bool, needsData: Bool = true) throws {
+        let declared = try DeclaredProgram(common)
+        program = declared.options
+        try program.requireDomain()
+        if needsData {
+            guard program.files.exist else {
+                throw Failure(
+                    "there is no data in \(program.dataDirectory); run kinglet init first")
+            }
+            try program.files.becomeOwner()
+        } else {
+            try program.files.prepare()
+        }
+        let backups = program.backupProgram(nil)
+        if needsData { _ = try backups.makeKey() }
+        let line = showsProgress && isatty(STDERR_FILENO) == 1 ? ProgressLine() : nil
+        self.line = line
+        let meter = meter
+        commands = BackupCommands(
+            backups, cancellation: Interruption.cancellation,
+            progress: { progress in
+                meter.report(progress)
+                if let latest = meter.latest { line?.show(latest) }
+            },
+            warn: { text in
+                line?.end()
+                printError("kinglet: warning: \(text)")
+            })
+    }
+
+    func endProgress() { line?.end() }
+
+    /// What the running server plans; nothing when none runs.
+    func outlook() async -> [String: JobOutlook] {
+        let client = ControlClient(
+            file: program.files.controlSocket, group: MultiThreadedEventLoopGroup.singleton)
+        let answer = try? await client.send(AdministrationRequest(.showBackup))
+        return answer?.outlook ?? [:]
+    }
+
+    static func snapshotID(_ text: String) throws -> SnapshotID {
+        guard let id = SnapshotID(text) else {
+            throw Failure(
+                "\(text) is not the name of a snapshot, such as 20261121T030000Z-000017; "
+                    + "kinglet backup list shows them")
+        }
+        return id
+    }
+
+    static func setPin(
+        _ common: CommonArguments, _ snapshot: String, _ isPinned: Bool, _ target: String?,
+        json: Bool
+    ) async throws {
+        try await reportingFailure {
+            let id = try snapshotID(snapshot)
+            let work = try BackupWork(common, showsProgress: false)
+            let targets = try work.commands.setPin(id, isPinned, target: target)
+            if json { return try JSONOutput.print(["targets": targets]) }
+            Terminal.say(
+                "\(id) is \(isPinned ? "pinned" : "no longer pinned") on "
+                    + targets.joined(separator: ", "))
+        }
+    }
+}
+
+/// Ctrl-C and SIGTERM end a command's work instead of its process.
+enum Interruption {
+    static let cancellation = Cancellation()
+    private static let sources = Mutex<[any DispatchSourceSignal]>([])
+
+    /// Called once before the work begins.
+    static func watch() {
+        sources.withLock { sources in
+            guard sources.isEmpty else { return }
+            sources = [SIGINT, SIGTERM].map { number in
+                signal(number, SIG_IGN)
+                let source = DispatchSource.makeSignalSource(
+                    signal: number, queue: DispatchQueue.global())
+                source.setEventHandler { cancellation.cancel("somebody ended it") }
+                source.resume()
+                return source
+            }
+        }
+    }
+}
+
+/// One line on a terminal that is written again and again.
+final class ProgressLine: Sendable {
+    private struct State {
+        var shown: ContinuousClock.Instant?
+        var isShown = false
+    }
+    private let state = Mutex(State())
+
+    /// Writes it, a few times a second at most.
+    func show(_ progress: Progress) {
+        let now = ContinuousClock.now
+        let isDue = state.withLock { state in
+            if let shown = state.shown, shown.duration(to: now) < .milliseconds(200) {
+                return false
+            }
+            state.shown = now
+            state.isShown = true
+            return true
+        }
+        if isDue { writeError("\r\u{1B}[K" + Self.text(progress)) }
+    }
+
+    /// Removes it.
+    func end() {
+        let wasShown = state.withLock { state in
+            defer { state.isShown = false }
+            return state.isShown
+        }
+        if wasShown { writeError("\r\u{1B}[K") }
+    }
+
+    static func text(_ progress: Progress) -> String {
+        var text = progress.phase.rawValue
+        if let ratio = progress.ratio { text += " \(Int(ratio * 100)) %" }
+        if progress.bytes > 0 { text += ", \(size(Double(progress.bytes)))" }
+        if let rate = progress.rate { text += ", \(size(rate))/s" }
+        if let left = progress.secondsLeft, left < 1e6 { text += ", \(Int(left)) s left" }
+        return text
+    }
+
+    static func size(_ bytes: Double) -> String {
+        let units = ["B", "KiB", "MiB", "GiB", "TiB"]
+        var value = bytes
+        var unit = 0
+        while value >= 1024, unit < units.count - 1 {
+            value /= 1024
+            unit += 1
+        }
+        return "\((value * 10).rounded() / 10) \(units[unit])"
+    }
+}

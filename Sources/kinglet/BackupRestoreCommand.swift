@@ -1,0 +1,96 @@
+// kinglet backup restore
+
+internal import ArgumentParser
+internal import Backup
+internal import Engine
+internal import Glibc
+
+struct BackupRestoreCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "restore", abstract: "Bring back what a snapshot has.",
+        discussion: """
+            Without --replace, it goes into a folder of its own and changes nothing else. With it, \
+            the server has to be stopped; what is replaced is kept beside it.
+            """)
+    @OptionGroup var common: CommonArguments
+    @Argument(help: "The snapshot (default: the newest).") var snapshot: String?
+    @Option(help: "A target's name, or the location of one.") var from: String?
+    @Option(help: "A folder that is empty or does not exist.") var to: String?
+    @Flag(help: "Put it in place of the data.") var replace = false
+    @Option(help: "Only what this account has lost.") var user: String?
+    @Flag(help: "Only the files that users have uploaded.") var uploads = false
+    @Flag(name: .customLong("config-only"), help: "Only the configuration.")
+    var configurationOnly = false
+    @Option(help: "A file with the recovery key, where the data directory has none.")
+    var keyFile: String?
+    @Flag(help: "Ask nothing.") var yes = false
+    @Flag(help: "One JSON document.") var json = false
+
+    func validate() throws {
+        guard (to != nil) != replace else { throw ValidationError("choose --to or --replace") }
+        if [user != nil, uploads, configurationOnly].count(where: { $0 }) > 1 {
+            throw ValidationError("choose one of --user, --uploads and --config-only")
+        }
+    }
+
+    func run() async throws {
+        try await reportingFailure {
+            Interruption.watch()
+            let id = try snapshot.map(BackupWork.snapshotID)
+            let keyText = try keyFile.map { file -> String in
+                guard let bytes = try readFile(file) else {
+                    throw Failure("\(file): there is no such file")
+                }
+                return String(decoding: bytes, as: UTF8.self)
+            }
+            let work = try BackupWork(common, showsProgress: !json, needsData: false)
+            var lock: DataLock?
+            if replace {
+                lock = try DataLock(work.program.files)
+                guard lock != nil else {
+                    throw Failure("the server runs; stop it first: systemctl stop kinglet")
+                }
+            }
+            let report = try work.commands.restore(
+                id, from: from, scope: scope, to: destination(work.program), keyText: keyText,
+                parts: AssembledData(), now: Clock.secondsSince1970()
+            ) { plan, target in
+                isWanted(plan, target)
+            }
+            _ = consume lock
+            work.endProgress()
+            guard let report else { throw Failure("nothing was restored") }
+            if json { return try JSONOutput.print(report) }
+            Terminal.say(
+                "restored \(report.files) files, \(ProgressLine.size(Double(report.bytes)))")
+            if let kept = report.kept { Terminal.say("what was there is in \(kept)") }
+            for note in report.notes { Terminal.say(note) }
+        }
+    }
+
+    private var scope: RestoreScope {
+        if let user { return .user(user) }
+        if uploads { return .uploads }
+        return configurationOnly ? .configuration : .everything
+    }
+
+    private func destination(_ program: ProgramOptions) -> RestoreDestination {
+        guard let to else {
+            return .replace(
+                dataDirectory: program.backupProgram(nil).dataDirectory,
+                configuration: program.file)
+        }
+        return .folder(to)
+    }
+
+    private func isWanted(_ plan: RestorePlan, _ target: String) -> Bool {
+        guard !json else { return yes }
+        Terminal.say("from target \(target):")
+        for sentence in plan.sentences { Terminal.say(sentence) }
+        if yes { return true }
+        guard Terminal.isInteractive,
+            let answer = try? Terminal.ask("Restore", suggestion: "no")
+        else { return false }
+        return answer.lowercased().hasPrefix("y")
+    }
+}
