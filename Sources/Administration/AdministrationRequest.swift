@@ -73,7 +73,8 @@ public struct AdministrationAnswer: Codable, Sendable, Equatable {
     public init(
         error: String? = nil, jid: String? = nil, users: [UserDescription]? = nil,
         sessions: [SessionDescription]? = nil, status: ServerStatus? = nil,
-        metrics: String? = nil
+        metrics: String? = nil, run: Int? = nil, activity: BackupService.Activity? = nil,
+        outlook: [String: JobOutlook]? = nil
     ) {
         self.error = error
         self.jid = jid

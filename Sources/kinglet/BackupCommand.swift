@@ -231,7 +231,7 @@ final class ProgressLine: Sendable {
     private let state = Mutex(State())
 
     /// Writes it, a few times a second at most.
-    func show(_ progress: Progress) {
+    func show(_ progress: Backup.Progress) {
         let now = ContinuousClock.now
         let isDue = state.withLock { state in
             if let shown = state.shown, shown.duration(to: now) < .milliseconds(200) {
@@ -253,7 +253,7 @@ final class ProgressLine: Sendable {
         if wasShown { writeError("\r\u{1B}[K") }
     }
 
-    static func text(_ progress: Progress) -> String {
+    static func text(_ progress: Backup.Progress) -> String {
         var text = progress.phase.rawValue
         if let ratio = progress.ratio { text += " \(Int(ratio * 100)) %" }
         if progress.bytes > 0 { text += ", \(size(Double(progress.bytes)))" }

@@ -39,12 +39,11 @@ extension Server {
         do {
             if try backups.makeKey() {
                 log.notice(
-                    "a recovery key was made; without it no encrypted backup can be read: write "
-                        + "it down",
+                    "a recovery key was made; keep a copy of it elsewhere",
                     metadata: ["file": "\(program.files.secrets)/backup.key"])
             }
         } catch {
-            log.error("\(error)")
+            log.error("\(String(describing: error))")
         }
         let service = BackupService(
             backups,

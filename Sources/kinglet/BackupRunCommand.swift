@@ -3,11 +3,13 @@
 internal import Administration
 internal import ArgumentParser
 internal import Backup
+internal import Engine
 internal import Foundation
 internal import Glibc
 internal import Listeners
 internal import Logging
 internal import NIOPosix
+internal import Storage
 
 struct BackupRunCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -129,7 +131,7 @@ struct Shown: Sendable {
         line = !asLines && !isQuiet && isatty(STDERR_FILENO) == 1 ? ProgressLine() : nil
     }
 
-    func show(_ progress: Progress) {
+    func show(_ progress: Backup.Progress) {
         line?.show(progress)
         if asLines, let data = try? JSONEncoder().encode(progress) {
             printError(String(decoding: data, as: UTF8.self))
