@@ -100,10 +100,10 @@ private struct FolderPublication {
     }
 
     /// The last snapshot, then what earlier attempts have left, newest first. One with a link in its
-    /// top folder was tampered with.
+    /// top folder was tampered with. Without a previous one, which is what a run that distrusts the
+    /// target has, no snapshot is shared with.
     private func linkDestinations() throws(BackupError) -> [String] {
-        let snapshots = try target.names(prefix: "").filter { $0 != id }
-        let last = snapshot.previous?.manifest.id ?? snapshots.last
+        let last = snapshot.previous?.manifest.id
         let abandoned = try target.names(prefix: FolderTarget.partialPrefix)
             .filter { $0 != id }.reversed().map { target.partial(of: $0) }
         let all = (last.map { [target.folder(of: $0)] } ?? []) + abandoned

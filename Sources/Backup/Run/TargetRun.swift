@@ -79,6 +79,8 @@ struct TargetRun {
                 state.update(job: job.name) { $0.verifyFailures &+= 1 }
                 // What the target has is not to be trusted: the next run links nothing to it.
                 state.update(target: target.name) { $0.startsAnew = true }
+                // Neither to what this attempt leaves, which may share the damage.
+                try? place.cleanUp(context)
             }
             throw error
         }
