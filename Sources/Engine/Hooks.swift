@@ -160,6 +160,11 @@ public struct Hooks: Sendable {
     /// Which account, by its number, has the longest history, and how many messages it has; nil
     /// when nobody has any.
     public var longestHistory: (@Sendable (Connection) throws -> (owner: Int64, messages: Int)?)?
+    /// Gives an account what it has lost and a backup has; what is there, or newer, stays. In a
+    /// transaction on data that nobody else has open, in which all messages have settled. Gives
+    /// what came back.
+    public var mergeAccount:
+        [@Sendable (BareJID, _ backup: Database, Host, Connection) throws -> [AccountSize]] = []
     /// An account has a new password.
     public var passwordChanged: [@Sendable (BareJID) -> Void] = []
 }

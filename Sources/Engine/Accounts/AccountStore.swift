@@ -159,4 +159,38 @@ enum AccountStore {
             isDisabled: row.integer(2) != 0, isAdministrator: row.integer(3) != 0,
             created: row.integer(4), lastLogin: row.integer(5) == 0 ? nil : row.integer(5))
     }
+
+    // MARK: Backups
+
+    /// An account as another database has it.
+    struct Copy: Sendable {
+        let jid: BareJID
+        let created: Int64
+        let isDisabled: Bool
+        let isAdministrator: Bool
+        let keys: [SCRAMCredentials]
+    }
+
+    static func copy(_ connection: Connection, _ jid: BareJID) throws -> Copy? {
+        guard let (_, keys) = try find(connection, jid) else { return nil }
+        return try connection.first(
+            "SELECT created, disabled, administrator FROM accounts WHERE domain = ? AND local = ?",
+            .text(jid.domain), .text(jid.local)
+        ) { row in
+            Copy(
+                jid: jid, created: row.integer(0), isDisabled: row.integer(1) != 0,
+                isAdministrator: row.integer(2) != 0, keys: keys)
+        }
+    }
+
+    /// Makes an account that another database has; false when there is one of that name.
+    static func insert(_ connection: Connection, _ copy: Copy) throws -> Bool {
+        guard
+            try insert(
+                connection, copy.jid, copy.keys, isAdministrator: copy.isAdministrator,
+                now: copy.created)
+        else { return false }
+        if copy.isDisabled { _ = try setDisabled(connection, copy.jid, true) }
+        return true
+    }
 }

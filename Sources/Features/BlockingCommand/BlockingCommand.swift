@@ -32,6 +32,13 @@ struct BlockingCommand: Feature {
             "limits.blocked", default: 1000, in: 0...100_000, reloadable: true,
             help: "Addresses that one account may block.")
         for step in BlockingCommandStore.schema { host.schema(step) }
+        host.hooks.mergeAccount.append { account, backup, _, connection in
+            [
+                AccountSize(
+                    "blocked_addresses",
+                    try BlockingCommandStore.merge(account, from: backup, connection))
+            ]
+        }
         host.advertise(BlockListChange.namespace)
         let lists = lists
         let limit = limit

@@ -116,4 +116,28 @@ enum BlockingCommandStore {
             .text(account.description)
         ) { Int($0.integer(0)) } ?? 0
     }
+
+    /// Puts on an account's list what is on a backup's. Gives the number of what was not on it.
+    static func merge(
+        _ account: BareJID, from backup: Database, _ connection: Connection
+    ) throws -> Int {
+        let rows = try backup.readNow { connection in
+            var rows: [[SQLValue]] = []
+            try connection.rows(
+                "SELECT domain, local, resource FROM blocked_addresses WHERE account = ?",
+                .text(account.description)
+            ) { row in rows.append((0..<3).map { .text(row.text($0) ?? "") }) }
+            return rows
+        }
+        var count = 0
+        for row in rows {
+            try connection.execute(
+                """
+                INSERT OR IGNORE INTO blocked_addresses (account, domain, local, resource)
+                VALUES (?, ?, ?, ?)
+                """, .text(account.description), row[0], row[1], row[2])
+            count += connection.changes
+        }
+        return count
+    }
 }

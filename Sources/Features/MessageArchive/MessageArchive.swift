@@ -72,6 +72,9 @@ struct MessageArchive: Feature {
             }
             try MessageArchiveStore.markRemoved(connection, of: number)
         }
+        host.hooks.mergeAccount.append { account, backup, host, connection in
+            try ArchiveMerge(account, backup, connection).run(isWaiting: host.hooks.isWaiting)
+        }
         host.hooks.accountRemoved.append { archive.accountRemoved($1) }
         host.answer("query", Self.namespace, for: [.ownAccount, .account]) {
             request, target, session, host throws(StanzaError) in

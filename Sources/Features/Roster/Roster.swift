@@ -63,6 +63,12 @@ struct Roster: Feature {
             try RosterStore.endSubscriptions(connection, of: account)
             try RosterStore.deleteAll(connection, of: account)
         }
+        host.hooks.mergeAccount.append { account, backup, _, connection in
+            [
+                AccountSize(
+                    "roster_items", try RosterStore.merge(account, from: backup, connection))
+            ]
+        }
         host.hooks.accountRemoved.append { account, host in
             cache.clear(account)
             for (owner, item) in cache.endSubscriptions(with: account) where item.isListed {

@@ -116,4 +116,36 @@ enum RosterStore {
         item.request = row.blob(5)
         return item
     }
+
+    // MARK: Backups
+
+    /// Gives an account the contacts that a backup has and it has not, and both sides their
+    /// subscriptions. Gives the number.
+    static func merge(
+        _ account: BareJID, from backup: Database, _ connection: Connection
+    ) throws -> Int {
+        let (theirs, back) = try backup.readNow { connection in
+            let items = try items(connection, of: account)
+            var back: [BareJID: RosterItem] = [:]
+            for contact in items.keys {
+                back[contact] = try item(connection, of: contact, account)
+            }
+            return (items, back)
+        }
+        var count = 0
+        for (contact, item) in theirs {
+            guard try self.item(connection, of: account, contact) == nil else { continue }
+            count += 1
+            let other = try self.item(connection, of: contact, account)
+            // As long as the contact has done nothing about it since.
+            let isFree = other.map { $0.withoutSubscription == $0 } ?? (back[contact] == nil)
+            try save(connection, of: account, isFree ? item : item.withoutSubscription)
+            if isFree, let other, let before = back[contact] {
+                var restored = other
+                restored.state = before.state
+                try save(connection, of: contact, restored)
+            }
+        }
+        return count
+    }
 }

@@ -80,6 +80,13 @@ final class TestServer: Sendable {
             [], domains: other.host.domains, loops: 1, in: other.directory, restoration: mark)
     }
 
+    /// A server over a copy of a database, elsewhere.
+    convenience init(copy: [UInt8]) throws {
+        let directory = try TemporaryDirectory()
+        try directory.write(copy)
+        try self.init([], domains: [Self.domain], loops: 1, in: directory)
+    }
+
     private init(
         _ settings: [String], domains: [String], loops count: Int,
         in directory: TemporaryDirectory, restoration: String? = nil,
