@@ -26,7 +26,8 @@ public final class HostBuilder {
     let durability: Setting<Durability>
     let storageQueue: Setting<Int>
     private(set) var steps =
-        Accounts.schema + MessageStore.schema + SuspendedSessionStore.schema + Restoration.schema
+        Accounts.schema + MessageStore.schema + SuspendedSessionStore.schema
+        + RestorationStore.schema
     private(set) var iqHandlers: [String: IQHandler] = [:]
     private(set) var streamElements: [String: StreamElementHandler] = [:]
     private(set) var serverInfo = DiscoveryInfo()

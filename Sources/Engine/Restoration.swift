@@ -11,26 +11,13 @@ internal import Storage
 
 /// The restores that this data has been through.
 enum Restoration {
-    static let schema = [
-        SchemaStep(
-            "restorations", 1,
-            """
-            CREATE TABLE restorations (
-                mark TEXT PRIMARY KEY,
-                noted INTEGER NOT NULL
-            ) WITHOUT ROWID;
-            """)
-    ]
-
     /// Does what a restore asks for, unless that was done.
     static func note(
         _ mark: String, _ database: Database, _ hooks: Hooks
     ) throws(StorageError) {
         try database.writeNow { connection in
-            try connection.execute(
-                "INSERT OR IGNORE INTO restorations (mark, noted) VALUES (?, ?)",
-                .text(mark), .integer(Clock.secondsSince1970()))
-            guard connection.changes > 0 else { return }
+            guard try RestorationStore.insert(connection, mark, now: Clock.secondsSince1970())
+            else { return }
             try SuspendedSessionStore.outdate(connection)
             try MessageStore.forgetStreams(connection)
             for hook in hooks.restored { try hook(connection) }

@@ -208,6 +208,7 @@ struct RestorationTests {
     func probe(_ isSettled: Bool) async throws {
         try await withServer { server in
             let ids = try await say(["1", "2", "3"], server)
+            try await server.addAccount("nurse")
             let juliet = try await server.login("\(Self.juliet)/other")
             await juliet.send(
                 "<message to='nurse@capulet.example' type='chat'><body>4</body></message>")
