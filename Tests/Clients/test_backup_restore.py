@@ -201,7 +201,7 @@ async def test_a_deleted_account_comes_back_with_its_history(
     romeos = await history(connect, server, ROMEO)
     server.command("user", "remove", JULIET.jid)
     server.stop()
-    server.command("backup", "restore", "--user", JULIET.jid, "--yes")
+    server.command("backup", "restore", "--replace", "--user", JULIET.jid, "--yes")
     server.start()
     assert await history(connect, server) == before
     assert await history(connect, server, ROMEO) == romeos
