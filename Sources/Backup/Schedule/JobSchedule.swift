@@ -236,7 +236,7 @@ struct JobSchedule: Sendable {
             settled = afterJumpBack(settled, wall, now)
         } else if shift > Self.jump, attempt != nil, let due, now.uptime < due {
             // The clock was set forward, but so much time has not passed since the last run.
-            settled = wall
+            settled = fresh(wall, now)
         }
         let passed = schedule.times(after: settled, through: wall, in: settings.zone)
         memory.settled = settled
@@ -256,6 +256,8 @@ struct JobSchedule: Sendable {
             memory.owed = .catchUp
             notBefore = now.uptime
             count(\.missed, 1)
+            attempt = now.uptime
+            memory.settled = fresh(wall, now)
         }
     }
 
@@ -265,11 +267,16 @@ struct JobSchedule: Sendable {
         let ahead = settings.schedule.times(
             after: wall, through: settled, in: settings.zone, limit: 2)
         guard ahead.count > 1 else { return settled }
+        return fresh(wall, now)
+    }
+
+    /// Where to go on counting after a jump: at `wall`, or behind the next time, when the last run is
+    /// younger than half a period even then.
+    private func fresh(_ wall: Int64, _ now: Moment) -> Int64 {
         let next = settings.schedule.next(2, after: wall, in: settings.zone)
         guard let attempt, next.count == 2,
             now.uptime + (next[0] - wall) - attempt < (next[1] - next[0]) / 2
         else { return wall }
-        // The last run is younger than half a period: the next one is soon enough.
         return next[0]
     }
 
@@ -313,7 +320,7 @@ struct JobSchedule: Sendable {
             memory.owed = nil
         case .interrupted:
             memory.owed = .interrupted
-            notBefore = now.uptime
+            notBefore = now.uptime + settings.grace
         case .failed(.absent):
             count(\.skipped, 1)
             memory.owed = .absent
@@ -339,7 +346,7 @@ struct JobSchedule: Sendable {
         let shift = shift(from: trusted, to: now)
         guard abs(shift) <= Self.jump else {
             if shift > 0 {
-                memory.settled = max(settled, wall)
+                memory.settled = max(settled, fresh(wall, now))
                 lastTrusted = now
             }
             return

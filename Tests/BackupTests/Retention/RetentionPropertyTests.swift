@@ -147,16 +147,18 @@ struct RetentionPropertyTests {
             #expect(decisions.map(\.id) == history.snapshots.map(\.id).sorted())
             #expect(decisions.allSatisfy { !$0.reasons.isEmpty })
             let again = history.decide(left)
-            #expect(again.allSatisfy { $0.keep || $0.id.sequence < 0 }, "round \(round)")
+            #expect(again.allSatisfy { $0.keep }, "round \(round)")
             // Nothing depends on the order in which they are named.
             #expect(history.decide(history.snapshots.shuffled(using: &random)) == decisions)
             // Never less than the policy can have.
             let counting = history.snapshots.filter { $0.isComplete && $0.id.time <= history.now }
             #expect(left.count >= min(history.policy.last, counting.count))
-            let days = Set(counting.map { Self.periods($0.id.time, history.zone)[1] })
-            let leftDays = Set(
-                left.filter { $0.isComplete }.map { Self.periods($0.id.time, history.zone)[1] })
-            #expect(leftDays.count >= min(history.policy.daily, days.count))
+            // All of these times are after 1970, so that whole days are counted right.
+            func days(_ snapshots: [RetentionSnapshot]) -> Set<Int64> {
+                Set(snapshots.map { history.zone.local($0.id.time) / 86_400 })
+            }
+            let leftDays = days(left.filter(\.isComplete))
+            #expect(leftDays.count >= min(history.policy.daily, days(counting).count))
         }
         #expect(deleted > 50_000)
     }
@@ -165,7 +167,7 @@ struct RetentionPropertyTests {
     func freezing() throws {
         var random = SeededGenerator(seed: 2)
         let zones = try Self.zones()
-        for _ in 0..<2_000 {
+        for _ in 0..<500 {
             var history = try Self.history(&random, zones)
             let whole = history.left(history.decide())
             var rest = history.snapshots
@@ -186,7 +188,7 @@ struct RetentionPropertyTests {
     func pressure() throws {
         var random = SeededGenerator(seed: 3)
         let zones = try Self.zones()
-        for _ in 0..<3_000 {
+        for _ in 0..<1_000 {
             var history = try Self.history(&random, zones)
             history.health.lastRunFailed = Bool.random(using: &random)
             let left = history.left(history.decide(mustFree: true))
@@ -209,7 +211,7 @@ struct RetentionPropertyTests {
     func stepwise() throws {
         var random = SeededGenerator(seed: 4)
         let zones = try Self.zones()
-        for round in 0..<1_500 {
+        for round in 0..<500 {
             let history = try Self.history(&random, zones)
             var rest: [RetentionSnapshot] = []
             var newest: Int64 = 0
