@@ -72,6 +72,9 @@ private struct FolderPublication {
         try checkSpace(for: fresh)
         try linkKept()
         try target.atStep(.databaseLinked)
+        if target.transfer is CopyTransfer {
+            context.warn("rsync is not installed; kinglet copies the files itself")
+        }
         let bytes = fresh.reduce(0) { $0 + $1.size }
         for step in try TransferStep.all(for: snapshot, partial: partial) {
             try context.cancellation.check()
@@ -220,19 +223,20 @@ private struct FolderPublication {
         if let previous = snapshot.previous?.manifest.id {
             before = try? FolderReader(target.path, "\(previous)")
         }
-        snapshot.manifest.lists = []
-        for (description, bytes) in FileListCodec.encode(list) {
-            snapshot.manifest.lists.append(description)
-            guard let path = SnapshotPath(description.path) else { continue }
+        var lists: [Manifest.List] = []
+        try FileListCodec.encode(list) { (description, bytes) throws(BackupError) in
+            lists.append(description)
+            guard let path = SnapshotPath(description.path) else { return }
             // The name is the digest of the content.
             if let before, try before.status(path)?.st_size == off_t(bytes.count) {
                 let (from, name) = try before.folder(of: path)
                 let (to, newName) = try writer.folder(of: path)
                 unlinkat(to, newName, 0)
-                if linkat(from, name, to, newName, 0) == 0 { continue }
+                if linkat(from, name, to, newName, 0) == 0 { return }
             }
             try writer.write(path, bytes)
         }
+        snapshot.manifest.lists = lists
         let files = list.entries.filter { $0.hash != nil }
         snapshot.manifest.files = files.count
         snapshot.manifest.bytes = files.reduce(0) { $0 + $1.size }

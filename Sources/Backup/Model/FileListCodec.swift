@@ -31,29 +31,47 @@ enum FileListCodec {
     /// Entries of a snapshot.
     static let mostEntries = 10_000_000
 
-    /// Writes a list.
+    /// Writes a list, all parts in memory.
     ///
     /// - Parameter packs: the manifest's, when the list has `places`.
     static func encode(
         _ list: FileList, packs: [String] = []
     ) -> [(list: Manifest.List, bytes: [UInt8])] {
+        var parts: [(list: Manifest.List, bytes: [UInt8])] = []
+        // It throws nothing of its own.
+        try? encode(list, packs: packs) { (part, bytes) throws(BackupError) in
+            parts.append((part, bytes))
+        }
+        return parts
+    }
+
+    /// Writes a list, one part in memory at a time.
+    ///
+    /// - Parameters:
+    ///   - packs: the manifest's, when the list has `places`.
+    ///   - take: gets each part.
+    static func encode(
+        _ list: FileList, packs: [String] = [],
+        take: (Manifest.List, [UInt8]) throws(BackupError) -> Void
+    ) throws(BackupError) {
         let order = list.entries.indices.sorted {
             (list.entries[$0].modified, $0) < (list.entries[$1].modified, $1)
         }
         let hasPlaces = list.places.count == list.entries.count
-        var parts: [(list: Manifest.List, bytes: [UInt8])] = []
         var part = PartWriter(packs: packs)
         for index in order {
             let entry = list.entries[index]
             part.append(entry, pieces: hasPlaces ? list.places[index] : nil)
             let isBorder = part.count >= fewest && isBorder(entry.path)
             if isBorder || part.count >= most || part.lines.count >= longPart {
-                parts.append(part.finished)
+                let finished = part.finished
                 part = PartWriter(packs: packs)
+                try take(finished.list, finished.bytes)
             }
         }
-        if part.count > 0 { parts.append(part.finished) }
-        return parts
+        guard part.count > 0 else { return }
+        let finished = part.finished
+        try take(finished.list, finished.bytes)
     }
 
     /// Whether a part may end after a path: one in 1,024 (FNV-1a).

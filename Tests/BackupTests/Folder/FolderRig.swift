@@ -61,6 +61,8 @@ struct Fault {
 final class FolderRig {
     let scratch: ScratchFolder
     let notes = Notes()
+    /// Runs that said that they went without rsync.
+    let withoutRsync = Notes()
     let key = RecoveryKey(secret: [UInt8](repeating: 9, count: 32))
     var instance = String(repeating: "1f", count: 16)
     var cancellation = Cancellation()
@@ -91,10 +93,12 @@ final class FolderRig {
 
     var context: TargetContext {
         let notes = notes
+        let withoutRsync = withoutRsync
         return TargetContext(
             key: key, instance: instance, memory: scratch.path + "/memory",
             staging: scratch.path + "/staging", bandwidth: nil, lock: -1,
-            cancellation: cancellation, progress: { _ in }, warn: { notes.add($0) })
+            cancellation: cancellation, progress: { _ in },
+            warn: { $0.hasPrefix("rsync is not") ? withoutRsync.add($0) : notes.add($0) })
     }
 
     /// A small file system of its own in place of the target's folder.

@@ -39,6 +39,7 @@ struct FolderTargetTests {
                 "kinglet-backup.json", "latest", "20231114T221321Z-000001",
             ])
         #expect(rig.notes.all == [])
+        #expect(rig.withoutRsync.all.count == (mover == .copy ? 1 : 0))
         // No hard link of a stored file is handed out.
         #expect(try rig.file(1, "uploads/readable").links == 1)
     }
