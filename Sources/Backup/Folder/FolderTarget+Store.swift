@@ -78,17 +78,17 @@ private struct FolderPublication {
         let bytes = fresh.reduce(0) { $0 + $1.size }
         for step in try TransferStep.all(for: snapshot, partial: partial) {
             try context.cancellation.check()
-            if !step.folder.isEmpty, let folder = SnapshotPath(String(step.folder.dropLast())) {
+            let parent = step.parent
+            if !parent.isEmpty, let folder = SnapshotPath(parent) {
                 try FolderWriter(partial).makeFolder(folder)
             }
             var request = TransferRequest(
                 sources: step.sources, destination: "\(partial)/\(step.folder)",
-                linkDestinations: links.map {
-                    step.folder.isEmpty ? $0 : "\($0)/\(step.folder.dropLast())"
-                }, context: context)
+                linkDestinations: links.map { parent.isEmpty ? $0 : "\($0)/\(parent)" },
+                context: context)
             request.excludes = step.excludes
             request.expectedBytes = bytes
-            report.add(try target.transfer.send(request))
+            report.include(try target.transfer.send(request))
             try target.atStep(step.folder.hasPrefix("extra/") ? .extraSent : .sent)
         }
     }
@@ -298,5 +298,16 @@ extension FolderTarget {
             context.warn("\(place) does not lead to the newest snapshot: \(words)")
             return
         }
+    }
+}
+
+extension TransferReport {
+    /// Adds what another call moved.
+    fileprivate mutating func include(_ other: TransferReport) {
+        files += other.files
+        bytesSent += other.bytesSent
+        literalBytes += other.literalBytes
+        matchedBytes += other.matchedBytes
+        exitStatus = other.exitStatus.map { max($0, exitStatus ?? 0) } ?? exitStatus
     }
 }

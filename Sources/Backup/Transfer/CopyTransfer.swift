@@ -37,8 +37,14 @@ private struct Copy {
         // rsync takes an absolute pattern from where it starts.
         let top = isContent ? place : Files.parent(of: place)
         excludes = request.excludes.map { ExcludePattern($0.hasPrefix("/") ? top + $0 : $0) }
-        let destination = String(request.destination.dropLast())
-        let name = isContent ? "" : "/" + (place.split(separator: "/").last.map(String.init) ?? "")
+        var destination = request.destination
+        var name = isContent ? "" : "/" + (place.split(separator: "/").last.map(String.init) ?? "")
+        if destination.hasSuffix("/") {
+            destination.removeLast()
+        } else {
+            name = "/" + (destination.split(separator: "/").last.map(String.init) ?? "")
+            destination = Files.parent(of: destination)
+        }
         try send(
             Array(place.utf8), Array((destination + name).utf8), Array(name.utf8), status)
     }

@@ -6,7 +6,8 @@ struct TransferRequest: Sendable {
     /// its end, what is in it goes there. Links in them are sent as links.
     var sources: [String]
     /// A local folder, or what rsync calls a remote one, with a slash at the end. It exists where it
-    /// is local; it may hold what an earlier attempt has left.
+    /// is local; it may hold what an earlier attempt has left. Without a slash it is the name that
+    /// the only source, a file, gets.
     var destination: String
     /// Folders of the other side, absolute, in which the same paths are looked for: an unchanged
     /// file becomes a hard link to the one there. The first that has it counts; at most 20.

@@ -6,10 +6,17 @@ internal import Glibc
 struct TransferStep: Sendable, Equatable {
     /// See `TransferRequest.sources`.
     var sources: [String]
-    /// The folder of the snapshot that they go to: empty, or with a slash at its end.
+    /// The folder of the snapshot that they go to: empty, or with a slash at its end. Without one it
+    /// is the name that the only source, a file, gets.
     var folder: String
     /// For rsync.
     var excludes: [String] = []
+
+    /// The folder that has to be there first, without a slash at its end.
+    var parent: String {
+        guard let slash = folder.lastIndex(of: "/") else { return "" }
+        return String(folder[..<slash])
+    }
 
     /// The steps for a snapshot. Places that are not there are left out.
     ///
@@ -31,8 +38,7 @@ struct TransferStep: Sendable, Equatable {
             } else if place.isFolder {
                 step = TransferStep(sources: [place.path + "/"], folder: "\(folder)/")
             } else {
-                throw BackupError(
-                    .permanent, subject: place.path, "a file cannot be sent under another name")
+                step = TransferStep(sources: [place.path], folder: folder.description)
             }
             if isExtra {
                 let top =

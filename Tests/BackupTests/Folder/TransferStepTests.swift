@@ -42,13 +42,27 @@ struct TransferStepTests {
                 ])
     }
 
-    @Test("What is in its place already is not sent, and no file under another name")
+    @Test("What is in its place already is not sent")
     func inPlace() throws {
         let partial = rig.place + "/.partial-x"
         #expect(try steps([("database", partial + "/database")], partial: partial) == [])
-        #expect(throws: BackupError.self) {
-            try steps([("config/other.yaml", rig.scratch.path + "/staging/config/kinglet.yaml")])
+    }
+
+    @Test(
+        "A file goes under another name in a call of its own, and is shared",
+        arguments: Mover.allCases)
+    func otherName(mover: Mover) throws {
+        rig.target.transfer = mover.transfer
+        let hosts = try rig.scratch.write("hosts", "127.0.0.1")
+        #expect(
+            try steps([("extra/2", hosts)]) == [TransferStep(sources: [hosts], folder: "extra/2")])
+        try rig.target.open(rig.context, forWriting: true)
+        for sequence in 1...2 {
+            let prepared = try rig.prepare(FolderRig.id(sequence), extra: [("extra/2", hosts)])
+            _ = try rig.target.store(prepared, rig.context) { (_) throws(BackupError) in }
+            #expect(try rig.verify(sequence).faultCount == 0)
         }
+        #expect(try rig.file(1, "extra/2") == rig.file(2, "extra/2"))
     }
 
     @Test("Uploads that lie behind a link are meant, not the link", arguments: Mover.allCases)
