@@ -31,6 +31,7 @@ extension RsyncTarget {
                     advice: "is another disk mounted there? if it was replaced on purpose, remove"
                         + " \(context.memory)")
             }
+            isShared = marker.instances.contains { $0 != context.instance }
             if forWriting { try enter(marker, context) }
             findings.target = marker.target
         } else if known != nil {
@@ -70,16 +71,12 @@ extension RsyncTarget {
         String(hash(SecureRandom.bytes(32)).prefix(32))
     }
 
-    /// Makes the target ours too, or refuses.
+    /// Makes the target ours too. Where nothing can be replaced the marker stays as it is: a
+    /// snapshot's manifest says whose it is.
     private func enter(_ marker: RsyncMarker, _ context: TargetContext) throws(BackupError) {
-        guard !marker.instances.contains(context.instance) else { return }
-        guard marker.instances.isEmpty else {
-            throw BackupError(
-                .foreign, subject: name, "the snapshots there are another installation's",
-                advice: "give each installation a folder of its own")
-        }
+        guard !marker.instances.contains(context.instance), !findings.isAppendOnly else { return }
         var marker = marker
-        marker.instances = [context.instance]
+        marker.instances.append(context.instance)
         try write(marker, context)
     }
 
@@ -192,17 +189,16 @@ extension RsyncTarget {
 
     // MARK: Pins
 
-    private static var pinsName: String { "pins.json" }
+    private static var pinsName: String { "pins" }
+    private static var mostPins: Int { 10_000 }
 
-    /// Snapshots that are never pruned.
+    /// Snapshots that are never pruned: a name on each line.
     public func pins(_ context: TargetContext) throws(BackupError) -> Set<SnapshotID> {
-        guard let bytes = try small(Self.pinsName, limit: 1 << 20, context) else { return [] }
-        guard let pins = try? JSONDecoder().decode([SnapshotID].self, from: Data(bytes)) else {
-            throw BackupError(
-                .damaged, subject: name, "\(Self.pinsName) there cannot be read",
-                advice: "it is a list of snapshots in JSON; put it right")
-        }
-        return Set(pins)
+        let bytes = try small(Self.pinsName, limit: Self.mostPins * 24, context) ?? []
+        return Set(
+            bytes.split(separator: UInt8(ascii: "\n")).compactMap {
+                SnapshotID(String(decoding: $0, as: UTF8.self))
+            })
     }
 
     /// Replaces them.
@@ -214,7 +210,10 @@ extension RsyncTarget {
                 .permanent, subject: name, "this machine's key may only add snapshots",
                 advice: "nothing is pruned from here; pin them where the pruning is done")
         }
-        guard let bytes = try? JSONEncoder().encode(pins.sorted()) else { return }
-        try writeSmall(Array(bytes) + [10], to: Self.pinsName, context)
+        guard pins.count <= Self.mostPins else {
+            throw BackupError(.permanent, subject: name, "there are too many pins")
+        }
+        let text = pins.sorted().map { "\($0)\n" }.joined()
+        try writeSmall(Array(text.utf8), to: Self.pinsName, context)
     }
 }

@@ -31,6 +31,9 @@ public final class RsyncTarget: BackupTarget {
     /// Snapshots and attempts as they were last listed.
     var listed: (complete: [SnapshotID: RsyncListing], attempts: [SnapshotID])?
     var manifests: [SnapshotID: Manifest] = [:]
+    /// Whether other installations keep snapshots there: then a folder without a manifest may be
+    /// what one of them is just sending.
+    var isShared = false
 
     /// - Parameters:
     ///   - secrets: the folder of secrets; the key for SSH is below `backup-ssh/<name>` there.
@@ -179,7 +182,7 @@ public final class RsyncTarget: BackupTarget {
             }
         }
         try accept(outcome, context)
-        let attempts = folders.filter { complete[$0] == nil }.sorted()
+        let attempts = isShared ? [] : folders.filter { complete[$0] == nil }.sorted()
         listed = (complete, attempts)
     }
 

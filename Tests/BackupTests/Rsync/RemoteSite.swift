@@ -2,6 +2,7 @@
 
 import Foundation
 import Glibc
+import Programs
 import Testing
 
 @testable import Backup
@@ -195,21 +196,19 @@ final class RemoteSite {
         return Int(in_port_t(bigEndian: address.sin_port))
     }
 
-    /// Runs a program to its end.
+    /// Runs a program to its end; -1 when it was killed or took longer than a minute.
     @discardableResult
     static func run(
         _ path: String, _ arguments: [String]
-    ) throws -> (status: Int32, text: String) {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: path)
-        process.arguments = arguments
-        let pipe = Pipe()
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = pipe
-        process.standardError = pipe
-        try process.run()
-        let bytes = pipe.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        return (process.terminationStatus, String(decoding: bytes, as: UTF8.self))
+    ) throws -> (status: Int, text: String) {
+        var program = Program(path, arguments)
+        program.timeLimit = .seconds(60)
+        program.grace = .seconds(1)
+        var bytes: [UInt8] = []
+        var errors: [UInt8] = []
+        let end = try program.run(output: { bytes += $0 }, errors: { errors += $0 })
+        let text = String(decoding: bytes + errors, as: UTF8.self)
+        if case .exited(let status) = end { return (status, text) }
+        return (-1, text)
     }
 }

@@ -191,11 +191,14 @@ struct RsyncTargetTests {
         other.target = String(repeating: "1", count: 32)
         try Files.replace(marker, Array(JSONEncoder().encode(other)), mode: 0o600)
         #expect(try failure { try site.target().open(context, forWriting: true) }.code == .foreign)
+        // Another machine with the same recovery key, after a restore for example.
+        let fresh = try Installation()
         other.instances = [String(repeating: "b", count: 32)]
         try Files.replace(marker, Array(JSONEncoder().encode(other)), mode: 0o600)
-        let fresh = try Installation()
+        try site.target().open(fresh.context, forWriting: true)
+        let shared = try #require(try Files.read(marker, limit: 1000))
         #expect(
-            try failure { try site.target().open(fresh.context, forWriting: true) }.code
-                == .foreign)
+            try JSONDecoder().decode(RsyncMarker.self, from: Data(shared)).instances
+                == [other.instances[0], fresh.context.instance])
     }
 }
