@@ -161,7 +161,7 @@ final class RemoteSite {
         process.waitUntilExit()
     }
 
-    private static func withLoopback(_ port: Int, _ body: (UnsafePointer<sockaddr>) -> Int32)
+    static func withLoopback(_ port: Int, _ body: (UnsafePointer<sockaddr>) -> Int32)
         -> Int32
     {
         var address = sockaddr_in()
