@@ -1,21 +1,6 @@
 // Finding out that a target behind rsync is there, is what it was, and what we may do there.
 
-internal import Foundation
 internal import Glibc
-internal import Programs
-internal import TLS
-
-/// The file that makes a folder a target: `kinglet-backup.json`.
-struct RsyncMarker: Codable, Equatable {
-    static let name = "kinglet-backup.json"
-    static let longest = 65_536
-
-    var format = 1
-    /// 32 random hexadecimal digits.
-    var target: String
-    /// The installations whose snapshots may be here.
-    var instances: [String]
-}
 
 extension RsyncTarget {
     /// Finds out that it is there, is what it was and can be written.
@@ -40,8 +25,7 @@ extension RsyncTarget {
                 "\(place) is there, but without the snapshots that it had",
                 advice: "is its disk mounted on the other machine?")
         } else if forWriting {
-            let marker = RsyncMarker(
-                target: Self.randomName(), instances: [context.instance])
+            let marker = TargetMarker(instance: context.instance)
             try write(marker, context)
             findings.target = marker.target
         } else {
@@ -67,14 +51,12 @@ extension RsyncTarget {
         try memory.remember(findings)
     }
 
-    private static func randomName() -> String {
-        String(hash(SecureRandom.bytes(32)).prefix(32))
-    }
-
     /// Makes the target ours too. Where nothing can be replaced the marker stays as it is: a
     /// snapshot's manifest says whose it is.
-    private func enter(_ marker: RsyncMarker, _ context: TargetContext) throws(BackupError) {
-        guard !marker.instances.contains(context.instance), !findings.isAppendOnly else { return }
+    private func enter(_ marker: TargetMarker, _ context: TargetContext) throws(BackupError) {
+        guard !marker.instances.contains(context.instance), !findings.isAppendOnly,
+            marker.instances.count < TargetMarker.mostInstances
+        else { return }
         var marker = marker
         marker.instances.append(context.instance)
         try write(marker, context)
@@ -165,26 +147,15 @@ extension RsyncTarget {
             + (program.version >= RsyncVersion(3, 2, 3) ? ["--mkpath"] : [])
     }
 
-    private func marker(_ context: TargetContext) throws(BackupError) -> RsyncMarker? {
-        guard let bytes = try small(RsyncMarker.name, limit: RsyncMarker.longest, context) else {
+    private func marker(_ context: TargetContext) throws(BackupError) -> TargetMarker? {
+        guard let bytes = try small(TargetMarker.name, limit: TargetMarker.longest, context) else {
             return nil
         }
-        guard let marker = try? JSONDecoder().decode(RsyncMarker.self, from: Data(bytes)),
-            marker.format == 1, ManifestFile.isInstance(marker.target),
-            marker.instances.count <= 1000
-        else {
-            throw BackupError(
-                .damaged, subject: name, "\(RsyncMarker.name) there cannot be read",
-                advice: "it is one line of JSON; put it right, or choose another folder")
-        }
-        return marker
+        return try TargetMarker(bytes, place: "\(name): \(TargetMarker.name)")
     }
 
-    private func write(_ marker: RsyncMarker, _ context: TargetContext) throws(BackupError) {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = .sortedKeys
-        guard let bytes = try? encoder.encode(marker) else { return }
-        try writeSmall(Array(bytes) + [10], to: RsyncMarker.name, context)
+    private func write(_ marker: TargetMarker, _ context: TargetContext) throws(BackupError) {
+        try writeSmall(marker.bytes, to: TargetMarker.name, context)
     }
 
     // MARK: Pins

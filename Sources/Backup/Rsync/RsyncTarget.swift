@@ -141,6 +141,8 @@ public final class RsyncTarget: BackupTarget {
     public func snapshots(_ context: TargetContext) throws(BackupError) -> [SnapshotID] {
         try list(context)
         guard let listed else { return [] }
+        // Before a restore on an empty machine it is not known which installation this is.
+        let isAnybody = context.instance.isEmpty
         try fetchManifests(of: Array(listed.complete.keys), context)
         let memory = try RsyncMemory(context.memory)
         var ids: [SnapshotID] = []
@@ -153,7 +155,9 @@ public final class RsyncTarget: BackupTarget {
             // somebody learns that it is damaged.
             let line = bytes.prefix { $0 != 10 }
             let written = try? JSONDecoder().decode(Manifest.self, from: Data(line))
-            if written == nil || written?.instance == context.instance { ids.append(id) }
+            if isAnybody || written == nil || written?.instance == context.instance {
+                ids.append(id)
+            }
         }
         return ids.sorted()
     }

@@ -187,7 +187,7 @@ struct RsyncTargetTests {
         try Files.remove(marker)
         #expect(try failure { try site.target().open(context, forWriting: true) }.code == .absent)
         #expect(!Files.exists(marker))
-        var other = try JSONDecoder().decode(RsyncMarker.self, from: Data(bytes))
+        var other = try JSONDecoder().decode(TargetMarker.self, from: Data(bytes))
         other.target = String(repeating: "1", count: 32)
         try Files.replace(marker, Array(JSONEncoder().encode(other)), mode: 0o600)
         #expect(try failure { try site.target().open(context, forWriting: true) }.code == .foreign)
@@ -198,7 +198,7 @@ struct RsyncTargetTests {
         try site.target().open(fresh.context, forWriting: true)
         let shared = try #require(try Files.read(marker, limit: 1000))
         #expect(
-            try JSONDecoder().decode(RsyncMarker.self, from: Data(shared)).instances
+            try JSONDecoder().decode(TargetMarker.self, from: Data(shared)).instances
                 == [other.instances[0], fresh.context.instance])
     }
 }
