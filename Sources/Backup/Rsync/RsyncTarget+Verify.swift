@@ -96,7 +96,9 @@ extension RsyncTarget {
                 rest.removeFirst()
             }
             let folder = try scratch("verified", context)
-            try download(part.map(\.path.bytes), from: "\(id)", into: folder, context)
+            try download(
+                part.map(\.path.bytes), from: "\(id)", into: folder,
+                largest: Self.largest(part), context)
             for entry in part {
                 report.files += 1
                 report.bytes = report.bytes.addingReportingOverflow(entry.size).partialValue
@@ -106,6 +108,11 @@ extension RsyncTarget {
             }
             try Files.remove(folder)
         }
+    }
+
+    /// Nothing larger than the list says is taken from the other side.
+    private static func largest(_ entries: [FileEntry]) -> Int {
+        Int(clamping: max(1, entries.map(\.size).max() ?? 1))
     }
 
     /// The manifest and its lists, brought anew.
@@ -150,7 +157,10 @@ extension RsyncTarget {
         let files = entries.filter { $0.hash != nil }
         let total = files.reduce(into: Int64(0)) { $0 = $0.addingReportingOverflow($1.size).0 }
         if !files.isEmpty {
-            try download(files.map(\.path.bytes), from: "\(manifest.id)", into: folder, context) {
+            try download(
+                files.map(\.path.bytes), from: "\(manifest.id)", into: folder,
+                largest: Self.largest(files), context
+            ) {
                 guard let progress = RsyncProgress($0) else { return }
                 var now = progress.progress(expected: total)
                 now.phase = .download
