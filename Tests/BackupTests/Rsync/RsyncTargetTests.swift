@@ -201,4 +201,31 @@ struct RsyncTargetTests {
             try JSONDecoder().decode(TargetMarker.self, from: Data(shared)).instances
                 == [other.instances[0], fresh.context.instance])
     }
+
+    @Test("A place that has another name than in the snapshot gets it, and shares its files")
+    func otherNames() throws {
+        let site = try RemoteSite(.daemon)
+        let installation = try Installation()
+        let target = try site.target()
+        try target.open(installation.context, forWriting: true)
+        let paths = try Self.written(installation)
+        try Files.makeFolder(installation.base + "/nginx/sites")
+        for name in ["/nginx/sites/one", "/single.conf"] {
+            try Files.replace(installation.base + name, Array(name.utf8), mode: 0o640)
+        }
+        var previous: PreparedSnapshot?
+        for sequence in 1...2 {
+            var snapshot = try installation.prepare(sequence, paths, after: previous)
+            for (folder, name) in [("extra/0", "/nginx"), ("extra/1", "/single.conf")] {
+                let path = try #require(SnapshotPath(folder))
+                snapshot.sources.append((path, installation.base + name))
+            }
+            let report = try installation.store(snapshot, target)
+            #expect(report.files == (sequence == 1 ? paths.count + 3 : 0))
+            let top = "\(site.store)/\(snapshot.manifest.id)/extra"
+            #expect(try Files.read(top + "/0/sites/one", limit: 99) != nil)
+            #expect(try Files.read(top + "/1", limit: 99) == Array("/single.conf".utf8))
+            previous = snapshot
+        }
+    }
 }
