@@ -202,6 +202,8 @@ private final class ArchiveRun {
         list.places = list.entries.map { entry in
             entry.size > 0 ? entry.hash.flatMap { places[$0] } ?? [] : []
         }
+        // Of a large instance this is megabytes.
+        places = [:]
         new = list.entries.filter { $0.hash.map { sent.contains($0) } ?? false }
         if isChanged {
             manifest.files = entries.count { $0.hash != nil }
