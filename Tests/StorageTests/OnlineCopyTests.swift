@@ -79,7 +79,10 @@ import Testing
             #expect(count > 30)
             // What was not taken above must be there now, and so must all that changed.
             #expect(pages.count > Int(count) / 2)
-            #expect(try copy.read { try $0.first("SELECT count(*) FROM items") { $0.integer(0) } } == 3000)
+            let rows = try copy.read { connection in
+                try connection.first("SELECT count(*) FROM items") { $0.integer(0) }
+            }
+            #expect(rows == 3000)
         }
     }
 
@@ -91,7 +94,9 @@ import Testing
             defer { copy.end() }
             _ = try pages(copy)
             try database.writeNow { try $0.execute("DELETE FROM items") }
-            let count = try copy.read { try $0.first("SELECT count(*) FROM items") { $0.integer(0) } }
+            let count = try copy.read { connection in
+                try connection.first("SELECT count(*) FROM items") { $0.integer(0) }
+            }
             #expect(count == 100)
         }
     }
@@ -126,7 +131,8 @@ import Testing
                                 """
                                 WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)
                                 SELECT count(*) FROM n
-                                """) { $0.integer(0) }
+                                """
+                            ) { $0.integer(0) }
                         })
                 }
             }

@@ -154,7 +154,8 @@ struct CopyRun {
             name = "base-\(digits)"
         } else {
             let number = String(record.changes.count + 1)
-            name = String(repeating: "0", count: max(0, 6 - number.count)) + "\(number)-\(digits).wal"
+            let zeros = String(repeating: "0", count: max(0, 6 - number.count))
+            name = "\(zeros)\(number)-\(digits).wal"
         }
         let part = Manifest.Part(
             path: "\(DatabaseCopier.folder(of: copier.name))/\(name)",

@@ -123,7 +123,9 @@ struct DatabaseCopier {
     private func remembered(_ previous: Manifest.Database?, _ memory: String) -> PageDigests? {
         guard let previous, previous.changes.count < Self.mostLogs else { return nil }
         var bytes: Int64 = 0
-        for part in previous.changes { bytes = bytes.addingReportingOverflow(part.size).partialValue }
+        for part in previous.changes {
+            bytes = bytes.addingReportingOverflow(part.size).partialValue
+        }
         guard bytes >= 0, bytes <= previous.base.size / 2, pageSize() == previous.pageSize else {
             return nil
         }

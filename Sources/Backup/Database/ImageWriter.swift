@@ -248,7 +248,9 @@ final class ImageWriter {
                 file, buffer.baseAddress.map { $0 + done }, buffer.count - done,
                 off_t(offset) + off_t(done))
             if more < 0, errno == EINTR { continue }
-            guard more > 0 else { throw Files.error(path, "read back", code: more < 0 ? errno : EIO) }
+            guard more > 0 else {
+                throw Files.error(path, "read back", code: more < 0 ? errno : EIO)
+            }
             done += more
         }
     }

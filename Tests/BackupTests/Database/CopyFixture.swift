@@ -38,7 +38,8 @@ final class CopyFixture {
         database = try Self.open(folder + "/kinglet.db", durability)
     }
 
-    static func open(_ file: String, _ durability: Durability = .relaxed) throws -> Storage.Database {
+    static func open(_ file: String, _ durability: Durability = .relaxed) throws -> Storage.Database
+    {
         try Storage.Database(
             file: file, steps: [step], durability: durability, registry: Registry())
     }

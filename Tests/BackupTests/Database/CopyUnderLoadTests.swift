@@ -36,7 +36,8 @@ private final class Hammer: Sendable {
                 try database.writeNow { connection in
                     for _ in 0..<2 {
                         try connection.execute(
-                            "INSERT INTO pairs (a, b) VALUES (?, ?)", .integer(value), .integer(value))
+                            "INSERT INTO pairs (a, b) VALUES (?, ?)", .integer(value),
+                            .integer(value))
                     }
                     try connection.execute(
                         "UPDATE messages SET stanza = randomblob(200) WHERE id = ?",
@@ -60,6 +61,7 @@ struct CopyUnderLoadTests {
         try fixture.insert(3000)
         _ = try fixture.copy()
         let hammer = Hammer(fixture.database)
+        while hammer.acknowledged == 0 { sched_yield() }
         for round in 0..<40 {
             let before = hammer.acknowledged
             _ = try fixture.copy()
