@@ -8,13 +8,13 @@ struct CopyRun {
     let copier: DatabaseCopier
     let previous: Manifest.Database?
     /// The pages of the previous snapshot; nil for a new base.
-    let before: PageDigests?
+    let before: RememberedPages?
     let cancellation: Cancellation
     let needsMD5: Bool
     private let pace = Pace()
 
     init(
-        copier: DatabaseCopier, previous: Manifest.Database?, before: PageDigests?,
+        copier: DatabaseCopier, previous: Manifest.Database?, before: RememberedPages?,
         cancellation: Cancellation, needsMD5: Bool
     ) {
         self.copier = copier

@@ -82,7 +82,8 @@ struct DatabaseCopier {
                 duration: ContinuousClock.now - began)
         }
         var run = CopyRun(
-            copier: self, previous: previous, before: remembered(previous, memory),
+            copier: self, previous: previous,
+            before: remembered(previous, memory).map(RememberedPages.init),
             cancellation: cancellation, needsMD5: md5)
         var (copy, digests, state) = try run.make(
             into: folder, next: pagesPath(memory) + ".next", progress: progress)

@@ -35,10 +35,10 @@ final class ImageWriter {
     /// - Parameters:
     ///   - path: a file that is made anew.
     ///   - before: what the last snapshot has; nil to write a base.
-    init(_ path: String, pageSize: Int, before: PageDigests?) throws(BackupError) {
+    init(_ path: String, pageSize: Int, before: RememberedPages?) throws(BackupError) {
         self.path = path
         self.pageSize = pageSize
-        digests = before?.digests ?? []
+        digests = before?.take() ?? []
         var header: [UInt8] = []
         if let before {
             if let chain = before.head.chain {

@@ -127,3 +127,21 @@ struct PageDigests {
         guard fsync(file) == 0 else { throw Files.error(path, "write") }
     }
 }
+
+/// What was remembered, on its way to the writer: 8 MB for a database of 2 GB, which are not to be
+/// there twice.
+final class RememberedPages {
+    let head: PageDigests.Head
+    private var digests: [PageDigest]
+
+    init(_ remembered: PageDigests) {
+        head = remembered.head
+        digests = remembered.digests
+    }
+
+    /// The digests, once.
+    func take() -> [PageDigest] {
+        defer { digests = [] }
+        return digests
+    }
+}

@@ -100,6 +100,8 @@ public final class OnlineCopy: Sendable {
         if !now.isWhole {
             // By this connection, so that the writer does not wait for it.
             _ = try? work.reader.inDatabase { try $0.checkpoint(.passive) }
+            guard let later = current(), later.log == state.log else { return state }
+            now = later
         }
         for _ in 0..<3 where !now.isSettled {
             usleep(UInt32(DatabaseState.settlingTime / 1000) + 20_000)

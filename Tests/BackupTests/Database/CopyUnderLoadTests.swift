@@ -62,7 +62,7 @@ struct CopyUnderLoadTests {
         _ = try fixture.copy()
         let hammer = Hammer(fixture.database)
         while hammer.acknowledged == 0 { sched_yield() }
-        for round in 0..<40 {
+        for round in 0..<20 {
             let before = hammer.acknowledged
             _ = try fixture.copy()
             let after = hammer.acknowledged
