@@ -157,6 +157,22 @@ struct UnchangedDatabaseTests {
         try fixture.close()
     }
 
+    @Test("A copy whose last commits were in the log alone is known again after a restart")
+    func inTheLog() throws {
+        let fixture = try CopyFixture()
+        try fixture.insert(100)
+        _ = try CopyFixture.sqlite(fixture.file, "PRAGMA wal_checkpoint(TRUNCATE);")
+        try fixture.insert(1)
+        // The file was last written long ago.
+        try FileManager.default.setAttributes(
+            [.modificationDate: Date(timeIntervalSince1970: 1_000_000_000)],
+            ofItemAtPath: fixture.file)
+        _ = try fixture.copy()
+        try fixture.restart()
+        #expect(try fixture.copy().cpu == 0)
+        try fixture.close()
+    }
+
     @Test("Without what was seen, an unchanged database is read and gives no new part")
     func reread() throws {
         let fixture = try CopyFixture()
