@@ -199,12 +199,20 @@ private final class ArchiveRun {
         let isChanged = entries != snapshot.list.entries || !vanished.isEmpty
         entries = entries.indices.filter { !vanished.contains($0) }.map { entries[$0] }
         list = FileList(entries)
-        list.places = list.entries.map { entry in
-            entry.size > 0 ? entry.hash.flatMap { places[$0] } ?? [] : []
+        // Loops, for Swift 6.3.1's optimiser fails on closures here.
+        var found: [[ArchiveRecord.Piece]] = []
+        new = []
+        for entry in list.entries {
+            guard case .file(let size, let hash) = entry.kind else {
+                found.append([])
+                continue
+            }
+            found.append(size > 0 ? places[hash] ?? [] : [])
+            if sent.contains(hash) { new.append(entry) }
         }
+        list.places = found
         // Of a large instance this is megabytes.
         places = [:]
-        new = list.entries.filter { $0.hash.map { sent.contains($0) } ?? false }
         if isChanged {
             manifest.files = entries.count { $0.hash != nil }
             manifest.bytes = entries.reduce(0) { $0 + $1.size }
