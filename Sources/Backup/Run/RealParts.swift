@@ -94,16 +94,20 @@ extension BackupProgram {
                 return FolderStore(path)
             }
         case .ssh(let user, let host, let port, let path):
-            try refuseEncryption(settings)
-            return try RsyncTarget(
-                name: settings.name, place: .ssh(user: user, host: host, port: port, path: path),
-                secrets: secrets)
+            return encrypted(
+                settings,
+                try RsyncTarget(
+                    name: settings.name,
+                    place: .ssh(user: user, host: host, port: port, path: path),
+                    secrets: secrets))
         case .daemon(let user, let host, let port, let module, let path):
-            try refuseEncryption(settings)
-            return try RsyncTarget(
-                name: settings.name,
-                place: .daemon(user: user, host: host, port: port, module: module, path: path),
-                secrets: secrets, passwordFile: settings.passwordFile)
+            return encrypted(
+                settings,
+                try RsyncTarget(
+                    name: settings.name,
+                    place: .daemon(
+                        user: user, host: host, port: port, module: module, path: path),
+                    secrets: secrets, passwordFile: settings.passwordFile))
         case .rclone(let remote, let path):
             return ArchiveTarget(name: settings.name, isOnSameMedium: false) {
                 (context) throws(BackupError) -> any ArchiveStore in
@@ -112,12 +116,15 @@ extension BackupProgram {
         }
     }
 
-    private func refuseEncryption(_ settings: TargetSettings) throws(BackupError) {
-        guard settings.encrypt == true else { return }
-        throw BackupError(
-            .permanent, subject: "target \(settings.name)",
-            "a target behind rsync cannot be encrypted",
-            advice: "use rclone (an sftp remote) there, or take encrypt out")
+    /// As an archive, if the owner wants it encrypted.
+    private func encrypted(
+        _ settings: TargetSettings, _ target: RsyncTarget
+    ) -> any BackupTarget {
+        guard settings.encrypt == true else { return target }
+        return ArchiveTarget(name: settings.name, isOnSameMedium: target.isOnSameMedium) {
+            (context) throws(BackupError) -> any ArchiveStore in
+            try RsyncStore(try RsyncRemoteCopy(target, context), context)
+        }
     }
 
     // MARK: The database
