@@ -1,8 +1,12 @@
 // What a restore has the rest of this program do with what it brought.
 
+internal import ArgumentParser
 internal import Backup
 
 struct AssembledData: RestoreParts {
+    /// Names the configuration in force, where one account can be restored into its data.
+    var arguments: [String]?
+
     func assemble(
         _ record: Manifest.Database, in folder: String, to file: String
     ) throws(BackupError) {
@@ -20,8 +24,10 @@ struct AssembledData: RestoreParts {
     }
 
     func mergeAccount(_ address: String, from file: String) throws(BackupError) -> [String] {
-        throw BackupError(
-            .permanent, subject: address, "one account cannot be restored by this version",
-            advice: "restore everything into a folder of its own")
+        guard let arguments, let common = try? CommonArguments.parse(arguments) else {
+            throw BackupError(
+                .permanent, subject: address, "there is no data to restore an account into")
+        }
+        return try kinglet.mergeAccount(address, from: file, common)
     }
 }

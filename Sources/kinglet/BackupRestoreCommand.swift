@@ -27,7 +27,7 @@ struct BackupRestoreCommand: AsyncParsableCommand {
     @Flag(help: "One JSON document.") var json = false
 
     func validate() throws {
-        guard (to != nil) != replace else { throw ValidationError("choose --to or --replace") }
+        guard (to != nil) != replace || (user != nil && to == nil) else { throw ValidationError("choose --to or --replace") }
         if [user != nil, uploads, configurationOnly].count(where: { $0 }) > 1 {
             throw ValidationError("choose one of --user, --uploads and --config-only")
         }
@@ -45,7 +45,7 @@ struct BackupRestoreCommand: AsyncParsableCommand {
             }
             let work = try BackupWork(common, showsProgress: !json, needsData: false)
             var lock: DataLock?
-            if replace {
+            if to == nil {
                 lock = try DataLock(work.program.files)
                 guard lock != nil else {
                     throw Failure("the server runs; stop it first: systemctl stop kinglet")
@@ -53,7 +53,7 @@ struct BackupRestoreCommand: AsyncParsableCommand {
             }
             let report = try work.commands.restore(
                 id, from: from, scope: scope, to: destination(work.program), keyText: keyText,
-                parts: AssembledData(), now: Clock.secondsSince1970()
+                parts: AssembledData(arguments: arguments), now: Clock.secondsSince1970()
             ) { plan, target in
                 isWanted(plan, target)
             }
@@ -66,6 +66,11 @@ struct BackupRestoreCommand: AsyncParsableCommand {
             if let kept = report.kept { Terminal.say("what was there is in \(kept)") }
             for note in report.notes { Terminal.say(note) }
         }
+    }
+
+    private var arguments: [String] {
+        (common.config.map { ["--config", $0] } ?? [])
+            + common.assignments.flatMap { ["--set", $0] }
     }
 
     private var scope: RestoreScope {
