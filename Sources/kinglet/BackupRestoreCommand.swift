@@ -27,7 +27,8 @@ struct BackupRestoreCommand: AsyncParsableCommand {
     @Flag(help: "One JSON document.") var json = false
 
     func validate() throws {
-        guard (to != nil) != replace || (user != nil && to == nil) else { throw ValidationError("choose --to or --replace") }
+        guard (to != nil) != replace || (user != nil && to == nil)
+        else { throw ValidationError("choose --to or --replace") }
         if [user != nil, uploads, configurationOnly].count(where: { $0 }) > 1 {
             throw ValidationError("choose one of --user, --uploads and --config-only")
         }

@@ -44,11 +44,17 @@ public enum BackupReport: String, Sendable, CaseIterable, Codable {
 
 /// How many snapshots are kept of each kind; 0 for none.
 public struct KeepSettings: Sendable, Equatable {
+    /// The newest.
     public var last = 3
+    /// One of each hour.
     public var hourly = 0
+    /// One of each day.
     public var daily = 7
+    /// One of each week.
     public var weekly = 4
+    /// One of each month.
     public var monthly = 6
+    /// One of each year.
     public var yearly = 0
     /// Everything that is younger.
     public var within: Duration?
@@ -86,8 +92,9 @@ public struct JobSettings: Sendable, Equatable {
     public var bandwidth: Int?
     /// When it may run, such as `01:00-06:00`; empty for always.
     public var windows: [String] = []
-    /// Shell commands around a run.
+    /// Shell command before a run.
     public var before: String?
+    /// Shell command after a run.
     public var after: String?
     /// A URL that hears of each run. A secret.
     public var ping: String?
