@@ -46,5 +46,10 @@ struct BackupLock: ~Copyable {
             advice: "wait until it is done; kinglet backup list shows how far it is")
     }
 
-    deinit { close(descriptor) }
+    deinit {
+        // Whatever was started has ended. A program that somebody starts at this very moment has a
+        // copy of the descriptor until it is replaced, and would keep the lock with it.
+        flock(descriptor, LOCK_UN)
+        close(descriptor)
+    }
 }
