@@ -261,6 +261,8 @@ def main():
     try:
         with file_system(directory, "source", 16 << 30) as source, \
                 file_system(directory, "target", 16 << 30) as target:
+            for folder in (source / "bench", target / "kinglet"):
+                folder.mkdir()
             bench = Bench(plan, source / "bench", target / "kinglet")
             bench.fill()
             bench.runs()

@@ -117,6 +117,14 @@ enum Files {
         try syncFolder(parent(of: path))
     }
 
+    /// Writes a file that is not there yet, and that nobody needs after a power cut.
+    static func writeNew(_ path: String, _ bytes: [UInt8], mode: mode_t) throws(BackupError) {
+        let file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode)
+        guard file >= 0 else { throw error(path, "write") }
+        defer { close(file) }
+        try append(bytes[...], to: file, path)
+    }
+
     /// Makes what was created, renamed or removed in a folder durable.
     static func syncFolder(_ path: String) throws(BackupError) {
         let folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)

@@ -19,7 +19,8 @@ extension FolderTarget {
 
     /// Notes that it is ours, for installations that share a target.
     private func makePartial(_ id: SnapshotID, _ context: TargetContext) throws(BackupError) {
-        try Files.replace("\(context.memory)/\(Self.partialPrefix)\(id)", [], mode: 0o600)
+        let note = "\(context.memory)/\(Self.partialPrefix)\(id)"
+        if !Files.exists(note) { try Files.replace(note, [], mode: 0o600) }
         try Files.makeFolder(partial(of: id))
     }
 
@@ -71,6 +72,12 @@ private struct FolderPublication {
         let fresh = new(in: list)
         try checkSpace(for: fresh)
         try linkKept()
+        // The parts of the database that are new were written here as they were made.
+        for entry in fresh where entry.path.isBelow("database") {
+            report.files += 1
+            report.literalBytes += entry.size
+            report.bytesSent += entry.size
+        }
         try target.atStep(.databaseLinked)
         if target.transfer is CopyTransfer {
             context.warn("rsync is not installed; kinglet copies the files itself")

@@ -95,7 +95,7 @@ extension BackupProgram {
         }
         try Files.makeFolder(folder)
         let place = "\(folder)/\(name)"
-        try Files.replace(place, bytes, mode: 0o600)
+        try Files.writeNew(place, bytes, mode: 0o600)
         let times = [status.st_mtim, status.st_mtim]
         guard utimensat(AT_FDCWD, place, times, AT_SYMLINK_NOFOLLOW) == 0 else {
             throw Files.error(place, "write")

@@ -14,6 +14,9 @@ struct RsyncConnection: Sendable {
     /// is not allowed there.
     var partialFolder: String?
 
+    /// Whether there is another side.
+    var isRemote: Bool { !shell.isEmpty || isDaemon }
+
     /// Seconds without any data after which the other side is given up.
     static let timeout = 600
 
@@ -23,7 +26,7 @@ struct RsyncConnection: Sendable {
     func options(timeout: Int = Self.timeout) -> [String] {
         var options: [String] = []
         if !shell.isEmpty { options += ["-e", shell.map(Self.quoted).joined(separator: " ")] }
-        if !shell.isEmpty || isDaemon { options.append("--timeout=\(timeout)") }
+        if isRemote { options.append("--timeout=\(timeout)") }
         if isDaemon { options.append("--contimeout=30") }
         return options
     }
@@ -97,7 +100,10 @@ struct RsyncTransfer: FileTransfer {
             "--max-delete=0", "--info=progress2,stats2", "--outbuf=L", "--no-h",
         ]
         if request.keepsExtendedAttributes { arguments.append("-AX") }
-        if program.version >= RsyncVersion(3, 2, 4) { arguments.append("--fsync") }
+        // A folder of this machine is synced in one go afterwards, which takes seconds, not minutes.
+        if connection.isRemote, program.version >= RsyncVersion(3, 2, 4) {
+            arguments.append("--fsync")
+        }
         if program.version >= RsyncVersion(3, 2, 3) { arguments.append("--mkpath") }
         if let folder = connection.partialFolder {
             arguments.append("--partial-dir=\(folder)")
