@@ -238,7 +238,8 @@ class Bench:
         for name, figures in results.items():
             self.note(f"CPU per message, {name} a run", figures["cpu_us_per_msg"], "us")
             for share in ("p50", "p99"):
-                self.note(f"{share} of delivery, {name} a run", figures[f"{share}_ms"], "ms", None, 2)
+                self.note(f"{share} of delivery, {name} a run", figures[f"latency_{share}_ms"], "ms",
+                          None, 2)
             if figures["lost"]:
                 self.missed.append(f"{figures['lost']} messages lost")
         self.note("CPU per message, with beside without",
