@@ -57,7 +57,7 @@ private final class ArchiveRun {
     private(set) var packs: [String] = []
     /// The snapshot's files as they were read, with their places.
     private(set) var list = FileList([])
-    /// Files whose contents were sent.
+    /// Files whose contents were sent, by this attempt or by one that did not end.
     private(set) var new: [FileEntry] = []
 
     private let journal: ArchiveJournal
@@ -86,6 +86,7 @@ private final class ArchiveRun {
         for file in try store.list(ArchiveNames.packs) {
             if let digest = ArchiveNames.pack(of: file.name) { stored[digest] = file.size }
         }
+        if snapshot.sharesNothing { try journal.forget() }
         let unfinished = journal.read()
         var known: [ArchivePlan.Source] = []
         if let previous = snapshot.previous, let archive = previous.manifest.archive {
@@ -101,7 +102,8 @@ private final class ArchiveRun {
         try checkSpace(plan.bytes)
 
         let writer = makeWriter(sends: .transfer)
-        var sentHashes: Set<ContentHash> = []
+        // What an earlier attempt has brought was never read back.
+        var sentHashes = Set(unfinished.contents.map(\.hash))
         var pending = plan.sent
         while !pending.isEmpty {
             for index in pending {

@@ -22,6 +22,12 @@ extension FolderTarget {
         let note = "\(context.memory)/\(Self.partialPrefix)\(id)"
         if !Files.exists(note) { try Files.replace(note, [], mode: 0o600) }
         try Files.makeFolder(partial(of: id))
+        var status = stat()
+        guard lstat(partial(of: id), &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
+            throw BackupError(
+                .damaged, subject: partial(of: id), "somebody has put something else there",
+                advice: "remove it, and look who else can write there")
+        }
     }
 
     func store(
@@ -110,9 +116,9 @@ private struct FolderPublication {
     }
 
     /// The last snapshot, then what earlier attempts have left, newest first. One with a link in its
-    /// top folder was tampered with. Without a previous one, which is what a run that distrusts the
-    /// target has, no snapshot is shared with.
+    /// top folder was tampered with.
     private func linkDestinations() throws(BackupError) -> [String] {
+        guard !snapshot.sharesNothing else { return [] }
         let last = snapshot.previous?.manifest.id
         let abandoned = try target.names(prefix: FolderTarget.partialPrefix)
             .filter { $0 != id }.reversed().map { target.partial(of: $0) }

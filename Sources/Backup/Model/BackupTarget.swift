@@ -57,6 +57,9 @@ public struct PreparedSnapshot: Sendable {
     public var previous: (manifest: Manifest, list: FileList)?
     /// What is left out below `extra`, as the owner wrote it; see `ExcludePattern`.
     public var excludes: [String] = []
+    /// Damage was found on the target: nothing that is there is shared, neither of snapshots nor of
+    /// what attempts have left.
+    public var sharesNothing = false
 
     /// Creates a description.
     public init(

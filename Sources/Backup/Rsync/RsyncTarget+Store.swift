@@ -25,10 +25,9 @@ extension RsyncTarget {
         let size = new.reduce(into: Int64(0)) { sum, entry in
             sum = sum.addingReportingOverflow(max(0, entry.size)).partialValue
         }
-        var sources = snapshot.sources
-        if let folder = SnapshotPath("files") { sources.append((folder, lists)) }
-        for group in Self.groups(sources) {
-            report.add(try send(group, of: snapshot, expecting: size, context))
+        if let folder = SnapshotPath("files") { snapshot.sources.append((folder, lists)) }
+        for step in try TransferStep.all(for: snapshot) {
+            report.add(try send(step, of: snapshot, expecting: size, context))
         }
         try context.cancellation.check()
         try check(
@@ -88,73 +87,26 @@ extension RsyncTarget {
 
     // MARK: Sending
 
-    /// Sources that go into one folder of the snapshot by one call.
-    struct Group: Equatable {
-        /// Of the snapshot; empty for its top.
-        var folder: String
-        /// For rsync: with a slash at the end when its content goes into `folder`.
-        var sources: [String]
-    }
-
-    /// A place that has the name which it gets goes with others; the content of one that is called
-    /// otherwise goes alone.
-    static func groups(_ sources: [(folder: SnapshotPath, place: String)]) -> [Group] {
-        var groups: [Group] = []
-        for source in sources {
-            let path = String(decoding: source.folder.bytes, as: UTF8.self)
-            let slash = path.lastIndex(of: "/")
-            let name = slash.map { path[path.index(after: $0)...] } ?? path[...]
-            let parent = slash.map { String(path[..<$0]) } ?? ""
-            if source.place.split(separator: "/").last == name {
-                if let index = groups.firstIndex(where: {
-                    $0.folder == parent && $0.sources.allSatisfy { !$0.hasSuffix("/") }
-                }) {
-                    groups[index].sources.append(source.place)
-                } else {
-                    groups.append(Group(folder: parent, sources: [source.place]))
-                }
-            } else {
-                groups.append(Group(folder: path, sources: [source.place + "/"]))
-            }
-        }
-        return groups
-    }
-
     private func send(
-        _ group: Group, of snapshot: PreparedSnapshot, expecting size: Int64,
+        _ step: TransferStep, of snapshot: PreparedSnapshot, expecting size: Int64,
         _ context: TargetContext
     ) throws(BackupError) -> TransferReport {
-        let inner = group.folder.isEmpty ? "" : "/\(group.folder)"
         let id = snapshot.manifest.id
         var bases: [SnapshotID] = []
-        if let previous = snapshot.previous { bases.append(previous.manifest.id) }
-        // What earlier attempts have brought there, the latest first.
-        bases += (listed?.attempts ?? []).reversed().filter { $0 != id }
-        var request = TransferRequest(
-            sources: group.sources, destination: remote("\(id)\(inner)/"),
-            linkDestinations: bases.prefix(RsyncTransfer.mostLinkDestinations).map {
-                remotePath("\($0)\(inner)")
-            }, context: context)
-        request.expectedBytes = size
-        if let source = group.sources.first, source.hasSuffix("/") {
-            request = try withFile(request, source, group, id)
+        if !snapshot.sharesNothing {
+            if let previous = snapshot.previous { bases.append(previous.manifest.id) }
+            // What earlier attempts have brought there, the latest first.
+            bases += (listed?.attempts ?? []).reversed().filter { $0 != id }
         }
+        let parent = step.parent.isEmpty ? "" : "/\(step.parent)"
+        var request = TransferRequest(
+            sources: step.sources, destination: remote("\(id)/\(step.folder)"),
+            linkDestinations: bases.prefix(RsyncTransfer.mostLinkDestinations).map {
+                remotePath("\($0)\(parent)")
+            }, context: context)
+        request.excludes = step.excludes
+        request.expectedBytes = size
         return try RsyncTransfer(program: program, connection: connection).send(request)
-    }
-
-    /// A single file that gets another name has no slash.
-    private func withFile(
-        _ request: TransferRequest, _ source: String, _ group: Group, _ id: SnapshotID
-    ) throws(BackupError) -> TransferRequest {
-        let path = String(source.dropLast())
-        var status = stat()
-        guard lstat(path, &status) == 0 else { throw Files.error(path, "read") }
-        guard status.st_mode & S_IFMT != S_IFDIR else { return request }
-        var request = request
-        request.sources = [path]
-        request.destination = remote("\(id)/\(group.folder)")
-        request.linkDestinations = request.linkDestinations.map { Files.parent(of: $0) }
-        return request
     }
 
     /// Files whose bytes are at the target only: an empty file of the same size and time is sent,

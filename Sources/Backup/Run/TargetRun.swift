@@ -55,7 +55,7 @@ struct TargetRun {
         learn(known, of: place, &state)
         let remembered = state.targets[target.name, default: TargetState()]
         let previous = remembered.startsAnew == true ? nil : try latest(of: known, on: place)
-        let sequence = max(known.last?.sequence ?? 0, remembered.sequence) + 1
+        let sequence = max(known.last?.sequence ?? 0, remembered.sequence) &+ 1
         guard let id = SnapshotID(time: parts.now(), sequence: sequence) else {
             throw BackupError(
                 .permanent, subject: "target \(target.name)",
@@ -77,10 +77,9 @@ struct TargetRun {
         } catch {
             if error.code == .damaged {
                 state.update(job: job.name) { $0.verifyFailures &+= 1 }
-                // What the target has is not to be trusted: the next run links nothing to it.
+                // What the target has is not to be trusted, what this attempt leaves neither: the
+                // next run shares nothing with it.
                 state.update(target: target.name) { $0.startsAnew = true }
-                // Neither to what this attempt leaves, which may share the damage.
-                try? place.cleanUp(context)
             }
             throw error
         }
@@ -146,9 +145,11 @@ struct TargetRun {
         if let secrets, let path = SnapshotPath("secrets.age") {
             sources.append((path, secrets.place))
         }
-        let prepared = PreparedSnapshot(
+        var prepared = PreparedSnapshot(
             manifest: manifest, list: list, sources: sources, kept: database.kept,
             previous: previous)
+        prepared.excludes = job.exclude
+        prepared.sharesNothing = state.targets[target.name]?.startsAnew == true
         return (prepared, database)
     }
 

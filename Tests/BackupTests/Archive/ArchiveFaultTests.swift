@@ -109,6 +109,37 @@ struct ArchiveFaultTests {
         }
     }
 
+    @Test("What an attempt has left is read back by the next, and sent anew when it is damaged")
+    func damagedAttempt() throws {
+        let fixture = try ArchiveFixture()
+        defer { try? fixture.end() }
+        var random = ArchiveRandom(state: 5)
+        let files = ["uploads/a": random.bytes(100_000)]
+        try fixture.write("uploads/a", files["uploads/a"] ?? [])
+        let target = fixture.target()
+        func attempt(sharesNothing: Bool = false) throws -> SnapshotID {
+            try target.open(fixture.context, forWriting: true)
+            var snapshot = try fixture.prepare(on: target)
+            snapshot.sharesNothing = sharesNothing
+            _ = try target.store(snapshot, fixture.context) { stored throws(BackupError) in
+                let faults = try stored.verify(stored.new).faults
+                guard faults.isEmpty else {
+                    throw BackupError(.damaged, subject: "test", faults.joined())
+                }
+                guard try target.snapshots(fixture.context).isEmpty, sharesNothing else {
+                    throw BackupError(.temporary, subject: "test", "the power failed")
+                }
+            }
+            return snapshot.manifest.id
+        }
+        let cut = #expect(throws: BackupError.self) { try attempt() }
+        #expect(cut?.code == .temporary)
+        for pack in try fixture.packs() { try FolderDamageTests.turnBit(pack) }
+        let found = #expect(throws: BackupError.self) { try attempt() }
+        #expect(found?.code == .damaged)
+        try fixture.expectRestores(attempt(sharesNothing: true), files, from: target)
+    }
+
     @Test("A run that is cancelled ends, and no snapshot comes of it")
     func cancellation() throws {
         let fixture = try ArchiveFixture()

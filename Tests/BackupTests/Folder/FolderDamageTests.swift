@@ -52,6 +52,30 @@ struct FolderDamageTests {
         try rig.target.remove(FolderRig.id(2), rig.context)
     }
 
+    @Test("Damage that an attempt leaves does not get into the snapshot of a run that distrusts it")
+    func damagedAttempt() throws {
+        let rig = try FolderRig()
+        let path = "\(rig.target.partial(of: try FolderRig.id(1)))/uploads/readable"
+        #expect(throws: BackupError.self) {
+            try rig.back(up: 1) { stored throws(BackupError) in
+                do { try Self.turnBit(path) } catch { throw Fault.error() }
+                let faults = try stored.verify(stored.new).faults
+                throw BackupError(.damaged, subject: "test", faults.joined())
+            }
+        }
+        func faults(_ sequence: Int, sharesNothing: Bool) throws -> Int {
+            var snapshot = try rig.prepare(FolderRig.id(sequence))
+            snapshot.sharesNothing = sharesNothing
+            var count = 0
+            _ = try rig.target.store(snapshot, rig.context) { stored throws(BackupError) in
+                count = try stored.verify(stored.new).faultCount
+            }
+            return count
+        }
+        #expect(try faults(2, sharesNothing: true) == 0)
+        #expect(try rig.verify(2).faultCount == 0)
+    }
+
     @Test("Files that are missing, longer, of another kind or mode are found")
     func kinds() throws {
         let rig = try FolderRig()

@@ -118,9 +118,17 @@ struct BackupRunTests {
         #expect(try run.jobState.verifyFailures == 1)
         run.targets[0].damaged = []
         #expect(try run.perform().result == .success)
-        #expect(run.targets[0].hadPrevious == false)
+        #expect(run.targets[0].hadPrevious == false && run.targets[0].sharedNothing == true)
         _ = try run.perform()
-        #expect(run.targets[0].hadPrevious == true)
+        #expect(run.targets[0].hadPrevious == true && run.targets[0].sharedNothing == false)
+    }
+
+    @Test("What the owner excludes is not sent either")
+    func excludes() throws {
+        let run = try PlayedRun()
+        run.job.exclude = ["*.tmp", "cache/"]
+        _ = try run.perform()
+        #expect(run.targets[0].excludes == ["*.tmp", "cache/"])
     }
 
     @Test("A share of the old files is read back, going on until all were")

@@ -28,6 +28,8 @@ final class PlayedTarget: BackupTarget {
     var verified: [SnapshotPath] = []
     /// Of the last `store`.
     var hadPrevious: Bool?
+    var sharedNothing: Bool?
+    var excludes: [String]?
 
     init(_ name: String = "disk") { self.name = name }
 
@@ -66,6 +68,8 @@ final class PlayedTarget: BackupTarget {
     ) throws(BackupError) -> TransferReport {
         try fail(.store)
         hadPrevious = snapshot.previous != nil
+        sharedNothing = snapshot.sharesNothing
+        excludes = snapshot.excludes
         let old = Set(snapshot.previous?.list.entries.map(\.path) ?? [])
         let new = snapshot.list.entries.filter { !old.contains($0.path) }
         let manifest = snapshot.manifest
