@@ -65,12 +65,10 @@ extension Server {
     }
 
     /// Waits for the service's thread without keeping one of the pool's.
-    static func stop(_ service: BackupService) async {
-        await withCheckedContinuation { continuation in
-            DispatchQueue.global().async {
-                service.stop()
-                continuation.resume()
-            }
+    static func stop(_ service: BackupService, _ log: Logger) async {
+        let hasEnded = await withCheckedContinuation { continuation in
+            DispatchQueue.global().async { continuation.resume(returning: service.stop()) }
         }
+        if !hasEnded { log.warning("the backup does not end; the server stops without it") }
     }
 }

@@ -329,7 +329,7 @@ final class Server: Sendable {
         parts.state.withLock { $0.isListening = false }
         await listeners.close()
         // It uses the database, and what it has begun is of no use once the process is gone.
-        if let backup { await Self.stop(backup) }
+        if let backup { await Self.stop(backup, log) }
         await control.close()
         await host.stop()
         do {

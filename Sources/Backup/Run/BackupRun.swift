@@ -19,6 +19,9 @@ struct BackupRun {
     let progress: @Sendable (Progress) -> Void
     let warn: @Sendable (String) -> Void
 
+    /// What the command after a run that was ended may take: the server may be about to stop.
+    static let lateHookTime = Duration.seconds(5)
+
     /// Runs. Throws only before anything was done: `busy`, and what keeps the state from being
     /// read or written.
     func perform() throws(BackupError) -> RunOutcome {
@@ -123,8 +126,9 @@ struct BackupRun {
         environment["KINGLET_BACKUP_DATA"] = folder.dataDirectory
         environment["KINGLET_BACKUP_TARGETS"] = settings.targets(of: job).map(\.name)
             .joined(separator: " ")
-        // The one after a run that was cancelled is to run all the same.
-        let end = name == "after" ? Cancellation(timeLimit: job.maximumTime) : cancellation
+        // The one after a run that was ended is to run all the same, but nobody waits long for it.
+        let isLate = name == "after" && cancellation.reason != nil
+        let end = isLate ? Cancellation(timeLimit: Self.lateHookTime) : cancellation
         return HookRequest(
             name: name, command: command, environment: environment, lock: lock, cancellation: end)
     }

@@ -128,15 +128,21 @@ public final class BackupService: Sendable {
         thread.start()
     }
 
-    /// Ends the run that is at work, and the thread; waits for both.
-    public func stop() {
+    /// Ends the run that is at work, and the thread; waits for both, but not for ever: a disk that
+    /// does not answer is no reason for the server not to stop in order.
+    ///
+    /// - Returns: whether both have ended.
+    @discardableResult
+    public func stop(within seconds: Double = 10) -> Bool {
         state.withLock { state in
             state.isStopping = true
             state.running?.cancellation.cancel("the server stops")
         }
         wake.signal()
-        ended.wait()
+        guard ended.wait(timeout: .now() + seconds) == .success else { return false }
+        // For another call.
         ended.signal()
+        return true
     }
 
     /// The configuration has changed.
