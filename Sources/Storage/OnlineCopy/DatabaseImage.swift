@@ -35,11 +35,15 @@ public final class DatabaseImage {
         pageSize = stated == 1 ? 65_536 : stated
         guard isRead, head.starts(with: Array("SQLite format 3\0".utf8)),
             WriteAheadLog.isPageSize(pageSize), file.size % Int64(pageSize) == 0,
-            let count = UInt32(exactly: file.size / Int64(pageSize)), count > 0
+            let count = UInt32(exactly: file.size / Int64(pageSize)),
+            (1...Self.mostPages).contains(count)
         else { throw Self.damaged(base, "this is no whole SQLite database") }
         pageCount = count
         for log in logs { try add(log) }
     }
+
+    /// SQLite's limit (sqlite.org/limits.html).
+    private static let mostPages: UInt32 = 4_294_967_294
 
     private static func damaged(_ path: String, _ message: String) -> StorageError {
         StorageError(
@@ -82,7 +86,9 @@ public final class DatabaseImage {
             highest = max(highest, next.page)
             offset += Int64(chain.frameLength)
         }
-        guard commit > 0 else { throw Self.damaged(path, "its end is missing") }
+        guard commit > 0, commit <= Self.mostPages else {
+            throw Self.damaged(path, "its end is missing")
+        }
         // SQLite would not look for what is beyond, nor find it when the database grows again.
         if commit < highest { for key in places.keys where key > commit { places[key] = nil } }
         pageCount = commit

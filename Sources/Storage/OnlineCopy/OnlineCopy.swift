@@ -114,9 +114,9 @@ public final class OnlineCopy: Sendable {
     /// Ends the copy, complete or not; the writer goes on as if it had never been.
     public func end() {
         endReading()
-        // When the writer has ended, it has done so itself.
-        try? database.writer.takeTurn { [work] _ in work.end() }
-        database.writer.clearAtEnd()
+        // A writer that has ended takes no turns, and does it itself: it is not to forget that.
+        let isTaken: Void? = try? database.writer.takeTurn { [work] _ in work.end() }
+        if isTaken != nil { database.writer.clearAtEnd() }
         try? work.reader.close()
     }
 
