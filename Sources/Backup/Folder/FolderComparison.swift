@@ -91,6 +91,13 @@ struct FolderComparison {
     private mutating func reread(
         _ entry: FileEntry, _ status: stat
     ) throws(BackupError) -> FileEntry {
+        // Parts of the database are written once; the manifest has their digests.
+        guard !entry.path.isBelow("database") else {
+            throw BackupError(
+                .damaged, subject: reader.text(entry.path),
+                "it has another size or time than what was stored",
+                advice: "somebody has changed it; the next run copies everything anew")
+        }
         if let source = try source(of: entry.path), source.st_size == entry.size,
             nanoseconds(source) == entry.modified
         {
