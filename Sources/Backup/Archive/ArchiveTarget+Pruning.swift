@@ -26,6 +26,17 @@ extension ArchiveTarget {
         guard store.canRemove else { return }
         try ArchiveMarker.confirm(store, context)
         let ids = try snapshots(context)
+        let memory = ArchiveMemory(context)
+        // What was there and is not listed may have been removed by somebody, or the place does not
+        // list everything just now: its packs stay until that is seen again.
+        let missing = memory.snapshots.subtracting(ids)
+        guard missing.isEmpty else {
+            try memory.keep(manifestsOf: ids)
+            context.warn(
+                "\(name): \(missing.count) snapshots are gone that nobody has removed from here;"
+                    + " what only they needed goes with the next run")
+            return
+        }
         var manifests: [Manifest] = []
         for id in ids {
             do throws(BackupError) {
@@ -43,7 +54,7 @@ extension ArchiveTarget {
         for file in try store.list(ArchiveNames.packs) + store.list(ArchiveNames.snapshots) {
             if let digest = ArchiveNames.pack(of: file.name) {
                 packs.append(digest)
-            } else if file.name.contains("/.") {
+            } else if file.name.contains("/."), SnapshotPath(file.name) != nil {
                 // What a writer that was cut off had not named yet: ours, or rsync's.
                 try store.delete(file.name)
             }
@@ -59,6 +70,6 @@ extension ArchiveTarget {
             poll(nil, 0, Self.pause)
         }
         try store.flush()
-        try ArchiveMemory(context).keep(manifestsOf: ids)
+        try memory.keep(manifestsOf: ids)
     }
 }

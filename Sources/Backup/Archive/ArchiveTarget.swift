@@ -221,6 +221,12 @@ struct ArchiveMemory {
 
     func forget(_ id: SnapshotID) throws(BackupError) { try Files.remove(path(id)) }
 
+    /// Those whose manifests are remembered.
+    var snapshots: Set<SnapshotID> {
+        let names = (try? Files.names(in: "\(folder)/manifests")) ?? []
+        return Set(names.compactMap { SnapshotID(String(decoding: $0, as: UTF8.self)) })
+    }
+
     /// Leaves the manifests of snapshots that are there.
     func keep(manifestsOf ids: [SnapshotID]) throws(BackupError) {
         try keepOnly(Set(ids.map { "\($0)" }), in: "manifests")

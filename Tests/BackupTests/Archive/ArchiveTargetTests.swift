@@ -74,6 +74,26 @@ struct ArchiveTargetTests {
         }
     }
 
+    @Test("A listing that lacks what was there removes nothing; seen twice, it is believed")
+    func incompleteListing() throws {
+        let fixture = try ArchiveFixture()
+        defer { try? fixture.end() }
+        let target = fixture.target()
+        let list = "\(fixture.place)/snapshots"
+        try fixture.write("uploads/a", [1])
+        let first = try fixture.store(on: target).id
+        let before = try fixture.packs()
+        try #require(rename(list, list + ".away") == 0)
+        try target.cleanUp(fixture.context)
+        #expect(try fixture.packs() == before)
+        try #require(rename(list + ".away", list) == 0)
+        try fixture.expectRestores(first, ["uploads/a": [1]], from: target)
+        try #require(unlink("\(list)/\(first).age") == 0)
+        try target.cleanUp(fixture.context)
+        try target.cleanUp(fixture.context)
+        #expect(try fixture.packs().isEmpty)
+    }
+
     @Test("While a manifest cannot be read, nothing is removed, and it is said")
     func unreadableManifest() throws {
         let fixture = try ArchiveFixture()
