@@ -65,6 +65,16 @@ enum ArchiveNames {
     static let pins = "pins"
     static let packs = "packs"
     static let snapshots = "snapshots"
+    /// Files of one place at most; a listing with more is no archive's.
+    static let mostFiles = 1_000_000
+
+    /// A listing that was cut must not be taken for all that is there.
+    static func checkCount(_ files: [ArchiveFile], _ place: String) throws(BackupError) {
+        guard files.count > mostFiles else { return }
+        throw BackupError(
+            .damaged, subject: place, "it lists more than \(mostFiles) files",
+            advice: "give this target a folder of its own")
+    }
 
     static func pack(_ digest: String) -> String { "\(packs)/\(digest.prefix(2))/\(digest)" }
 

@@ -198,8 +198,13 @@ struct PackReader {
                     throw error
                 }
             }
+            var stored: Int64 = 0
             let isThere = try store.get(ArchiveNames.pack(name)) { piece throws(BackupError) in
                 digest.update(piece)
+                stored += Int64(piece.count)
+                guard stored <= Self.longestPack + 65_536 else {
+                    throw BackupError(.damaged, subject: name, "is longer than any that we write")
+                }
                 guard fault == nil else { return }
                 do throws(BackupError) {
                     try decryptor.write(piece)

@@ -122,13 +122,16 @@ struct RcloneStore: ArchiveStore {
             output: { piece in
                 lines.read(piece) { line in
                     let parts = line.split(separator: ";", maxSplits: 1)
-                    if parts.count == 2, let size = Int64(parts[0]), size >= 0 {
+                    if parts.count == 2, let size = Int64(parts[0]), size >= 0,
+                        files.count <= ArchiveNames.mostFiles
+                    {
                         files.append(ArchiveFile(name: prefix + parts[1], size: size))
                     }
                 }
             })
         if result.isMissing { return [] }
         try succeed(result, name)
+        try ArchiveNames.checkCount(files, place)
         return files
     }
 

@@ -67,14 +67,15 @@ struct RsyncRemoteCopy: RemoteCopy {
         let outcome = try target.call(
             ["--list-only", "-r"], [target.remote(folder + "/")], timeout: 3600, context
         ) { line in
-            guard let listing = RsyncListing(line), listing.kind == UInt8(ascii: "-") else {
-                return
-            }
+            guard let listing = RsyncListing(line), listing.kind == UInt8(ascii: "-"),
+                SnapshotPath(listing.name) != nil, files.count <= ArchiveNames.mostFiles
+            else { return }
             let name = String(decoding: listing.name, as: UTF8.self)
             files.append(ArchiveFile(name: "\(folder)/\(name)", size: listing.size))
         }
         if case .failure(let error) = outcome, RsyncTarget.isMissing(error) { return [] }
         try target.accept(outcome, context)
+        try ArchiveNames.checkCount(files, place)
         return files
     }
 

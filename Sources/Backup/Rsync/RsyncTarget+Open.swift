@@ -42,7 +42,7 @@ extension RsyncTarget {
         let memory = try RsyncMemory(context.memory)
         findings = memory.findings
         let now = Int64(time(nil))
-        if findings.asked == 0 || abs(now - findings.asked) > 86_400 {
+        if findings.asked <= now - 86_400 || findings.asked > now {
             try askSSH(context)
             if forWriting { findings.isAppendOnly = try refusesDeletion(context) }
             if forWriting { findings.asked = now }

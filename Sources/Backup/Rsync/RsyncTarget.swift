@@ -162,6 +162,8 @@ public final class RsyncTarget: BackupTarget {
         return ids.sorted()
     }
 
+    private static let mostSnapshots = 10_000
+
     /// Asks what is there.
     private func list(_ context: TargetContext) throws(BackupError) {
         var complete: [SnapshotID: RsyncListing] = [:]
@@ -172,7 +174,10 @@ public final class RsyncTarget: BackupTarget {
                 "--exclude=*",
             ], [remote("")], context
         ) { line in
-            guard let listing = RsyncListing(line) else { return }
+            // Whoever lists more than this means harm.
+            guard let listing = RsyncListing(line), folders.count <= Self.mostSnapshots else {
+                return
+            }
             let parts = listing.name.split(separator: UInt8(ascii: "/"))
             guard let first = parts.first,
                 let id = SnapshotID(String(decoding: first, as: UTF8.self))
@@ -186,6 +191,11 @@ public final class RsyncTarget: BackupTarget {
             }
         }
         try accept(outcome, context)
+        guard folders.count <= Self.mostSnapshots else {
+            throw BackupError(
+                .damaged, subject: name, "it lists more than \(Self.mostSnapshots) snapshots",
+                advice: "look what is there")
+        }
         let attempts = isShared ? [] : folders.filter { complete[$0] == nil }.sorted()
         listed = (complete, attempts)
     }

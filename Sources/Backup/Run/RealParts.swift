@@ -176,7 +176,7 @@ extension BackupProgram {
             Int64(String(decoding: $0, as: UTF8.self))
         }
         let now = Int64(time(nil))
-        let isDue = last.map { now - $0 >= 7 * 86_400 || $0 > now } ?? false
+        let isDue = last.map { $0 <= now - 7 * 86_400 || $0 > now } ?? false
         let isNew = stored.new.contains { $0.path.isBelow("database") }
         for record in prepared.manifest.databases {
             if isDue {

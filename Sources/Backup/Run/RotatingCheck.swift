@@ -18,7 +18,7 @@ struct RotatingCheck {
         // Without an earlier check all files are new, and read back as such.
         isOverdue =
             !record.snapshots.isEmpty
-            && now - (record.lastFullVerification ?? began) >= Self.longest
+            && (record.lastFullVerification ?? began) <= now - Self.longest
         // The clock was set back: better once too often.
         if began > now { began = now }
     }

@@ -26,9 +26,9 @@ final class StateCache: Sendable {
         let stamp = stamp()
         return held.withLock { held in
             guard stamp != held.stamp || stamp == nil else { return held.state }
-            guard let state = try? BackupState.peek(folder) else { return held.state }
-            held = Held(stamp: stamp, state: state)
-            return state
+            // Not read again either until somebody has written it.
+            held = Held(stamp: stamp, state: (try? BackupState.peek(folder)) ?? held.state)
+            return held.state
         }
     }
 

@@ -66,6 +66,8 @@ private struct Copy {
     private mutating func sendFolder(
         _ place: [UInt8], _ target: [UInt8], _ path: [UInt8], _ status: stat
     ) throws(BackupError) {
+        // Deeper ones are in no list (`SourceScan`), and each takes a piece of the stack.
+        guard path.count(where: { $0 == 0x2F }) < SnapshotPath.deepest else { return }
         let names = try Files.names(in: Self.text(place))
         if mkdir(Self.c(target), 0o700) != 0, errno != EEXIST {
             throw Files.error(Self.text(target), "make")
