@@ -43,9 +43,10 @@ public struct BackupError: Error, Sendable, Equatable, CustomStringConvertible {
         exitStatus: Int? = nil
     ) {
         self.code = code
-        self.subject = subject
-        self.message = message
-        self.advice = advice
+        // Names of files and words of other programs are among them.
+        self.subject = Excerpt.line(subject)
+        self.message = Excerpt.line(message)
+        self.advice = Excerpt.line(advice)
         self.exitStatus = exitStatus
     }
 

@@ -91,11 +91,7 @@ extension RestorePlan {
     }
 
     /// Text from a manifest, for a terminal.
-    static func printable(_ text: String) -> String {
-        String(
-            text.unicodeScalars.prefix(200).map { $0.value < 0x20 || $0.value == 0x7F ? "?" : $0 }
-                .map(Character.init))
-    }
+    static func printable(_ text: String) -> String { String(Excerpt.line(text).prefix(200)) }
 
     /// A number of bytes for a person.
     static func size(_ bytes: Int64) -> String {

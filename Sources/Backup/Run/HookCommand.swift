@@ -42,13 +42,8 @@ enum HookCommand {
         }
     }
 
-    /// One line without control characters.
     private static func printable(_ text: String) -> String {
-        var line = ""
-        for scalar in text.unicodeScalars {
-            line.unicodeScalars.append(
-                scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) ? " " : scalar)
-        }
+        var line = Excerpt.line(text)
         while line.last == " " { line.removeLast() }
         return line
     }

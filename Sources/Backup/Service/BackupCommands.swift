@@ -20,7 +20,7 @@ public struct BackupCommands: Sendable {
         self.program = program
         self.cancellation = cancellation
         self.progress = progress
-        self.warn = warn
+        self.warn = { warn(Excerpt.line($0)) }
     }
 
     // MARK: Run

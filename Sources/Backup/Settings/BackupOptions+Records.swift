@@ -130,12 +130,7 @@ extension BackupOptions {
         }
     }
 
-    private static func quoted(_ text: String) -> String {
-        let shown = text.unicodeScalars.prefix(60).map { scalar -> String in
-            scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) ? "?" : String(scalar)
-        }
-        return "\"\(shown.joined())\""
-    }
+    private static func quoted(_ text: String) -> String { "\"\(Excerpt.of(text))\"" }
 
     /// `1/30`, `all` or `none`.
     static func share(_ text: String) -> Double? {

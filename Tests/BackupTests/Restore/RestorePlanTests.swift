@@ -51,7 +51,7 @@ struct RestorePlanTests {
         var target = FakeTarget.example()
         target.extra = ["1": "/a\u{1B}[2J\n"]
         let text = try plan(target).sentences.joined(separator: " ")
-        #expect(text.contains("/a?[2J?"))
+        #expect(text.contains("/a [2J "))
     }
 
     @Test("Space for the image is counted beside the files")
