@@ -75,6 +75,8 @@ public struct Program: Sendable {
         input: (() -> [UInt8]?)? = nil, isWanted: () -> Bool = { true },
         output: (ArraySlice<UInt8>) -> Void, errors: (ArraySlice<UInt8>) -> Void = { _ in }
     ) throws(Failure) -> End {
+        // A program that ends before it has read everything must not end us.
+        if input != nil { signal(SIGPIPE, SIG_IGN) }
         let started = try start(readsInput: input != nil)
         var run = Run(process: started.process, program: self)
         run.ends = [started.output, started.errors]

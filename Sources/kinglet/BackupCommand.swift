@@ -55,6 +55,8 @@ struct BackupCommand: AsyncParsableCommand {
 
         func run() async throws {
             try await reportingFailure {
+                // Programs that were started have to end with this one.
+                Interruption.watch()
                 let id = try snapshot.map(BackupWork.snapshotID)
                 let work = try BackupWork(common, showsProgress: !json)
                 if restore {
@@ -87,6 +89,7 @@ struct BackupCommand: AsyncParsableCommand {
 
         func run() async throws {
             try await reportingFailure {
+                Interruption.watch()
                 let work = try BackupWork(common, showsProgress: !json)
                 let outcomes = try work.commands.prune(target: target, isDryRun: dryRun)
                 work.endProgress()
@@ -258,7 +261,9 @@ final class ProgressLine: Sendable {
         if let ratio = progress.ratio { text += " \(Int(ratio * 100)) %" }
         if progress.bytes > 0 { text += ", \(size(Double(progress.bytes)))" }
         if let rate = progress.rate { text += ", \(size(rate))/s" }
-        if let left = progress.secondsLeft, left < 1e6 { text += ", \(Int(left)) s left" }
+        if let left = progress.secondsLeft, (0..<1e6).contains(left) {
+            text += ", \(Int(left)) s left"
+        }
         return text
     }
 
