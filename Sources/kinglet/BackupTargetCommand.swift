@@ -71,6 +71,8 @@ struct BackupTargetCommand: AsyncParsableCommand {
                 try access.trust(hostKeys)
                 Terminal.say("Add this line to ~/.ssh/authorized_keys there:")
                 Terminal.say(access.authorizedKeysLine(publicKey: key))
+                Terminal.say("The key can remove nothing. This line in the crontab there does:")
+                Terminal.say(access.pruningLine(days: 90))
             }
         }
     }
