@@ -52,6 +52,32 @@ struct FolderDamageTests {
         try rig.target.remove(FolderRig.id(2), rig.context)
     }
 
+    @Test("A part of the database that somebody changed in its place gets into no other snapshot")
+    func changedPart() throws {
+        let rig = try FolderRig()
+        try rig.scratch.write("staging/database/kinglet.db/base", "pages")
+        let staged = rig.scratch.path + "/staging/database"
+        try rig.target.open(rig.context, forWriting: true)
+        let first = try rig.prepare(FolderRig.id(1), database: staged)
+        _ = try rig.target.store(first, rig.context) { _ throws(BackupError) in }
+        let part = try #require(SnapshotPath("database/kinglet.db/base"))
+        let place = "\(rig.place)/\(try FolderRig.id(1))/\(part)"
+        try Self.turnBit(place)
+        setTime(of: place)
+        let second = try rig.prepare(FolderRig.id(2), kept: [part])
+        let error = #expect(throws: BackupError.self) {
+            try rig.target.store(second, rig.context) { _ throws(BackupError) in }
+        }
+        #expect(error?.code == .damaged)
+        #expect(try rig.target.snapshots(rig.context).count == 1)
+    }
+
+    /// Gives a file another time.
+    private func setTime(of path: String) {
+        let time = timespec(tv_sec: 1_500_000_000, tv_nsec: 0)
+        utimensat(AT_FDCWD, path, [time, time], 0)
+    }
+
     @Test("Damage that an attempt leaves does not get into the snapshot of a run that distrusts it")
     func damagedAttempt() throws {
         let rig = try FolderRig()
