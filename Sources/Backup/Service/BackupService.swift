@@ -116,6 +116,7 @@ public final class BackupService: Sendable {
     /// Starts the thread.
     public func start() {
         let thread = Thread { [self] in
+            removeScratch()
             var planner = BackupPlanner(program, cache)
             while let seconds = turn(&planner) {
                 _ = wake.wait(timeout: .now() + .milliseconds(Int(seconds * 1000)))
@@ -222,6 +223,19 @@ public final class BackupService: Sendable {
     }
 
     // MARK: On the service's thread
+
+    /// What a test restore that was killed has left: a copy of everything, its secrets too.
+    private func removeScratch() {
+        guard Files.exists(program.folder.scratch) else { return }
+        do throws(BackupError) {
+            let lock = try BackupLock.acquire(program.folder, purpose: "clean-up")
+            try TestRestore.cleanUp(scratch: program.folder.scratch)
+            _ = consume lock
+        } catch {
+            // Whoever is at work may need it.
+            if error.code != .busy { surroundings.log("backup: \(error)", true) }
+        }
+    }
 
     /// Does what is due; gives the seconds until it looks again, nil at the end.
     private func turn(_ planner: inout BackupPlanner) -> Double? {
