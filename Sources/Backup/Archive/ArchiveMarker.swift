@@ -27,10 +27,8 @@ struct ArchiveMarker: Codable, Sendable, Equatable {
 
     /// A new archive.
     init(instance: String, key: RecoveryKey) {
-        let digits = SecureRandom.bytes(16).map { byte in
-            (byte < 16 ? "0" : "") + String(byte, radix: 16)
-        }
-        self.init(target: digits.joined(), instance: instance, key: key)
+        let target = Hexadecimal.text(SecureRandom.bytes(16))
+        self.init(target: target, instance: instance, key: key)
     }
 
     private static func proven(_ target: String) -> [UInt8] {

@@ -101,7 +101,7 @@ private struct FolderPublication {
                 context: context)
             request.excludes = step.excludes
             request.expectedBytes = bytes
-            report.include(try target.transfer.send(request))
+            report.add(try target.transfer.send(request))
             try target.atStep(step.folder.hasPrefix("extra/") ? .extraSent : .sent)
         }
     }
@@ -311,16 +311,5 @@ extension FolderTarget {
             context.warn("\(place) does not lead to the newest snapshot: \(words)")
             return
         }
-    }
-}
-
-extension TransferReport {
-    /// Adds what another call moved.
-    fileprivate mutating func include(_ other: TransferReport) {
-        files += other.files
-        bytesSent += other.bytesSent
-        literalBytes += other.literalBytes
-        matchedBytes += other.matchedBytes
-        exitStatus = other.exitStatus.map { max($0, exitStatus ?? 0) } ?? exitStatus
     }
 }

@@ -18,22 +18,8 @@ public struct ContentHash: Sendable, Hashable, CustomStringConvertible {
 
     /// Reads 64 lower-case hexadecimal digits.
     public init?(hexadecimal text: some StringProtocol) {
-        guard text.utf8.count == 2 * Self.length else { return nil }
-        var bytes: [UInt8] = []
-        var high: UInt8?
-        for digit in text.utf8 {
-            let value: UInt8
-            switch digit {
-            case 0x30...0x39: value = digit - 0x30
-            case 0x61...0x66: value = digit - 0x57
-            default: return nil
-            }
-            if let first = high {
-                bytes.append(first << 4 | value)
-                high = nil
-            } else {
-                high = value
-            }
+        guard text.utf8.count == 2 * Self.length, let bytes = Hexadecimal.bytes(text.utf8) else {
+            return nil
         }
         self.init(bytes)
     }
@@ -46,11 +32,7 @@ public struct ContentHash: Sendable, Hashable, CustomStringConvertible {
     }
 
     /// 64 hexadecimal digits.
-    public var description: String {
-        let digits = Array("0123456789abcdef".utf8)
-        return String(
-            decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
-    }
+    public var description: String { Hexadecimal.text(bytes) }
 
     /// Byte by byte.
     public static func == (left: ContentHash, right: ContentHash) -> Bool {

@@ -116,7 +116,8 @@ struct PartReader {
         else { return nil }
         var md5: MD5Digest?
         if !isWord(fields[5], "-") {
-            guard fields[5].count == 32, let bytes = hexadecimal(fields[5]) else { return nil }
+            guard fields[5].count == 32, let bytes = Hexadecimal.bytes(bytes[fields[5]])
+            else { return nil }
             md5 = MD5Digest(bytes)
         }
         var pieces: [ArchiveRecord.Piece] = []
@@ -190,29 +191,8 @@ struct PartReader {
         return value
     }
 
-    private func hexadecimal(_ field: Range<Int>) -> [UInt8]? {
-        var result: [UInt8] = []
-        result.reserveCapacity(field.count / 2)
-        var high: UInt8?
-        for index in field {
-            let value: UInt8
-            switch bytes[index] {
-            case let digit where (0x30...0x39).contains(digit): value = digit - 0x30
-            case let digit where (0x61...0x66).contains(digit): value = digit - 0x57
-            default: return nil
-            }
-            if let first = high {
-                result.append(first << 4 | value)
-                high = nil
-            } else {
-                high = value
-            }
-        }
-        return high == nil ? result : nil
-    }
-
     private func digest(_ field: Range<Int>) -> ContentHash? {
-        hexadecimal(field).flatMap { ContentHash($0) }
+        Hexadecimal.bytes(bytes[field]).flatMap { ContentHash($0) }
     }
 
     /// - Parameter digest: the field that a last component of `*` stands for.

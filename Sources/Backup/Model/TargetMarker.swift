@@ -22,9 +22,7 @@ struct TargetMarker: Codable, Sendable, Equatable {
 
     /// A marker for a new target.
     init(instance: String) {
-        target = SecureRandom.bytes(16).map { byte in
-            String(byte >> 4, radix: 16) + String(byte & 15, radix: 16)
-        }.joined()
+        target = Hexadecimal.text(SecureRandom.bytes(16))
         instances = [instance]
     }
 

@@ -159,9 +159,4 @@ extension SnapshotPath {
     var parent: SnapshotPath? {
         bytes.lastIndex(of: UInt8(ascii: "/")).flatMap { SnapshotPath(bytes[..<$0]) }
     }
-
-    /// The path without its first components; nil when nothing is left.
-    func dropping(_ count: Int) -> SnapshotPath? {
-        SnapshotPath(Array(components.dropFirst(count).joined(separator: [UInt8(ascii: "/")])))
-    }
 }

@@ -251,23 +251,7 @@ enum FetchedFile {
 extension MD5Digest {
     /// Reads 32 lower-case hexadecimal digits.
     init?(hexadecimal digits: ArraySlice<UInt8>) {
-        guard digits.count == 32 else { return nil }
-        var bytes: [UInt8] = []
-        var high: UInt8?
-        for digit in digits {
-            let value: UInt8
-            switch digit {
-            case 0x30...0x39: value = digit - 0x30
-            case 0x61...0x66: value = digit - 0x57
-            default: return nil
-            }
-            if let first = high {
-                bytes.append(first << 4 | value)
-                high = nil
-            } else {
-                high = value
-            }
-        }
+        guard digits.count == 32, let bytes = Hexadecimal.bytes(digits) else { return nil }
         self.init(bytes)
     }
 }

@@ -153,13 +153,8 @@ struct BackupRun {
         guard bytes.count == 16 else { return "" }
         bytes[6] = bytes[6] & 0x0F | 0x40
         bytes[8] = bytes[8] & 0x3F | 0x80
-        let digits = Array("0123456789abcdef".utf8)
-        var text: [UInt8] = []
-        for (index, byte) in bytes.enumerated() {
-            if [4, 6, 8, 10].contains(index) { text.append(UInt8(ascii: "-")) }
-            text += [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-        }
-        return String(decoding: text, as: UTF8.self)
+        let parts = [0..<4, 4..<6, 6..<8, 8..<10, 10..<16]
+        return parts.map { Hexadecimal.text(bytes[$0]) }.joined(separator: "-")
     }
 }
 
@@ -170,7 +165,8 @@ final class Warnings: Sendable {
 
     init(_ tell: @escaping @Sendable (String) -> Void) { self.tell = tell }
 
-    func add(_ warning: String) {
+    func add(_ text: String) {
+        let warning = Excerpt.line(text)
         let isNew = list.withLock { list in
             guard !list.contains(warning), list.count < RunOutcome.mostWarnings else {
                 return false

@@ -39,9 +39,6 @@ struct BackupSession: ~Copyable {
         self.lock = lock
     }
 
-    /// For programs that inherit it.
-    var lockDescriptor: Int32 { lock.descriptor }
-
     /// What a target may use.
     func context(
         for target: String, bandwidth: Int? = nil,

@@ -13,7 +13,8 @@ struct RotatingCheck {
     private var ratio = 1.0
 
     init(_ record: TargetState, now: Int64) {
-        cursor = record.cursor.flatMap { SnapshotPath(Self.bytes($0)) }
+        cursor = record.cursor.flatMap { Hexadecimal.bytes($0.utf8) }
+            .flatMap { SnapshotPath($0) }
         began = record.turnBegan ?? now
         // Without an earlier check all files are new, and read back as such.
         isOverdue =
@@ -50,28 +51,14 @@ struct RotatingCheck {
 
     /// Remembers how far it came, once the snapshot is there.
     func save(to record: inout TargetState, now: Int64) {
-        record.cursor = cursor.map { Self.text($0.bytes) }
+        // Paths are bytes; JSON has only text.
+        record.cursor = cursor.map { Hexadecimal.text($0.bytes) }
         record.turnRatio = isComplete ? 1 : ratio
         if isComplete {
             record.lastFullVerification = now
             record.turnBegan = now
         } else if record.turnBegan == nil {
             record.turnBegan = began
-        }
-    }
-
-    /// Paths are bytes; JSON has only text.
-    private static func text(_ bytes: [UInt8]) -> String {
-        let digits = Array("0123456789abcdef".utf8)
-        return String(
-            decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
-    }
-
-    private static func bytes(_ text: String) -> [UInt8] {
-        let digits = Array(text.utf8)
-        guard digits.count.isMultiple(of: 2) else { return [] }
-        return stride(from: 0, to: digits.count, by: 2).compactMap { index in
-            UInt8(String(decoding: digits[index..<index + 2], as: UTF8.self), radix: 16)
         }
     }
 }

@@ -78,11 +78,6 @@ public struct RunOutcome: Sendable, Codable, Equatable {
     public static let unprotected =
         "all copies are on the medium of the data, so they do not protect from its death"
 
-    /// Whether a later attempt may do better without anybody doing anything.
-    public var isWorthRetrying: Bool {
-        result == .failed && targets.contains { $0.code == .temporary }
-    }
-
     /// Puts the targets' results together.
     mutating func conclude() {
         let results = targets.map(\.result)

@@ -103,20 +103,13 @@ enum InstanceName {
     ) throws(BackupError) -> String {
         if let bytes = try Files.read(folder.instance, limit: 64) {
             let text = String(decoding: bytes.prefix { $0 != 0x0A }, as: UTF8.self)
-            if text.utf8.count == 32, text.utf8.allSatisfy({ isDigit($0) }) { return text }
+            if ManifestFile.isInstance(text) { return text }
             throw BackupError(
                 .damaged, subject: folder.instance, "this is not an installation's name",
                 advice: "remove the file; targets then have to be added anew")
         }
-        let digits = Array("0123456789abcdef".utf8)
-        let text = String(
-            decoding: random(16).flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] },
-            as: UTF8.self)
+        let text = Hexadecimal.text(random(16))
         try Files.replace(folder.instance, Array((text + "\n").utf8), mode: 0o600)
         return text
-    }
-
-    private static func isDigit(_ byte: UInt8) -> Bool {
-        (0x30...0x39).contains(byte) || (0x61...0x66).contains(byte)
     }
 }

@@ -35,7 +35,8 @@ struct RetentionTests {
         // 400 nights; number 400 is Saturday 2026-11-21.
         let nights = try Self.nights(400, end: at(2026, 11, 21, 3))
         let decisions = Retention.decide(
-            nights, policy: .standard, now: now, zone: .utc, health: Self.healthy, most: 1_000)
+            nights, policy: RetentionPolicy(), now: now, zone: .utc, health: Self.healthy,
+            most: 1_000)
         // The week of the 16th; Sundays the 15th, 8th and 1st; the ends of October to June.
         #expect(
             kept(decisions)
@@ -142,7 +143,8 @@ struct RetentionTests {
     func pressure() throws {
         let nights = try Self.nights(40, end: at(2026, 11, 21), verified: [2, 5, 9])
         let decisions = Retention.decide(
-            nights, policy: .standard, now: at(2026, 11, 21), zone: .utc, health: Self.healthy,
+            nights, policy: RetentionPolicy(), now: at(2026, 11, 21), zone: .utc,
+            health: Self.healthy,
             mustFree: true)
         #expect(kept(decisions) == [5, 9, 39, 40])
         let order = Retention.deletions(decisions).map(\.sequence)
@@ -151,26 +153,5 @@ struct RetentionTests {
         #expect(order.suffix(8) == [19, 20, 27, 34, 35, 36, 37, 38])
         #expect(order.first == 1)
         #expect(decisions[37].reasons == [.noSpace])
-    }
-
-    @Test("The keys of the configuration are read within bounds")
-    func parsing() throws {
-        let policy = try RetentionPolicy.parse([
-            "keep_last": "0", "keep_daily": "14", "keep_within": "30d", "keep_yearly": "10000",
-        ])
-        #expect(policy.last == 0 && policy.daily == 14 && policy.weekly == 4)
-        #expect(policy.within == 30 * 86_400 && policy.yearly == 10_000)
-        #expect(try RetentionPolicy.parse([:]) == .standard)
-        #expect(try RetentionPolicy.parse(["keep_within": "0"]).within == nil)
-        #expect(try RetentionPolicy.parse(["keep_within": "100y"]).within == 100 * 366 * 86_400)
-        for (key, text) in [
-            ("keep_last", "-1"), ("keep_last", "10001"), ("keep_last", ""), ("keep_last", "all"),
-            ("keep_last", "99999999999999999999"), ("keep_within", "30"), ("keep_within", "6m"),
-            ("keep_within", "d"), ("keep_within", "101y"), ("keep_within", "99999999999999h"),
-            ("keep_weakly", "4"), ("keep_daily", "7 "),
-        ] {
-            let error = #expect(throws: BackupError.self) { try RetentionPolicy.parse([key: text]) }
-            #expect(error?.subject == key && error?.advice.isEmpty == false)
-        }
     }
 }

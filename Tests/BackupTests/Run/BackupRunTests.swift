@@ -47,7 +47,6 @@ struct BackupRunTests {
             code == .absent ? .skipped : code == .cancelled ? .cancelled : .failed
         #expect(outcome.result == expected)
         #expect(outcome.reason == "disk: it does not work" && outcome.nextStep == "do something")
-        #expect(outcome.isWorthRetrying == (code == .temporary))
         #expect(run.targets[0].manifests.keys.sorted() == before, "nothing is pruned")
         let job = try run.jobState
         #expect(job.lastResult == expected && job.runs[expected.rawValue] == 1)
@@ -221,6 +220,9 @@ struct BackupRunTests {
         let outcome = try run.perform()
         #expect(outcome.result == .cancelled && outcome.reason.contains("the server stops"))
         #expect(run.steps.isEmpty)
+        run.job.after = "umount"
+        _ = try run.perform()
+        #expect(run.hooks.last?.cancellation.reason == nil, "it runs all the same")
     }
 
     @Test("While one is at work, another is refused and told by whom")
