@@ -23,16 +23,42 @@ struct BackupCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "List targets with their snapshots, and jobs with their next runs.")
         @OptionGroup var common: CommonArguments
+        @Option(help: "A location, whatever the configuration says; needs the recovery key.")
+        var from: String?
+        @OptionGroup var place: LocationArguments
         @Flag(help: "One JSON document.") var json = false
+
+        func validate() throws {
+            guard from != nil || (!place.areGiven && place.keyFile == nil) else {
+                throw ValidationError(
+                    "--key-file, --password-file and --ssh-config need --from with a location")
+            }
+        }
 
         func run() async throws {
             try await reportingFailure {
+                if let from { return try list(from) }
                 let work = try BackupWork(common, showsProgress: false)
                 let outlook = await work.outlook()
                 let listing = try work.commands.list(outlook: outlook)
                 if json { return try JSONOutput.print(listing) }
                 for line in listing.lines(now: Clock.secondsSince1970()) { Terminal.say(line) }
             }
+        }
+
+        private func list(_ text: String) throws {
+            guard let access = try place.access(text) else {
+                throw Failure("\(text): this is no location: expected \(BackupLocation.forms)")
+            }
+            Interruption.watch()
+            let shown = CommandProgress(isShown: !json)
+            let listing = try LocationReader(
+                access, key: try place.key(common), cancellation: Interruption.cancellation,
+                progress: shown.report, warn: shown.warn
+            ).list()
+            shown.end()
+            if json { return try JSONOutput.print(listing) }
+            for line in listing.lines(now: Clock.secondsSince1970()) { Terminal.say(line) }
         }
     }
 
@@ -135,8 +161,7 @@ struct BackupCommand: AsyncParsableCommand {
 struct BackupWork {
     let program: ProgramOptions
     let commands: BackupCommands
-    let meter = ProgressMeter()
-    private let line: ProgressLine?
+    private let shown: CommandProgress
 
     /// - Parameter needsData: whether there has to be an installation already.
     init(_ common: CommonArguments, showsProgress: Bool, needsData: Bool = true) throws {
@@ -154,22 +179,13 @@ struct BackupWork {
         }
         let backups = program.backupProgram(nil)
         if needsData { _ = try backups.makeKey() }
-        let line = showsProgress && isatty(STDERR_FILENO) == 1 ? ProgressLine() : nil
-        self.line = line
-        let meter = meter
+        shown = CommandProgress(isShown: showsProgress)
         commands = BackupCommands(
-            backups, cancellation: Interruption.cancellation,
-            progress: { progress in
-                meter.report(progress)
-                if let latest = meter.latest { line?.show(latest) }
-            },
-            warn: { text in
-                line?.end()
-                printError("kinglet: warning: \(text)")
-            })
+            backups, cancellation: Interruption.cancellation, progress: shown.report,
+            warn: shown.warn)
     }
 
-    func endProgress() { line?.end() }
+    func endProgress() { shown.end() }
 
     /// What the running server plans; nothing when none runs.
     func outlook() async -> [String: JobOutlook] {
@@ -202,6 +218,32 @@ struct BackupWork {
                     + targets.joined(separator: ", "))
         }
     }
+}
+
+/// What a person at the terminal sees of a command's work.
+struct CommandProgress {
+    private let meter = ProgressMeter()
+    private let line: ProgressLine?
+
+    init(isShown: Bool) {
+        line = isShown && isatty(STDERR_FILENO) == 1 ? ProgressLine() : nil
+    }
+
+    var report: @Sendable (Backup.Progress) -> Void {
+        { [meter, line] progress in
+            meter.report(progress)
+            if let latest = meter.latest { line?.show(latest) }
+        }
+    }
+
+    var warn: @Sendable (String) -> Void {
+        { [line] text in
+            line?.end()
+            printError("kinglet: warning: \(text)")
+        }
+    }
+
+    func end() { line?.end() }
 }
 
 /// Ctrl-C and SIGTERM end a command's work instead of its process.

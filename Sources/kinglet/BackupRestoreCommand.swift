@@ -11,6 +11,9 @@ struct BackupRestoreCommand: AsyncParsableCommand {
         discussion: """
             Without --replace, it goes into a folder of its own and changes nothing else. With it, \
             the server has to be stopped; what is replaced is kept beside it.
+
+            On an empty machine, --from with a location, --to and the recovery key are enough. \
+            ssh:// then uses your own keys, agent and configuration of ssh, and asks nothing.
             """)
     @OptionGroup var common: CommonArguments
     @Argument(help: "The snapshot (default: the newest).") var snapshot: String?
@@ -21,8 +24,7 @@ struct BackupRestoreCommand: AsyncParsableCommand {
     @Flag(help: "Only the files that users have uploaded.") var uploads = false
     @Flag(name: .customLong("config-only"), help: "Only the configuration.")
     var configurationOnly = false
-    @Option(help: "A file with the recovery key, where the data directory has none.")
-    var keyFile: String?
+    @OptionGroup var place: LocationArguments
     @Flag(help: "Ask nothing.") var yes = false
     @Flag(help: "One JSON document.") var json = false
 
@@ -32,18 +34,22 @@ struct BackupRestoreCommand: AsyncParsableCommand {
         if [user != nil, uploads, configurationOnly].count(where: { $0 }) > 1 {
             throw ValidationError("choose one of --user, --uploads and --config-only")
         }
+        guard place.keyFile != "-" || yes else {
+            throw ValidationError("with --key-file - nobody can be asked: say --yes")
+        }
+        guard !place.areGiven || from != nil else {
+            throw ValidationError("--password-file and --ssh-config need --from with a location")
+        }
     }
 
     func run() async throws {
         try await reportingFailure {
             Interruption.watch()
             let id = try snapshot.map(BackupWork.snapshotID)
-            let keyText = try keyFile.map { file -> String in
-                guard let bytes = try readFile(file) else {
-                    throw Failure("\(file): there is no such file")
-                }
-                return String(decoding: bytes, as: UTF8.self)
-            }
+            let access = try from.flatMap { try place.access($0) }
+            if let access, let to { return try restore(id, at: access, to: to) }
+            if access == nil { try requireConfiguration() }
+            let key = try place.givenKey()
             let work = try BackupWork(common, showsProgress: !json, needsData: false)
             var lock: DataLock?
             if to == nil {
@@ -53,20 +59,52 @@ struct BackupRestoreCommand: AsyncParsableCommand {
                 }
             }
             let report = try work.commands.restore(
-                id, from: from, scope: scope, to: destination(work.program), keyText: keyText,
+                id, from: from, at: access, scope: scope, to: destination(work.program), key: key,
                 parts: AssembledData(arguments: arguments), now: Clock.secondsSince1970()
             ) { plan, target in
                 isWanted(plan, target)
             }
             _ = consume lock
             work.endProgress()
-            guard let report else { throw Failure("nothing was restored") }
-            if json { return try JSONOutput.print(report) }
-            Terminal.say(
-                "restored \(report.files) files, \(ProgressLine.size(Double(report.bytes)))")
-            if let kept = report.kept { Terminal.say("what was there is in \(kept)") }
-            for note in report.notes { Terminal.say(note) }
+            try say(report)
         }
+    }
+
+    /// Without one there are no names of targets, and no place for the data.
+    private func requireConfiguration() throws {
+        let program = try DeclaredProgram(common).options
+        guard program.file == nil, program.domains.isEmpty else { return }
+        throw Failure(
+            "there is no configuration"
+                + (from.map { ", so \($0) is not the name of a target" } ?? "")
+                + "; on an empty machine give the location and a folder: --from \(from ?? "/mnt/disk")"
+                + " --to DIR; a location is \(BackupLocation.forms)")
+    }
+
+    /// Where nothing but the location and the key is needed, nothing else is looked at.
+    private func restore(_ id: SnapshotID?, at access: LocationAccess, to folder: String) throws {
+        let key = try place.key(common)
+        let shown = CommandProgress(isShown: !json)
+        let report = try LocationReader(
+            access, key: key, cancellation: Interruption.cancellation, progress: shown.report,
+            warn: shown.warn
+        ).restore(
+            id, scope: scope, to: .folder(folder), parts: AssembledData(),
+            now: Clock.secondsSince1970()
+        ) { plan, target in
+            isWanted(plan, target)
+        }
+        shown.end()
+        try say(report)
+    }
+
+    private func say(_ report: Restore.Report?) throws {
+        guard let report else { throw Failure("nothing was restored") }
+        if json { return try JSONOutput.print(report) }
+        Terminal.say(
+            "restored \(report.files) files, \(ProgressLine.size(Double(report.bytes)))")
+        if let kept = report.kept { Terminal.say("what was there is in \(kept)") }
+        for note in report.notes { Terminal.say(note) }
     }
 
     private var arguments: [String] {

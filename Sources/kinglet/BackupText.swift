@@ -29,6 +29,8 @@ extension BackupListing {
                 if let job = snapshot.job { text += "  \(job)" }
                 if snapshot.verified != nil { text += "  verified" }
                 if snapshot.pinned { text += "  pinned" }
+                if let domains = snapshot.domains { text += "  " + domains.joined(separator: ", ") }
+                if let problem = snapshot.problem { text += "  not usable: \(problem)" }
                 lines.append(text)
             }
         }

@@ -28,11 +28,15 @@ struct RsyncRemoteCopy: RemoteCopy {
 
     /// Asks the other side what it allows, once a day.
     ///
-    /// - Parameter target: names the place; nothing but its calls of rsync is used.
-    init(_ target: RsyncTarget, _ context: TargetContext) throws(BackupError) {
+    /// - Parameters:
+    ///   - target: names the place; nothing but its calls of rsync is used.
+    ///   - forWriting: false leaves out what only a writer has to know.
+    init(
+        _ target: RsyncTarget, _ context: TargetContext, forWriting: Bool = true
+    ) throws(BackupError) {
         self.target = target
         self.context = context
-        try target.explore(context, forWriting: true)
+        try target.explore(context, forWriting: forWriting)
     }
 
     var place: String { "\(target.place)" }

@@ -43,7 +43,8 @@ extension RsyncTarget {
         findings = memory.findings
         let now = Int64(time(nil))
         if findings.asked <= now - 86_400 || findings.asked > now {
-            try askSSH(context)
+            if forWriting || !hasExplored { try askSSH(context) }
+            hasExplored = true
             if forWriting { findings.isAppendOnly = try refusesDeletion(context) }
             if forWriting { findings.asked = now }
         }

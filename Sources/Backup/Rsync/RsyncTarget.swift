@@ -28,6 +28,8 @@ public final class RsyncTarget: BackupTarget {
     /// Nil for daemons.
     let access: SSHAccess?
     var findings = RsyncMemory.Findings()
+    /// Whether what a reader has to know was asked already by this command.
+    var hasExplored = false
     /// Snapshots and attempts as they were last listed.
     var listed: (complete: [SnapshotID: RsyncListing], attempts: [SnapshotID])?
     var manifests: [SnapshotID: Manifest] = [:]
@@ -59,8 +61,31 @@ public final class RsyncTarget: BackupTarget {
         }
     }
 
+    /// A place that is only read, as whoever calls this program reaches it.
+    ///
+    /// - Parameters:
+    ///   - callersShell: see `SSHAccess.callersCommand`; nil for a daemon.
+    ///   - password: of a daemon's user.
+    init(
+        name: String, place: RsyncPlace, callersShell: [String]? = nil, password: String? = nil
+    ) throws(BackupError) {
+        try place.check()
+        self.name = name
+        self.place = place
+        program = try RsyncProgram.find()
+        connection = RsyncConnection(subject: name)
+        access = nil
+        if let callersShell {
+            connection.shell = callersShell
+            connection.callersEnvironment = SSHAccess.callersEnvironment
+        } else {
+            connection.isDaemon = true
+            connection.password = password
+        }
+    }
+
     /// The first line of a file that only its owner can read.
-    private static func password(_ path: String) throws(BackupError) -> String {
+    static func password(_ path: String) throws(BackupError) -> String {
         var status = stat()
         guard stat(path, &status) == 0 else { throw Files.error(path, "read") }
         guard status.st_mode & 0o077 == 0 else {
@@ -110,13 +135,26 @@ public final class RsyncTarget: BackupTarget {
         for attempt in 1...5 {
             let (end, errors) = try program.run(
                 arguments, environment: connection.environment, input: input, context, line: line)
-            let outcome = RsyncExit.outcome(of: end, errors: errors, subject: name)
+            let outcome = advised(
+                RsyncExit.outcome(of: end, errors: errors, subject: name))
             guard case .failure(let error) = outcome, error.code == .busy, input == nil, attempt < 5
             else { return outcome }
             // rrsync lets one in at a time, and the one before may be about to end.
             poll(nil, 0, Int32(attempt) * 500)
         }
         throw BackupError(.busy, subject: name, "another rsync is still at work there")
+    }
+
+    /// Over the caller's own way by SSH there is none of our keys to be mended.
+    private func advised(_ outcome: RsyncExit.Outcome) -> RsyncExit.Outcome {
+        guard case .failure(let error) = outcome, access == nil, !connection.shell.isEmpty,
+            ["target add", "authorized_keys"].contains(where: { error.advice.contains($0) })
+        else { return outcome }
+        return .failure(
+            BackupError(
+                error.code, subject: error.subject, error.message,
+                advice: "your own keys and configuration of ssh are used, and no question is "
+                    + "asked: connect once by hand first", exitStatus: error.exitStatus))
     }
 
     /// Throws when it failed, and warns when that is called for.

@@ -82,6 +82,29 @@ public struct SSHAccess: Sendable {
             + option("LogLevel", "ERROR")
     }
 
+    /// ssh as whoever calls this program uses it, with the keys, the agent and the known hosts of
+    /// that person: on an empty machine there is no key of ours. It asks nothing, for what it
+    /// would ask of a terminal stops programs in the background.
+    ///
+    /// - Parameter configuration: in place of the caller's; nil for that.
+    static func callersCommand(
+        port: Int?, configuration: String?
+    ) throws(BackupError) -> [String] {
+        let ssh = try Self.program("ssh", package: "openssh-client")
+        return [ssh, "-a", "-x", "-T"] + (configuration.map { ["-F", $0] } ?? [])
+            + (port.map { ["-p", "\($0)"] } ?? [])
+            + ["-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=15"]
+            + ["-o", "ServerAliveCountMax=4", "-o", "ClearAllForwardings=yes"]
+            + ["-o", "LogLevel=ERROR"]
+    }
+
+    /// What that ssh, and what its configuration starts, find the caller by.
+    static var callersEnvironment: [String: String] {
+        ProcessInfo.processInfo.environment.filter {
+            ["HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK"].contains($0.key)
+        }
+    }
+
     private static func program(_ name: String, package: String) throws(BackupError) -> String {
         guard let path = Program.find(name) else {
             throw BackupError(

@@ -18,6 +18,10 @@ public struct BackupListing: Codable, Sendable, Equatable {
         public var verified: Int64?
         /// Whether it is never pruned.
         public var pinned: Bool
+        /// The domains that it serves; only where any installation's are listed.
+        public var domains: [String]?
+        /// Why it cannot be used; only where it was looked at.
+        public var problem: String?
     }
 
     /// A target.

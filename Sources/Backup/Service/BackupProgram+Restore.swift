@@ -52,38 +52,43 @@ extension BackupCommands {
     ///
     /// - Parameters:
     ///   - id: nil for the newest.
-    ///   - source: a target's name, or the location of one; nil for the first that has it.
-    ///   - keyText: the recovery key as it was typed; nil for the one in the data directory.
+    ///   - source: a target's name; nil for the first that has it.
+    ///   - access: a place that need not be in the configuration, instead.
+    ///   - givenKey: the recovery key; nil for the one in the data directory.
     /// - Returns: nil when it was not wanted.
     public func restore(
-        _ id: SnapshotID?, from source: String?, scope: RestoreScope,
-        to destination: RestoreDestination, keyText: String?, parts restoreParts: any RestoreParts,
-        now: Int64, isWanted: (RestorePlan, String) -> Bool
+        _ id: SnapshotID?, from source: String?, at access: LocationAccess?, scope: RestoreScope,
+        to destination: RestoreDestination, key givenKey: RecoveryKey?,
+        parts restoreParts: any RestoreParts, now: Int64, isWanted: (RestorePlan, String) -> Bool
     ) throws(BackupError) -> Restore.Report? {
         var parts = try program.parts()
-        if let keyText {
-            let key = try RecoveryKey(keyText)
-            parts.key = { () throws(BackupError) -> RecoveryKey in key }
+        if let givenKey {
+            parts.key = { () throws(BackupError) -> RecoveryKey in givenKey }
         }
         let session = try BackupSession(
             program.folder, purpose: "backup restore", parts: parts, cancellation: cancellation,
             progress: progress, warn: warn)
-        let (found, context) = try find(id, source, scope, destination, parts, session)
+        let (found, context) = try find(id, source, access, scope, destination, parts, session)
         guard isWanted(found.plan, found.target) else { return nil }
-        let keyFile = keyText.map { Array(($0 + "\n").utf8) }
+        // What is replaced keeps its own key unless another one was needed.
+        var keyFile: [UInt8]? = Array((session.key.text + "\n").utf8)
+        if givenKey == nil, case .replace = destination { keyFile = nil }
         return try Restore(found.plan, parts: restoreParts, keyFile: keyFile, now: now)
             .run(from: found.place, context)
     }
 
+    /// No name that a target of the configuration can have.
+    private static let given = ".given"
+
     private func find(
-        _ id: SnapshotID?, _ source: String?, _ scope: RestoreScope,
+        _ id: SnapshotID?, _ source: String?, _ access: LocationAccess?, _ scope: RestoreScope,
         _ destination: RestoreDestination, _ parts: RunParts, _ session: borrowing BackupSession
     ) throws(BackupError) -> (Restoration, TargetContext) {
         var candidates = program.settings.targets
-        if let source {
-            if let location = BackupLocation(source) {
-                candidates = [TargetSettings(name: "given", location: location)]
-            } else if let target = program.settings.target(named: source) {
+        if let access {
+            candidates = [TargetSettings(name: Self.given, location: access.location)]
+        } else if let source {
+            if let target = program.settings.target(named: source) {
                 candidates = [target]
             } else {
                 throw BackupError(
@@ -94,8 +99,16 @@ extension BackupCommands {
         var problem: BackupError?
         for target in candidates {
             do throws(BackupError) {
-                let place = try parts.target(target)
-                let context = try session.context(for: target.name)
+                if access != nil { try Files.remove(program.folder.memory(of: target.name)) }
+                var context = try session.context(for: target.name)
+                // It may be of the installation before this one.
+                if access != nil { context.instance = "" }
+                let place: any BackupTarget
+                if let access {
+                    place = try access.target(context)
+                } else {
+                    place = try parts.target(target)
+                }
                 try place.open(context, forWriting: false)
                 let ids = try place.snapshots(context)
                 guard let chosen = id.map({ id in ids.first { $0 == id } }) ?? ids.last else {
@@ -105,7 +118,9 @@ extension BackupCommands {
                 let list = try place.list(of: manifest, context)
                 let plan = try RestorePlan(manifest, list, scope: scope, to: destination)
                 return (
-                    Restoration(plan: plan, target: target.name, place: place), context
+                    Restoration(
+                        plan: plan, target: access.map { "\($0.location)" } ?? target.name,
+                        place: place), context
                 )
             } catch {
                 problem = problem ?? error

@@ -12,7 +12,7 @@ public enum BackupLocation: Sendable, Equatable, CustomStringConvertible {
     case rclone(remote: String, path: String)
 
     /// What is expected, for messages.
-    static let forms =
+    public static let forms =
         "/folder, ssh://user@host/path, rsync://host/module/path or rclone:remote:path"
 
     /// Nil when it is none of the forms. What comes from here goes into the arguments of other

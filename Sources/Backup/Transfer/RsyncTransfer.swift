@@ -8,6 +8,8 @@ struct RsyncConnection: Sendable {
     var shell: [String] = []
     /// Only for daemons.
     var password: String?
+    /// What ssh needs of the caller's environment.
+    var callersEnvironment: [String: String] = [:]
     /// Whether it is a daemon.
     var isDaemon = false
     /// Where parts of files are kept for a later attempt, absolute on the other side; nil when that
@@ -31,7 +33,9 @@ struct RsyncConnection: Sendable {
         return options
     }
 
-    var environment: [String: String] { password.map { ["RSYNC_PASSWORD": $0] } ?? [:] }
+    var environment: [String: String] {
+        password.map { ["RSYNC_PASSWORD": $0] } ?? callersEnvironment
+    }
 
     /// rsync cuts the command at spaces and knows quotes, doubled within.
     private static func quoted(_ word: String) -> String {
