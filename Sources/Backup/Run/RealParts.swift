@@ -111,7 +111,9 @@ extension BackupProgram {
         case .rclone(let remote, let path):
             return ArchiveTarget(name: settings.name, isOnSameMedium: false) {
                 (context) throws(BackupError) -> any ArchiveStore in
-                try RcloneStore(remote: "\(remote):\(path)", configuration: nil, context)
+                try RcloneStore(
+                    remote: "\(remote):\(path)", configuration: settings.rcloneConfiguration,
+                    context)
             }
         }
     }

@@ -91,6 +91,15 @@ extension BackupOptions {
                 problems.append(("password_file: expected an absolute path", ""))
             }
         }
+        if let file = record.string("rclone_config") {
+            if case .rclone = location {
+            } else {
+                problems.append(("rclone_config: only rclone: takes one", "remove it"))
+            }
+            if !file.hasPrefix("/") {
+                problems.append(("rclone_config: expected an absolute path", ""))
+            }
+        }
         if case .rclone = location, record.boolean("encrypt") == false {
             problems.append(("encrypt: an rclone remote is always encrypted", "remove it"))
         }
@@ -155,6 +164,7 @@ extension BackupOptions {
         target.uuid = record.string("uuid")
         target.encrypt = record.boolean("encrypt")
         target.passwordFile = record.string("password_file")
+        target.rcloneConfiguration = record.string("rclone_config")
         target.allowsSameMedium = record.boolean("allow_same_medium") ?? false
         return target
     }

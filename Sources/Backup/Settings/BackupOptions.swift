@@ -58,6 +58,9 @@ public struct BackupOptions: Sendable {
         RecordField(
             name: "password_file", help: "File with the password for an rsync daemon, mode 0600."),
         RecordField(
+            name: "rclone_config",
+            help: "The configuration file of rclone. None: its own of the server's user."),
+        RecordField(
             name: "allow_same_medium", content: .boolean,
             help: "Do not warn that it lies on the disk of the data."),
     ]

@@ -12,6 +12,8 @@ public struct TargetSettings: Sendable, Equatable {
     public var encrypt: Bool?
     /// A file with the password of an rsync daemon's user.
     public var passwordFile: String?
+    /// rclone's configuration file; nil for the one that rclone finds.
+    public var rcloneConfiguration: String?
     /// Whether its owner knows that it lies on the medium of the data.
     public var allowsSameMedium = false
 
