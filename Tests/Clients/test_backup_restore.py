@@ -6,16 +6,12 @@ import sqlite3
 
 import pytest
 
-from kinglet import FAST_KEYS, Kinglet, one_line, run
+from kinglet import FAST_KEYS, Kinglet, one_line
 from people import JULIET, ROMEO, USERS
 from test_message_archive import bodies, ids, pages
 from waiting import arrives
 
 PLUGINS = ("xep_0030", "xep_0059", "xep_0313", "xep_0359")
-
-# The command's tests have to wait for the command.
-needs_command = pytest.mark.skipif(
-    "backup" not in run("--help").stdout, reason="this build has no kinglet backup")
 
 
 class Restored(Kinglet):
@@ -105,77 +101,39 @@ async def test_a_restore_by_hand_begins_a_new_epoch_once(connect, make_server, r
 
 
 @pytest.fixture
-def key(tmp_path):
-    """Where the recovery key is written down."""
-    return tmp_path / "recovery-key"
-
-
-def back_up(server, target, key):
-    """Backs a running server up and writes the key down."""
-    text = server.configuration.read_text()
-    if "backup:" not in text:
-        server.configuration.write_text(
-            f"{text}\nbackup:\n  targets:\n    - name: disk\n      location: {target}\n"
-            "      allow_same_medium: yes\n  jobs:\n    - name: nightly\n      targets: [disk]\n")
-    server.command("backup", "run")
-    shutil.copy(server.data / "secrets/backup.key", key)
-
-
-def restore(target, key, *arguments):
-    """`kinglet backup restore` where there is no configuration."""
-    done = run("backup", "restore", "--from", target, "--key-file", key, "--yes", *arguments)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-@needs_command
-async def test_an_empty_machine_needs_only_the_key_and_the_target(
-        connect, make_server, restored, tmp_path, key):
-    server = make_server(users=USERS)
+def backed_up(make_server, tmp_path):
+    """A running installation with one target, and a function that backs it up."""
+    server = make_server(
+        users=USERS, settings={
+            # Not isolated, for an isolated server makes no backups.
+            "listen.addresses": "127.0.0.1", "listen.client_port": 0,
+            "listen.client_tls_port": 0, "metrics.port": 0})
     target = tmp_path / "target"
     target.mkdir()
-    server.start()
-    await say(connect, server, "one", "two", "three")
-    before = await history(connect, server)
-    back_up(server, target, key)
-    server.stop()
-    shutil.rmtree(server.directory)
-
-    said = restore(target, key, "--to", tmp_path / "new")
-    assert "kinglet serve --config" in said
-    after = restored(tmp_path / "new")
-    assert await history(connect, after) == before
-    assert await history(connect, after, ROMEO)
-    assert ((tmp_path / "new").stat().st_mode & 0o777) == 0o700
-    for path in (tmp_path / "new/secrets").iterdir():
-        assert path.stat().st_mode & 0o077 == 0, path
+    with server.configuration.open("a") as file:
+        file.write(
+            f"\nbackup:\n  targets:\n    - name: disk\n      location: {target}\n"
+            "      allow_same_medium: yes\n")
+    server.start(isolated=False)
+    return server, lambda: server.command("backup", "run")
 
 
-@needs_command
-async def test_a_wrong_key_opens_nothing_and_a_full_folder_stays(make_server, tmp_path, key):
-    server = make_server(users=USERS).start()
-    target = tmp_path / "target"
-    target.mkdir()
-    back_up(server, target, key)
-    wrong = tmp_path / "wrong"
-    wrong.write_text("AGE-SECRET-KEY-1" + "Q" * 58 + "\n")
+async def test_a_folder_with_something_in_it_stays(backed_up, tmp_path):
+    server, back_up = backed_up
+    back_up()
     new = tmp_path / "new"
-    one_line(run("backup", "restore", "--from", target, "--key-file", wrong, "--yes", "--to", new))
-    assert not new.exists()
     new.mkdir()
     (new / "mine").touch()
-    error = one_line(
-        run("backup", "restore", "--from", target, "--key-file", key, "--yes", "--to", new))
-    assert "not empty" in error and [path.name for path in new.iterdir()] == ["mine"]
+    for source in ("disk", tmp_path / "target"):
+        error = one_line(server.command(
+            "backup", "restore", "--from", source, "--yes", "--json", "--to", new, check=False))
+        assert "not empty" in error and [path.name for path in new.iterdir()] == ["mine"]
 
 
-@needs_command
-async def test_replacing_keeps_what_was_there(connect, make_server, tmp_path, key):
-    server = make_server(users=USERS).start()
-    target = tmp_path / "target"
-    target.mkdir()
+async def test_replacing_keeps_what_was_there(connect, backed_up):
+    server, back_up = backed_up
     await say(connect, server, "one")
-    back_up(server, target, key)
+    back_up()
     before = await history(connect, server)
     await say(connect, server, "two")
     assert "stop" in one_line(
@@ -189,19 +147,34 @@ async def test_replacing_keeps_what_was_there(connect, make_server, tmp_path, ke
     assert await history(connect, server) == before
 
 
-@needs_command
-async def test_a_deleted_account_comes_back_with_its_history(
-        connect, make_server, tmp_path, key):
-    server = make_server(users=USERS).start()
-    target = tmp_path / "target"
-    target.mkdir()
+async def test_a_replacement_from_a_place_that_is_not_configured(
+        connect, backed_up, tmp_path):
+    """The snapshot may be of another installation: a new one takes over what the old one had."""
+    server, back_up = backed_up
+    await say(connect, server, "one")
+    before = await history(connect, server)
+    back_up()
+    server.stop()
+    key = tmp_path / "key"
+    shutil.copy(server.data / "secrets/backup.key", key)
+    shutil.rmtree(server.data)
+    server.command(
+        "backup", "restore", "--replace", "--yes", "--from", tmp_path / "target", "--key-file", key)
+    server.start()
+    assert await history(connect, server) == before
+    assert (server.data / "secrets/backup.key").read_text().split()[-1] == (
+        key.read_text().split()[-1])
+
+
+async def test_a_deleted_account_comes_back_with_its_history(connect, backed_up):
+    server, back_up = backed_up
     await say(connect, server, "one", "two")
-    back_up(server, target, key)
+    back_up()
     before = await history(connect, server)
     romeos = await history(connect, server, ROMEO)
     server.command("user", "remove", JULIET.jid)
     server.stop()
-    server.command("backup", "restore", "--replace", "--user", JULIET.jid, "--yes")
+    server.command("backup", "restore", "--user", JULIET.jid, "--yes")
     server.start()
     assert await history(connect, server) == before
     assert await history(connect, server, ROMEO) == romeos
