@@ -67,7 +67,7 @@ def backed_up(tmp_path_factory):
     """An installation that was backed up twice while it ran, to one place of each kind, and then
     went on for a moment; now it is stopped."""
     server = Kinglet(
-        tmp_path_factory.mktemp("installation"),
+        tmp_path_factory.mktemp("one"),
         settings={
             **FAST_KEYS, "listen.addresses": "127.0.0.1", "listen.client_port": 0,
             "listen.client_tls_port": 0, "metrics.port": 0})
@@ -139,6 +139,8 @@ async def test_an_empty_machine_gets_everything_back(backed_up, site, elsewhere,
     assert (new / "uploads/picture").read_bytes() == (
         backed_up.server.data / "uploads/picture").read_bytes()
     assert "AGE-SECRET-KEY-1" in (new / "secrets/backup.key").read_text()
+    assert new.stat().st_mode & 0o777 == 0o700
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (new / "secrets").rglob("*"))
 
     server = Kinglet(new, settings=FAST_KEYS)
     server.data = new
@@ -250,6 +252,15 @@ def test_the_key_is_typed_or_piped(backed_up, elsewhere, tmp_path):
         screen.wait_for("restored")
         assert screen.process.wait(30) == 0
     assert (tmp_path / "typed/kinglet.db").exists()
+
+
+@pytest.mark.parametrize("name", ["machine", "sealed"])
+def test_a_restore_is_tested(backed_up, name):
+    """A second server starts on what another machine, or an archive, has; nothing of it stays."""
+    said = backed_up.server.command("backup", "verify", "--restore", "--target", name).stdout
+    assert said.endswith("-000002 restores\n")
+    scratch = backed_up.server.data / "backup-state/scratch"
+    assert not scratch.exists() or not list(scratch.iterdir())
 
 
 def test_verify_finds_a_flipped_bit(backed_up, site):
