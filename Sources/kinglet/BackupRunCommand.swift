@@ -104,6 +104,7 @@ struct BackupRunCommand: AsyncParsableCommand {
         let answer = try await send(AdministrationRequest(.runBackup, backup: wish))
         guard let number = answer.run else { throw Failure("the server gave no number") }
         var isCancelled = false
+        var pause = 20
         while true {
             let activity = try await send(AdministrationRequest(.showBackup)).activity
             if activity?.lastRun == number {
@@ -116,7 +117,8 @@ struct BackupRunCommand: AsyncParsableCommand {
                 _ = try await send(AdministrationRequest(.cancelBackup, run: number))
             }
             // The server tells nobody: it is asked.
-            try await Task.sleep(for: .milliseconds(250))
+            try await Task.sleep(for: .milliseconds(pause))
+            pause = min(2 * pause, 250)
         }
     }
 }

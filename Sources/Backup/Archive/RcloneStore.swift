@@ -175,6 +175,7 @@ struct RcloneStore: ArchiveStore {
         try context.cancellation.check()
         var program = Program(self.program, [command] + options + arguments)
         program.inherited = context.lock >= 0 ? context.lock : nil
+        program.grace = .seconds(5)
         // Its own file, and what opens that, are found through these.
         for (name, value) in ProcessInfo.processInfo.environment
         where name.hasPrefix("RCLONE_") || name == "HOME" || name == "XDG_CONFIG_HOME" {

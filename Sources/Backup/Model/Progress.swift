@@ -42,26 +42,54 @@ public struct Progress: Codable, Sendable, Equatable {
 public final class Cancellation: Sendable {
     private struct State {
         var reason: String?
+        /// When `reason` was given.
+        var since: ContinuousClock.Instant?
         var deadline: ContinuousClock.Instant?
     }
     private let state = Mutex(State())
+    private let began = ContinuousClock.now
+    private let other: (cancellation: Cancellation, delay: Duration)?
 
     /// - Parameter timeLimit: a run that takes longer is ended; nil for none.
     public init(timeLimit: Duration? = nil) {
+        other = nil
         state.withLock { $0.deadline = timeLimit.map { ContinuousClock.now + $0 } }
+    }
+
+    /// Of what still has to be done after a run that is ended: it ends so much later, by either.
+    init(timeLimit: Duration, _ delay: Duration, after other: Cancellation) {
+        self.other = (other, delay)
+        state.withLock { $0.deadline = ContinuousClock.now + timeLimit }
     }
 
     /// Asks for the end.
     public func cancel(_ reason: String) {
-        state.withLock { if $0.reason == nil { $0.reason = reason } }
+        state.withLock { state in
+            guard state.reason == nil else { return }
+            state.reason = reason
+            state.since = .now
+        }
     }
 
     /// Why it is to end; nil when it goes on.
     public var reason: String? {
-        state.withLock { state in
+        if let other, let (reason, since) = other.cancellation.asked,
+            ContinuousClock.now >= max(since, began) + other.delay
+        {
+            return reason
+        }
+        return state.withLock { state in
             if let reason = state.reason { return reason }
             guard let deadline = state.deadline, ContinuousClock.now >= deadline else { return nil }
             return "it took longer than it may"
+        }
+    }
+
+    /// Who asked for the end, and when; nil when nobody did.
+    private var asked: (reason: String, since: ContinuousClock.Instant)? {
+        state.withLock { state in
+            guard let reason = state.reason, let since = state.since else { return nil }
+            return (reason, since)
         }
     }
 

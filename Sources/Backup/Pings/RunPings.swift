@@ -7,13 +7,12 @@ struct RunPings {
     let address: PingAddress
     /// The run: a UUID, by which the service knows what belongs together.
     let run: String
-    /// For one attempt.
-    var timeLimit = Duration.seconds(10)
+    /// For one attempt. A server that is asked to stop waits for it.
+    var timeLimit = Duration.seconds(3)
+    /// After a failure that may pass, so many attempts are made in all.
+    var attempts = 2
     /// Hears that the service could not be told, without the address.
     let warn: (String) -> Void
-
-    /// After a failure that may pass, so many attempts are made in all.
-    private static let attempts = 2
 
     init(_ address: PingAddress, run: String, warn: @escaping (String) -> Void) {
         self.address = address
@@ -37,7 +36,7 @@ struct RunPings {
     private func send(_ event: PingAddress.Event, _ report: PingAddress.Report) {
         guard let request = address.request(event, report) else { return }
         var problem = ""
-        for _ in 0..<Self.attempts {
+        for _ in 0..<attempts {
             do {
                 let response = try HTTPTransfer(timeLimit: timeLimit, bodyLimit: 65_536)
                     .perform(request)

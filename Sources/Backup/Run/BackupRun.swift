@@ -19,9 +19,6 @@ struct BackupRun {
     let progress: @Sendable (Progress) -> Void
     let warn: @Sendable (String) -> Void
 
-    /// What the command after a run that was ended may take: the server may be about to stop.
-    static let lateHookTime = Duration.seconds(5)
-
     /// Runs. Throws only before anything was done: `busy`, and what keeps the state from being
     /// read or written.
     func perform() throws(BackupError) -> RunOutcome {
@@ -126,9 +123,11 @@ struct BackupRun {
         environment["KINGLET_BACKUP_DATA"] = folder.dataDirectory
         environment["KINGLET_BACKUP_TARGETS"] = settings.targets(of: job).map(\.name)
             .joined(separator: " ")
-        // The one after a run that was ended is to run all the same, but nobody waits long for it.
-        let isLate = name == "after" && cancellation.reason != nil
-        let end = isLate ? Cancellation(timeLimit: Self.lateHookTime) : cancellation
+        // The one after a run that was cancelled is to run all the same, but the server has to stop.
+        let end =
+            name == "after"
+            ? Cancellation(timeLimit: job.maximumTime, .seconds(2), after: cancellation)
+            : cancellation
         return HookRequest(
             name: name, command: command, environment: environment, lock: lock, cancellation: end)
     }
@@ -140,7 +139,9 @@ struct BackupRun {
         do throws(BackupError) {
             try parts.ping(
                 PingRequest(
-                    url: url, moment: moment, run: run, text: text, took: .seconds(took)))
+                    url: url, moment: moment, run: run, text: text, took: .seconds(took),
+                    // Nobody is to wait for long while the server stops.
+                    attempts: moment == .start || cancellation.reason != nil ? 1 : 2))
         } catch {
             // Monitoring that is down is no reason to say that the backup is.
             warn("ping: \(error.message)")

@@ -12,7 +12,7 @@ enum HookCommand {
         var program = Program("/bin/sh", ["-c", request.command])
         program.environment.merge(request.environment.mapValues(printable)) { $1 }
         program.inherited = request.lock
-        program.grace = .seconds(10)
+        program.grace = .seconds(2)
         var errors: [UInt8] = []
         let end: Program.End
         do throws(Program.Failure) {

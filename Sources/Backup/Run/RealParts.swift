@@ -201,7 +201,8 @@ extension BackupProgram {
 
     private func ping(_ request: PingRequest) throws(BackupError) {
         var problem: String?
-        let pings = RunPings(try PingAddress(request.url), run: request.run) { problem = $0 }
+        var pings = RunPings(try PingAddress(request.url), run: request.run) { problem = $0 }
+        pings.attempts = request.attempts
         switch request.moment {
         case .start: pings.start()
         case .success: pings.succeed(request.text, log: request.text, took: request.took)

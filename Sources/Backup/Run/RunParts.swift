@@ -110,6 +110,8 @@ struct PingRequest: Sendable, Equatable {
     var text: String
     /// How long the run has taken.
     var took = Duration.zero
+    /// At most, while the service does not answer.
+    var attempts = 2
 }
 
 /// The steps of a run.

@@ -146,7 +146,7 @@ public struct TestRestore {
         program.inherited = context.lock >= 0 ? context.lock : nil
         // The priority of its reads and writes follows.
         program.niceness = max(program.niceness, 10)
-        program.grace = .seconds(10)
+        program.grace = .seconds(5)
         let scratch = ScratchServer(program)
         defer { scratch.stop() }
         let ready = try scratch.awaitReady(patience, context.cancellation)

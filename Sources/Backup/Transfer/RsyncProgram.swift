@@ -109,6 +109,8 @@ final class RsyncProgram: Sendable {
         var program =
             ionice.map { Program($0, ["-c3", path] + arguments) } ?? Program(path, arguments)
         program.niceness = 10
+        // The server that it belongs to may have to stop.
+        program.grace = .seconds(5)
         program.inherited = context.lock >= 0 ? context.lock : nil
         program.environment.merge(environment) { $1 }
         var output = LineReader()
