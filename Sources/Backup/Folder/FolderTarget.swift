@@ -109,10 +109,17 @@ struct FolderTarget: BackupTarget {
     private var markerPath: String { "\(path)/\(TargetMarker.name)" }
 
     func marker() throws(BackupError) -> TargetMarker? {
-        guard let bytes = try Files.read(markerPath, limit: TargetMarker.longest) else {
-            return nil
+        let bytes: [UInt8]?
+        do {
+            bytes = try Files.read(markerPath, limit: TargetMarker.longest)
+        } catch {
+            guard error.code == .damaged else { throw error }
+            // Too long, which is refused there with the others.
+            bytes = []
         }
-        return try TargetMarker(bytes, place: markerPath)
+        return try bytes.map { bytes throws(BackupError) in
+            try TargetMarker(bytes, place: markerPath)
+        }
     }
 
     private func become(

@@ -108,7 +108,11 @@ struct RsyncTransfer: FileTransfer {
         if connection.isRemote, program.version >= RsyncVersion(3, 2, 4) {
             arguments.append("--fsync")
         }
-        if program.version >= RsyncVersion(3, 2, 3) { arguments.append("--mkpath") }
+        // Here the folder is there. When it is not, the disk has gone, and what rsync made would be
+        // in its empty mount point: it is not to make any, which the point sees to.
+        if connection.isRemote, program.version >= RsyncVersion(3, 2, 3) {
+            arguments.append("--mkpath")
+        }
         if let folder = connection.partialFolder {
             arguments.append("--partial-dir=\(folder)")
         }
@@ -120,6 +124,8 @@ struct RsyncTransfer: FileTransfer {
             arguments.append("--link-dest=\(folder)")
         }
         for pattern in request.excludes { arguments.append("--exclude=\(pattern)") }
-        return arguments + connection.options() + ["--"] + request.sources + [request.destination]
+        let point = isHere && request.destination.hasSuffix("/") ? "." : ""
+        return arguments + connection.options() + ["--"] + request.sources
+            + [request.destination + point]
     }
 }
