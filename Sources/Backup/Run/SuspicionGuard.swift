@@ -7,7 +7,13 @@ enum SuspicionGuard {
     static func judge(
         _ request: SuspicionRequest, warn: (String) -> Void
     ) throws(BackupError) {
-        if let most = request.job.maximumDeletions, request.deleted > most {
+        var limits = SuspicionLimits()
+        switch request.job.maximumDeletions {
+        case .share(let share): limits.vanished = share
+        // The number stands in for the share; that all of a source vanishes is no number's matter.
+        case .files: limits.vanished = 1
+        }
+        if case .files(let most) = request.job.maximumDeletions, request.deleted > most {
             throw BackupError(
                 .suspicious, subject: "files",
                 "\(request.deleted) have vanished, and max_delete is \(most)",
@@ -21,7 +27,8 @@ enum SuspicionGuard {
             let change = SnapshotChange(
                 previousFiles: old, files: now[folder] ?? 0,
                 vanished: vanished(folder, request), changed: 0)
-            if case .stop(let error) = Suspicion.judge(change, source: folder) { throw error }
+            let suspicion = Suspicion.judge(change, source: folder, limits: limits)
+            if case .stop(let error) = suspicion { throw error }
         }
         let change = SnapshotChange(
             previousFiles: nil, files: request.list.entries.count, vanished: 0,

@@ -117,6 +117,13 @@ extension BackupOptions {
             problems.append(
                 ("verify: expected a share such as 1/30, all or none; found \(quoted(text))", ""))
         }
+        if let text = record.string("max_delete"), DeletionLimit(text) == nil {
+            problems.append(
+                (
+                    "max_delete: expected a share such as 20% or a whole number; found "
+                        + quoted(text), ""
+                ))
+        }
         if let url = record.string("ping"), !url.hasPrefix("https://"), !url.hasPrefix("http://") {
             problems.append(("ping: expected a URL that begins with https:// or http://", ""))
         }
@@ -197,7 +204,8 @@ extension BackupOptions {
         job.after = record.string("after")
         job.ping = record.string("ping")
         job.maximumTime = record.duration("max_time") ?? job.maximumTime
-        job.maximumDeletions = record.integer("max_delete")
+        job.maximumDeletions =
+            record.string("max_delete").flatMap { DeletionLimit($0) } ?? job.maximumDeletions
         job.report = record.string("report").flatMap { BackupReport(rawValue: $0) } ?? job.report
         return job
     }

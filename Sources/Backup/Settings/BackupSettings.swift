@@ -32,6 +32,31 @@ public enum TestRestoreTime: Sendable, Equatable {
     case schedule(String)
 }
 
+/// How many files may vanish from one run to the next.
+public enum DeletionLimit: Sendable, Equatable {
+    /// A share of the files of a source, 0 to 1.
+    case share(Double)
+    /// So many files in all.
+    case files(Int)
+
+    /// A fifth.
+    public static let usual = DeletionLimit.share(0.2)
+
+    /// Reads `20%` and whole numbers; nil for anything else.
+    public init?(_ text: String) {
+        let digits = text.last == "%" ? text.dropLast().filter { $0 != " " } : text
+        guard (1...9).contains(digits.utf8.count),
+            digits.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(digits)
+        else { return nil }
+        if text.last != "%" {
+            self = .files(number)
+        } else {
+            guard number <= 100 else { return nil }
+            self = .share(Double(number) / 100)
+        }
+    }
+}
+
 /// What a job reports into the chat.
 public enum BackupReport: String, Sendable, CaseIterable, Codable {
     /// A failure, and that it is over.
@@ -102,8 +127,8 @@ public struct JobSettings: Sendable, Equatable {
     public var ping: String?
     /// A run that takes longer is ended.
     public var maximumTime = Duration.seconds(6 * 3600)
-    /// More files may not vanish in one run than this; nil for the usual share.
-    public var maximumDeletions: Int?
+    /// More files may not vanish in one run than this.
+    public var maximumDeletions = DeletionLimit.usual
     /// What is said in the chat.
     public var report = BackupReport.failures
 

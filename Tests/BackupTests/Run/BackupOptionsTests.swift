@@ -88,7 +88,7 @@ struct BackupOptionsTests {
         #expect(job.keep.within == .seconds(3 * 86_400) && job.verify == 1.0 / 7)
         #expect(job.testRestore == .every(.seconds(14 * 86_400)) && job.bandwidth == 1 << 20)
         #expect(job.before == "true" && job.after == "true" && job.ping != nil)
-        #expect(job.maximumTime == .seconds(7200) && job.maximumDeletions == 10)
+        #expect(job.maximumTime == .seconds(7200) && job.maximumDeletions == .files(10))
         #expect(job.report == .weekly)
     }
 
@@ -117,7 +117,7 @@ struct BackupOptionsTests {
             ("jobs:\n    - {name: a, verify: some}", 3, "verify: expected a share"),
             ("jobs:\n    - {name: a, ping: \"ftp://secret\"}", 3, "ping: expected a URL"),
             ("jobs:\n    - {name: a, report: sometimes}", 3, "expected one of failures"),
-            ("jobs:\n    - {name: a, max_delete: -1}", 3, "expected a whole number"),
+            ("jobs:\n    - {name: a, max_delete: 120%}", 3, "max_delete: expected a share"),
             ("jobs:\n    - {name: a, shedule: x}", 3, "did you mean schedule?"),
         ])
     func mistake(text: String, line: Int, words: String) throws {

@@ -36,6 +36,52 @@ struct SuspicionTests {
         #expect(message(judge(3, 3, vanished: 3))?.contains("all 3 files") == true)
     }
 
+    @Test(
+        "max_delete is a share or a number",
+        arguments: [
+            ("20%", DeletionLimit.share(0.2)), ("5 %", .share(0.05)), ("0%", .share(0)),
+            ("100%", .share(1)), ("300", .files(300)), ("0", .files(0)), ("101%", nil), ("-1", nil),
+            ("%", nil), ("", nil), ("2.5%", nil), ("99999999999999999999", nil), ("a", nil),
+        ] as [(String, DeletionLimit?)])
+    func limits(text: String, limit: DeletionLimit?) {
+        #expect(DeletionLimit(text) == limit)
+    }
+
+    @Test("A share of the job counts for each source, a number for all of it")
+    func guarded() throws {
+        func list(_ count: Int) -> FileList {
+            let hash = ContentHash([UInt8](repeating: 7, count: 32))
+            return FileList(
+                (0..<count).compactMap { number in
+                    guard let path = SnapshotPath("uploads/\(1000 + number)"), let hash else {
+                        return nil
+                    }
+                    return FileEntry(
+                        path: path, kind: .file(size: 1, hash: hash), mode: 0o600, modified: 0)
+                })
+        }
+        func stops(_ limit: DeletionLimit, left: Int) -> String? {
+            var job = JobSettings(name: "a")
+            job.maximumDeletions = limit
+            do throws(BackupError) {
+                try SuspicionGuard.judge(
+                    SuspicionRequest(
+                        job: job, previous: list(100), list: list(left), changed: 0,
+                        deleted: 100 - left, history: []), warn: { _ in })
+                return nil
+            } catch {
+                return error.message
+            }
+        }
+        #expect(stops(.usual, left: 80) == nil)
+        #expect(stops(.usual, left: 79)?.contains("max_delete allows 20 %") == true)
+        #expect(stops(.share(0.5), left: 51) == nil)
+        #expect(stops(.share(0.5), left: 49)?.contains("max_delete allows 50 %") == true)
+        #expect(stops(.files(60), left: 40) == nil)
+        #expect(stops(.files(60), left: 39)?.contains("61 have vanished") == true)
+        #expect(stops(.files(1000), left: 0)?.contains("no files any more") == true)
+    }
+
     @Test("Sources that were not empty may not be")
     func emptied() {
         #expect(message(judge(1, 0, vanished: 1))?.contains("previous snapshot has 1") == true)
