@@ -194,6 +194,7 @@ extension JobState {
         lastResult = outcome.result
         lastReason = outcome.reason
         lastNextStep = outcome.nextStep
+        lastCode = outcome.targets.first { $0.result == outcome.result }?.code
         lastDuration = outcome.duration
         durations.observe(outcome.duration)
         runs[outcome.result.rawValue, default: 0] &+= 1

@@ -56,7 +56,9 @@ extension BackupProgram {
                                 isPinned: request.pinned.contains(snapshot.id))
                         }, policy: RetentionPolicy(request.job.keep), now: request.now,
                         zone: (try? ScheduleTexts.zone(of: request.job)) ?? zone,
-                        health: RetentionHealth()))
+                        health: RetentionHealth(
+                            lastRunFailed: request.lastRunFailed,
+                            period: ScheduleTexts.period(of: request.job, at: request.now))))
             },
             hook: { (request) throws(BackupError) in try HookCommand.run(request) },
             ping: { (request) throws(BackupError) in try program.ping(request) },

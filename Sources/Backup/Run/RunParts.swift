@@ -65,6 +65,8 @@ struct RetentionRequest {
     var pinned: Set<SnapshotID>
     /// Now, in seconds since 1970.
     var now: Int64
+    /// Whether the job's last run failed; not within a run that has just stored a snapshot there.
+    var lastRunFailed = false
 }
 
 /// What a guard against mistakes and malice has to judge.

@@ -289,9 +289,16 @@ public struct BackupCommands: Sendable {
             for job in settings.runnableJobs
             where settings.targets(of: job).contains(where: { $0.name == target.name }) {
                 let own = records.filter { $0.job == job.name }
+                let last = state.jobs[job.name]
+                // A full target is a reason to remove, not to keep.
+                let hasFailed = last?.lastResult == .failed && last?.lastCode != .full
+                if hasFailed {
+                    warn("\(job.name): nothing is removed, because its last run failed")
+                }
                 let expired = parts.expired(
                     RetentionRequest(
-                        job: job, snapshots: own, pinned: pins, now: Int64(time(nil)))
+                        job: job, snapshots: own, pinned: pins, now: Int64(time(nil)),
+                        lastRunFailed: hasFailed)
                 ).filter { !pins.contains($0) }.sorted()
                 if !isDryRun {
                     for id in expired {

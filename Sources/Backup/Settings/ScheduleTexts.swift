@@ -55,6 +55,14 @@ enum ScheduleTexts {
         return schedule.next(count, after: now, in: zone)
     }
 
+    /// Seconds between two runs by the job's schedule; nil when it runs by hand only.
+    static func period(of job: JobSettings, at now: Int64) -> Int64? {
+        guard let text = job.schedule, let schedule = try? Schedule(text),
+            let zone = try? zone(of: job)
+        else { return nil }
+        return schedule.period(after: now, in: zone)
+    }
+
     /// Whether a restore is to be tested.
     ///
     /// - Parameter last: when one was last tried; nil for never.

@@ -56,6 +56,8 @@ struct JobState: Codable, Sendable, Equatable {
     /// Why the last one ended as it did, and what to do.
     var lastReason = ""
     var lastNextStep = ""
+    /// What kind of failure it was.
+    var lastCode: BackupError.Code?
     var lastDuration: Double?
     var durations = DurationCounts()
     var runs: [String: UInt64] = [:]
