@@ -39,8 +39,10 @@ struct BackupCommand: AsyncParsableCommand {
             try await reportingFailure {
                 if let from { return try list(from) }
                 let work = try BackupWork(common, showsProgress: false)
-                let outlook = await work.outlook()
-                let listing = try work.commands.list(outlook: outlook)
+                let server = await work.askServer()
+                var listing = try work.commands.list(outlook: server?.outlook ?? [:])
+                listing.running = server?.activity?.job
+                listing.progress = server?.activity?.progress
                 if json { return try JSONOutput.print(listing) }
                 for line in listing.lines(now: Clock.secondsSince1970()) { Terminal.say(line) }
             }
@@ -187,12 +189,11 @@ struct BackupWork {
 
     func endProgress() { shown.end() }
 
-    /// What the running server plans; nothing when none runs.
-    func outlook() async -> [String: JobOutlook] {
+    /// What the running server plans and is at; nil when none runs.
+    func askServer() async -> AdministrationAnswer? {
         let client = ControlClient(
             file: program.files.controlSocket, group: MultiThreadedEventLoopGroup.singleton)
-        let answer = try? await client.send(AdministrationRequest(.showBackup))
-        return answer?.outlook ?? [:]
+        return try? await client.send(AdministrationRequest(.showBackup))
     }
 
     static func snapshotID(_ text: String) throws -> SnapshotID {

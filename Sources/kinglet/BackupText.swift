@@ -20,6 +20,10 @@ extension BackupListing {
     /// Lines for a terminal.
     func lines(now: Int64) -> [String] {
         var lines: [String] = []
+        if let running {
+            let step = progress.map(ProgressLine.text) ?? "at its beginning"
+            lines.append("\(running) runs: \(step)")
+        }
         if let busy { lines.append("\(busy); what follows is from memory") }
         for target in targets {
             lines.append(target.line)

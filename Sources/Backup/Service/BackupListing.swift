@@ -74,6 +74,10 @@ public struct BackupListing: Codable, Sendable, Equatable {
     public var jobs: [Job]
     /// Who is at work, so that targets were not asked; nil for nobody.
     public var busy: String?
+    /// The job that runs in the server.
+    public var running: String?
+    /// How far it is.
+    public var progress: Progress?
 }
 
 /// What was read back of one snapshot.
