@@ -30,8 +30,8 @@ extension ProgramOptions {
 }
 
 extension Server {
-    /// Starts the service, unless this server keeps to itself.
-    static func startBackup(
+    /// Makes the service, unless this server keeps to itself. It does nothing before it is started.
+    static func makeBackup(
         _ program: ProgramOptions, _ backups: BackupProgram, _ host: Host,
         _ hardware: HardwareMonitor, _ log: Logger
     ) -> BackupService? {
@@ -45,10 +45,11 @@ extension Server {
         } catch {
             log.error("\(String(describing: error))")
         }
+        let weather = BackupWeather(hardware)
         let service = BackupService(
             backups,
             BackupService.Surroundings(
-                conditions: { hardware.backupConditions },
+                conditions: { weather.conditions },
                 report: { text in
                     do {
                         try host.notifyAdministrators(text)
@@ -60,7 +61,6 @@ extension Server {
                     isWarning ? log.warning("\(text)") : log.notice("\(text)")
                 }))
         service.register(in: program.registry)
-        service.start()
         return service
     }
 

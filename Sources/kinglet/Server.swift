@@ -132,7 +132,7 @@ final class Server: Sendable {
             let metricsPort = endpoint.port
             let registry = program.registry
             let backups = program.backupProgram(host.database)
-            let backup = startBackup(program, backups, host, hardware, log)
+            let backup = makeBackup(program, backups, host, hardware, log)
             let metricsAddress = program.metricsAddress.value
             let administrator = Administrator(
                 host: host, isRunning: true,
@@ -145,6 +145,8 @@ final class Server: Sendable {
                 backup: backup)
             let control = try await ControlSocket.open(
                 file: program.files.controlSocket, administrator: administrator, group: group)
+            // Last of all, for nothing after it can fail and leave it at work.
+            backup?.start()
             parts.state.withLock { state in
                 state.host = host
                 state.tls = tls
