@@ -95,13 +95,13 @@ struct JobSchedule: Sendable {
     private var due: Int64?
     private var overdue: Int64?
 
-    /// The program has started.
-    init(_ settings: Settings, memory: JobMemory, at now: Moment) {
+    /// The program has started, or, without `isStart`, the configuration has changed.
+    init(_ settings: Settings, memory: JobMemory, at now: Moment, isStart: Bool = true) {
         self.settings = settings
         let now = Self.bounded(now)
         start = now.uptime
         lastTick = now
-        notBefore = now.uptime + settings.grace + settings.delay
+        notBefore = now.uptime + (isStart ? settings.grace + settings.delay : 0)
         self.memory = memory.sanitised
         if self.memory.schedule != settings.schedule.text {
             self.memory.schedule = settings.schedule.text
@@ -115,7 +115,7 @@ struct JobSchedule: Sendable {
             self.memory.retries = isRepeated ? 0 : self.memory.retries + 1
         }
         if self.memory.owed == .slot { self.memory.owed = .catchUp }
-        if settings.schedule.isAtStart { self.memory.owed = .start }
+        if isStart, settings.schedule.isAtStart { self.memory.owed = .start }
     }
 
     private static func bounded(_ moment: Moment) -> Moment {

@@ -3,6 +3,7 @@
 
 internal import Foundation
 internal import Glibc
+internal import Options
 
 /// How the machine is; nil for what is not known.
 public struct BackupConditions: Sendable, Equatable {
@@ -28,6 +29,11 @@ struct BackupPlanner {
         var schedule: JobSchedule
         /// For the next times.
         var plan: JobSchedule.Settings
+
+        /// What decides when it runs.
+        var times: [String] {
+            [job.schedule ?? "", job.timeZone ?? "", "\(job.jitter)"] + job.windows
+        }
     }
 
     /// What is to come.
@@ -48,8 +54,26 @@ struct BackupPlanner {
         self.program = program
         self.cache = cache
         saved = Self.load(program.folder)
+        entries = makeEntries(isStart: true)
+    }
+
+    /// Takes the configuration of now. The server has not started anew: a job whose times are as
+    /// they were goes on as if nothing had happened.
+    mutating func reload() {
+        let old = Dictionary(entries.map { ($0.job.name, $0) }) { $1 }
+        entries = makeEntries(isStart: false).map { new in
+            guard let same = old[new.job.name], same.times == new.times else { return new }
+            var entry = new
+            entry.schedule = same.schedule
+            return entry
+        }
+    }
+
+    private func makeEntries(isStart: Bool) -> [Entry] {
         let now = Self.now
         let machine = Self.machine
+        let grace = program.options.startDelay.value.components.seconds
+        var entries: [Entry] = []
         for job in program.settings.jobs {
             // One that cannot be read was refused with the configuration.
             guard let text = job.schedule, let schedule = try? Schedule(text),
@@ -59,12 +83,15 @@ struct BackupPlanner {
             settings.delay = StableJitter.seconds(
                 machine: machine, job: job.name, jitter: job.jitter.components.seconds)
             settings.windows = (try? RunWindows(job.windows)) ?? .always
+            settings.grace = grace
             let memory = saved[job.name] ?? JobMemory()
             entries.append(
                 Entry(
-                    job: job, schedule: JobSchedule(settings, memory: memory, at: now),
+                    job: job,
+                    schedule: JobSchedule(settings, memory: memory, at: now, isStart: isStart),
                     plan: settings))
         }
+        return entries
     }
 
     /// By both clocks.
@@ -149,6 +176,13 @@ struct BackupPlanner {
             live.isKeyAvailable = hasKey
             plan.live[entry.job.name] = live
             plan.blocks[entry.job.name] = entry.schedule.blocker?.sentence
+        }
+        // Those that run by hand only have no times.
+        for job in program.settings.jobs where plan.live[job.name] == nil {
+            var live = BackupMetrics.Live()
+            live.isClockSynchronised = conditions.clockIsRight
+            live.isKeyAvailable = hasKey
+            plan.live[job.name] = live
         }
         plan.seconds = Double(min(max(wait, 1), 60))
         return plan

@@ -244,8 +244,9 @@ public final class BackupService: Sendable {
             return (state.isStopping, state.isReloaded, state.wish)
         }
         if isStopping { return nil }
-        if isReloaded { planner = BackupPlanner(program, cache) }
+        if isReloaded { planner.reload() }
         let conditions = surroundings.conditions()
+        var hasRun = true
         if let wish {
             let jobs = program.settings.runnableJobs
             let job = jobs.first { $0.name == wish.wish.job } ?? jobs.first
@@ -260,6 +261,8 @@ public final class BackupService: Sendable {
             }
             perform(
                 due.job, number: number, Wish(job: due.job.name), isRetry: due.isRetry, &planner)
+        } else {
+            hasRun = false
         }
         digest()
         let plan = planner.plan(conditions)
@@ -268,7 +271,8 @@ public final class BackupService: Sendable {
             state.blocks = plan.blocks
         }
         let isWanted = state.withLock { $0.wish != nil || $0.isStopping || $0.isReloaded }
-        return isWanted ? 0 : plan.seconds
+        // After a run nobody knows yet when the next one is due.
+        return isWanted || hasRun ? 0 : plan.seconds
     }
 
     private func perform(

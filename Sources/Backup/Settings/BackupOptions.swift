@@ -8,6 +8,8 @@ public struct BackupOptions: Sendable {
     public let targets: Setting<[ConfigurationRecord]>
     /// Jobs as they are written.
     public let jobs: Setting<[ConfigurationRecord]>
+    /// So long after its start the server makes up for no missed run.
+    public let startDelay: Setting<Duration>
 
     static let targetsKey = "backup.targets"
     static let jobsKey = "backup.jobs"
@@ -25,6 +27,10 @@ public struct BackupOptions: Sendable {
         jobs = options.records(
             Self.jobsKey, fields: Self.jobFields, maximumCount: 16, reloadable: true,
             help: "What is copied when, to where, and how long it is kept.")
+        startDelay = options.duration(
+            "backup.start_delay", default: .seconds(180), in: .zero...(.seconds(3600)),
+            reloadable: true,
+            help: "So long after the start of the server nothing is caught up.")
         options.judgeRecords([Self.targetsKey, Self.jobsKey]) { records in
             Self.problems(
                 targets: records[Self.targetsKey] ?? [], jobs: records[Self.jobsKey] ?? [])
@@ -118,8 +124,9 @@ public struct BackupOptions: Sendable {
             name: "max_time", content: .duration(.seconds(60)...(.seconds(30 * 86_400))),
             help: "A run that takes longer is ended; 6h unless set."),
         RecordField(
-            name: "max_delete", content: .integer(0...100_000_000),
-            help: "More files may not have vanished since the last run."),
+            name: "max_delete",
+            help: "More files may not have vanished since the last run: a share of each source "
+                + "(ten always may), or a number for all; 20% unless set."),
         RecordField(
             name: "report", content: .choice(BackupReport.allCases.map(\.rawValue)),
             help: "What administrators hear in the chat; failures unless set."),

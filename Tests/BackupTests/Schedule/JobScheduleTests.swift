@@ -87,6 +87,17 @@ struct JobScheduleTests {
         #expect(world.times == [12, 13, 14].map { at(2026, 11, 21, $0, 16, 40) })
     }
 
+    @Test("@reboot is the start of the server, not a change of the configuration")
+    func reloaded() throws {
+        var world = try World("@reboot", at: at(2026, 11, 21, 12))
+        world.pass(Self.hour)
+        #expect(world.causes == [.start])
+        world.job = JobSchedule(
+            world.settings, memory: world.memory, at: world.now, isStart: false)
+        world.pass(Self.hour)
+        #expect(world.causes == [.start])
+    }
+
     @Test("Ten missed runs are one that is caught up, after three minutes and the jitter")
     func missed() throws {
         var world = try World("0 3 * * *", at: at(2026, 11, 1, 12)) { $0.delay = 600 }
