@@ -52,6 +52,35 @@ private struct Program {
         #expect(program.stanza.value == 2_048)
     }
 
+    @Test("Lists of records are judged together, at the start and at each reload")
+    func judged() throws {
+        let fields = [RecordField(name: "name", required: true, help: "Its name.")]
+        func set(_ yaml: String) throws -> (OptionSet, Setting<[ConfigurationRecord]>) {
+            let options = OptionSet(try document(yaml))
+            let dogs = options.records("dogs", fields: fields, reloadable: true, help: "Dogs.")
+            _ = options.records("cats", fields: fields, reloadable: true, help: "Cats.")
+            options.judgeRecords(["dogs", "cats"]) { records in
+                let cats = Set((records["cats"] ?? []).compactMap { $0.string("name") })
+                return (records["dogs"] ?? []).filter { cats.contains($0.string("name") ?? "") }
+                    .map { RecordProblem(key: "dogs", line: $0.line, "it is a cat", advice: "ask") }
+            }
+            return (options, dogs)
+        }
+        let wrong = "cats: [{name: tom}]\ndogs:\n  - name: rex\n  - name: tom"
+        let error = #expect(throws: ConfigurationErrors.self) { try set(wrong).0.finish() }
+        let text = error?.description ?? ""
+        #expect(text.contains("kinglet.yaml:4: ") && text.contains("it is a cat"), "\(text)")
+
+        let (options, dogs) = try set("dogs: [{name: rex}]")
+        try options.finish()
+        #expect(throws: ConfigurationErrors.self) { try options.reload(try document(wrong)) }
+        #expect(dogs.value.map { $0.string("name") } == ["rex"])
+        // One list that cannot be read is empty for the judge, and reported by itself.
+        #expect(throws: ConfigurationErrors.self) {
+            try set("cats: 7\ndogs: [{name: a}]").0.finish()
+        }
+    }
+
     @Test("The same values in other words are no change")
     func noChange() throws {
         let program = try Program("limits: {stanza: 4KiB}\ndomains: a")

@@ -45,6 +45,42 @@ struct CollectorTests {
         #expect(registry.samples == ["rpi_events_total 2", "rpi_temperature_celsius 2"])
     }
 
+    @Test("A histogram is cumulative, and one that cannot be right is left out whole")
+    func histogram() {
+        func samples(_ body: @escaping @Sendable (inout SampleSink) -> Void) -> [String] {
+            let registry = Registry()
+            registry.collect(
+                [
+                    FamilyDescription(name: "run_seconds", kind: .histogram, help: "Runs."),
+                    FamilyDescription(name: "other_seconds", kind: .gauge, help: "Other."),
+                ], body)
+            return registry.samples
+        }
+        #expect(
+            samples {
+                $0.addHistogram(
+                    "run_seconds", labels: [("backup", "a")], bounds: [1, 2.5], counts: [3, 0, 1],
+                    sum: 4.5)
+            } == [
+                #"run_seconds_bucket{backup="a",le="1.0"} 3"#,
+                #"run_seconds_bucket{backup="a",le="2.5"} 3"#,
+                #"run_seconds_bucket{backup="a",le="+Inf"} 4"#,
+                #"run_seconds_sum{backup="a"} 4.5"#, #"run_seconds_count{backup="a"} 4"#,
+            ])
+        #expect(
+            samples {
+                let name = "run_seconds"
+                $0.addHistogram(name, bounds: [1], counts: [1], sum: 1)
+                $0.addHistogram(name, bounds: [2, 1], counts: [1, 1, 1], sum: 1)
+                $0.addHistogram(name, bounds: [1, .infinity], counts: [1, 1, 1], sum: 1)
+                $0.addHistogram(name, bounds: [1], counts: [1, 1], sum: -1)
+                $0.addHistogram(name, bounds: [1], counts: [1, 1], sum: .nan)
+                $0.addHistogram(name, labels: [("le", "1")], bounds: [], counts: [1], sum: 1)
+                $0.addHistogram("other_seconds", bounds: [1], counts: [1, 1], sum: 1)
+                $0.addHistogram("none_seconds", bounds: [1], counts: [1, 1], sum: 1)
+            }.isEmpty)
+    }
+
     @Test("A label set counts once, whatever the order of its labels and with empty ones left out")
     func duplicates() {
         let registry = collect {
