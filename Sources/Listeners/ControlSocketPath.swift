@@ -1,11 +1,11 @@
-// Where the control socket is. A socket's address holds only 107 bytes, so in a deep directory
-// it is reached through a descriptor of that directory.
+// Where the control socket is. A socket's address holds only 107 bytes, of which SwiftNIO takes 103,
+// so in a deep directory it is reached through a descriptor of that directory.
 
 internal import Glibc
 
 /// The path to give to the kernel, and what keeps it valid.
 struct ControlSocketPath: ~Copyable {
-    static let longest = 107
+    static let longest = 103
 
     let text: String
     private let directory: CInt

@@ -1,10 +1,11 @@
 """`kinglet user` and `kinglet status`, with and without a running server."""
 
 import stat
+import tempfile
 
 import pytest
 
-from kinglet import BINARY, NO_LOGIN_DELAY, one_line
+from kinglet import BINARY, NO_LOGIN_DELAY, Kinglet, one_line
 from people import JULIET, ROMEO, Person
 from raw_client import RawClient
 from terminal import Terminal
@@ -192,3 +193,16 @@ def test_a_password_is_asked_for_twice_and_not_shown(kinglet):
         terminal.wait_for("added juliet@example.test")
         assert "balcony" not in terminal.text
     assert can_log_in(kinglet, JULIET)
+
+
+@pytest.mark.parametrize("length", [103, 104, 107, 108])
+def test_the_server_is_asked_in_directories_of_every_depth(length):
+    """A socket's address is short; one that is just too long is reached all the same."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        kinglet = Kinglet(folder)
+        kinglet.data = kinglet.directory / ("d" * (length - len(f"{folder}//control.sock")))
+        kinglet.initialize()
+        kinglet.start()
+        assert len(str(kinglet.data / "control.sock")) == length
+        assert kinglet.json("status")["running"] is True
+        kinglet.stop()
