@@ -10,8 +10,10 @@ import subprocess
 
 import pytest
 
+import backups
 from kinglet import FIXTURES, REPOSITORY
 from monitors import Alertmanager, AlertReceiver, Prometheus
+from test_ups import LOOPBACK
 from waiting import eventually
 
 ALERTS = REPOSITORY / "alerts"
@@ -161,14 +163,19 @@ def test_recorded_machines_have_the_alerts_that_they_should(tmp_path, tree, expe
 # What the programs say
 
 
-def test_the_rules_ask_for_what_the_server_shows(server):
+def test_the_rules_ask_for_what_the_server_shows(server, make_server, stack):
     """Every name that is not the machine's is on the real page; the machine's are declared
     (AlertRuleTests.swift), and which of them are shown depends on the machine."""
     asked = {
         name for file in RULES
         for name in re.findall(r"(?<![\w:])kinglet_\w+", uncommented(file.read_text()))
         if not name.startswith(("kinglet_machine_", "kinglet_hardware_"))}
-    shown = {sample.name for sample in server.samples()}
+    # An isolated server makes no backups.
+    other = make_server(settings=LOOPBACK)
+    backups.plan(other, stack.enter_context(backups.other_medium()))
+    other.start(isolated=False)
+    backups.use(other)
+    shown = {sample.name for page in (server, other) for sample in page.samples()}
     assert len(asked) > 10
     assert asked <= shown, asked - shown
 

@@ -5,16 +5,15 @@ import http.server
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from backups import other_medium
 from kinglet import BINARY, FAST_KEYS, FIXTURES, NO_LOGIN_DELAY, Kinglet, one_line
 from people import JULIET, ROMEO
 from raw_client import RawClient
@@ -107,9 +106,8 @@ class Installation:
 @pytest.fixture(scope="module")
 def place():
     """A folder on another file system than the tests' own."""
-    folder = Path(tempfile.mkdtemp(prefix="kinglet-backup-", dir="/dev/shm"))
-    yield folder
-    shutil.rmtree(folder)
+    with other_medium() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")

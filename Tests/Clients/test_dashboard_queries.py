@@ -16,6 +16,7 @@ import time
 
 import pytest
 
+import backups
 from alert_rules import RULE_FILES, rules
 from dashboards import DOCUMENTS, PANELS, SELECTOR, family, metrics
 from kinglet import FAST_KEYS, FIXTURES, NO_LOGIN_DELAY, REPOSITORY, Kinglet
@@ -31,7 +32,7 @@ from waiting import arrives, eventually
 
 TREES = FIXTURES / "hardware"
 # What these do not have, no recorded machine has. The first one is in use: it has clients, a disk
-# that works and a UPS with an empty battery.
+# that works, a UPS with an empty battery and backups.
 MACHINES = ("pi5", "pi4-undervoltage", "pi4-throttled-past", "cm4", "pc")
 UPS = {
     **HEALTHY, "ups.status": "OB LB", "battery.voltage": "26.1", "ups.temperature": "31",
@@ -58,9 +59,14 @@ MAY_BE_EMPTY = {
 # Panels that have nothing to show on any machine here, and why.
 NEVER_FILLED = {
     ("engine.json", "Clients, of those an hour ago"): "there is no hour ago",
+    ("backup.json", "Sent within a week"): "there is no week ago",
+    ("backup.json", "Running"): "no backup runs at that moment",
+    ("backup.json", "Time of the running one"): "no backup runs at that moment",
 }
 # Metrics of the dashboards and the rules that no recorded machine has, and why.
-NOT_RECORDED = {}
+NOT_RECORDED = {
+    "kinglet_backup_progress_ratio": "no backup runs at that moment",
+}
 # Exported metrics that neither a dashboard nor a rule uses, and why.
 NOT_SHOWN = {}
 
@@ -78,6 +84,7 @@ def servers(tmp_path_factory, working):
     ups = ScriptedServer({"rack": UPS})
     with contextlib.ExitStack() as ends:
         ends.callback(ups.close)
+        medium = ends.enter_context(backups.other_medium())
         made = {}
         for machine in MACHINES:
             is_used = machine == MACHINES[0]
@@ -89,8 +96,11 @@ def servers(tmp_path_factory, working):
             if is_used:
                 for jid, password in USERS.items():
                     kinglet.add_user(jid, password)
+                backups.plan(kinglet, medium)
             kinglet.start(isolated=False)
             ends.callback(kinglet.stop)
+            if is_used:
+                backups.use(kinglet)
         yield made
 
 
@@ -105,6 +115,7 @@ def prometheus(tmp_path_factory, servers, working):
         written = eventually(lambda: bytes_written(used), "the disk is read")
         write(working)
         asyncio.run(use(used))
+        used.command("backup", "run")
         # A disk is read every 15 seconds.
         eventually(
             lambda: bytes_written(used) > written, "what was written is seen", timeout=40)
@@ -289,4 +300,6 @@ def test_what_is_used_exists_and_what_exists_is_used(servers):
     assert exported - used == NOT_SHOWN.keys()
     sources = "".join(
         path.read_text() for path in (REPOSITORY / "Sources").rglob("*.swift"))
-    assert not [name for name in NOT_RECORDED if f'"{name}"' not in sources]
+    assert not [
+        name for name in NOT_RECORDED
+        if f'"{name}"' not in sources and f'"{name.removeprefix("kinglet_backup_")}"' not in sources]
