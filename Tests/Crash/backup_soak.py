@@ -94,6 +94,7 @@ class Soak:
         self.is_over = threading.Event()
         self.target = place.directory / "target"
         self.talkers = [Talker(self, number) for number in range(TALKERS)]
+        self.damage_found = 0
         self.tallies = collections.Counter()
         self.violations = []
         self.published = []
@@ -150,6 +151,8 @@ class Soak:
         fault = self.random.choice(FAULTS)
         self.tallies["runs"] += 1
         self.tallies[fault] += 1
+        # A command that was killed leaves its run to the server.
+        self.wait_for_the_last()
         with self.broken(fault) as during:
             process = subprocess.Popen(
                 self.words("run", "--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -170,8 +173,18 @@ class Soak:
         if self.server.process is None or self.server.process.poll() is not None:
             self.start()
 
+    def wait_for_the_last(self):
+        """Until no run is at work."""
+        end = time.monotonic() + RUN_SECONDS
+        while json.loads(self.command("list", "--json").stdout or "{}").get("busy"):
+            if time.monotonic() > end:
+                self.violations.append("a run whose command was killed does not end")
+                return
+            time.sleep(0.1)
+
     def judge(self, fault, status, output, errors):
         if status == 0:
+            self.damage_found = 0
             report = json.loads(output)
             self.tallies[f"ended: {report['result']}"] += 1
             for target in report["targets"]:
@@ -182,6 +195,13 @@ class Soak:
                 self.violations.append(f"{fault}: {report['result']}")
             return
         self.tallies["ended: failed"] += 1
+        if "damaged" in errors or "as it was" in errors:
+            # A bit of another time; the run after it has to be good.
+            self.tallies["damage found"] += 1
+            self.damage_found += 1
+            if self.damage_found > 1 and fault == "none":
+                self.violations.append(f"damage is found again: {errors.strip()}")
+            return
         if fault == "none":
             self.violations.append(f"a run without a fault failed: {errors.strip()}")
         if status not in (1, -signal.SIGKILL) or (status == 1 and not errors.strip()):
@@ -223,9 +243,9 @@ class Soak:
         try:
             yield during
         finally:
-            filler.unlink(missing_ok=True)
             if fault == "make the target read-only" and IS_ROOT:
                 subprocess.run(["mount", "-o", "remount,rw", self.target], check=True)
+            filler.unlink(missing_ok=True)
             if fault == "take the target away" and IS_ROOT:
                 if (self.target / "away").exists():
                     (self.target / "away").rename(place)
@@ -261,13 +281,18 @@ class Soak:
     # The end
 
     def conclude(self):
-        """A last run without a fault; then the newest verified snapshot has to be good."""
-        last = self.command("run", "--json")
-        if last.returncode != 0:
-            # What was damaged is found at last, and copied anew by the next one.
+        """A last run without a fault, of which all is read back; then the newest verified snapshot
+        has to be good."""
+        self.wait_for_the_last()
+        # What was damaged and not looked at yet is found at last, and copied anew by the next run.
+        for _ in range(3):
             last = self.command("run", "--json")
-        if last.returncode != 0:
-            self.violations.append(f"the last run failed: {last.stderr.strip()}")
+            checked = self.command("verify")
+            if (last.returncode, checked.returncode) == (0, 0):
+                break
+        else:
+            self.violations.append(
+                f"the last runs failed: {last.stderr.strip()} {checked.stdout.strip()}")
             return
         self.is_over.set()
         for talker in self.talkers:
