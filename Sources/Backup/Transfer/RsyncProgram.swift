@@ -106,8 +106,9 @@ final class RsyncProgram: Sendable {
         line: (ArraySlice<UInt8>) -> Void
     ) throws(BackupError) -> (end: Program.End, errors: [String]) {
         try context.cancellation.check()
+        // -t: where a service may not ask for less of the disk, rsync runs all the same.
         var program =
-            ionice.map { Program($0, ["-c3", path] + arguments) } ?? Program(path, arguments)
+            ionice.map { Program($0, ["-t", "-c3", path] + arguments) } ?? Program(path, arguments)
         program.niceness = 10
         // The server that it belongs to may have to stop.
         program.grace = .seconds(5)
