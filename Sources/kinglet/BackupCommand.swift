@@ -45,6 +45,9 @@ struct BackupCommand: AsyncParsableCommand {
                 listing.progress = server?.activity?.progress
                 if json { return try JSONOutput.print(listing) }
                 for line in listing.lines(now: Clock.secondsSince1970()) { Terminal.say(line) }
+                if server == nil, listing.jobs.contains(where: { $0.schedule != nil }) {
+                    Terminal.say("no server runs, so no job runs by itself")
+                }
             }
         }
 
@@ -91,15 +94,21 @@ struct BackupCommand: AsyncParsableCommand {
                     let id = try work.commands.testRestore(target: target)
                     work.endProgress()
                     if json { return try JSONOutput.print(["restored": id]) }
-                    return Terminal.say("snapshot \(id) restores")
+                    return Terminal.say(
+                        "snapshot \(id) restores: a server started on it and let somebody in")
                 }
                 let outcomes = try work.commands.verify(id, target: target, all: all)
                 work.endProgress()
                 if json { try JSONOutput.print(outcomes) }
                 for outcome in outcomes where !json {
-                    let name = outcome.snapshot.map { "\($0) on " } ?? ""
-                    let result = outcome.faults.isEmpty ? "good" : "not good"
-                    Terminal.say("\(name)\(outcome.target): \(outcome.files) files, \(result)")
+                    if let id = outcome.snapshot {
+                        Terminal.say(
+                            "\(id) on \(outcome.target): \(counted(outcome.files, "file")), "
+                                + "\(ProgressLine.size(Double(outcome.bytes))) read back, "
+                                + (outcome.faults.isEmpty ? "good" : "NOT good"))
+                    } else {
+                        Terminal.say("\(outcome.target): nothing could be read back")
+                    }
                     for fault in outcome.faults { Terminal.say("  \(fault)") }
                 }
                 guard outcomes.allSatisfy({ $0.faults.isEmpty }) else { throw ExitCode(1) }

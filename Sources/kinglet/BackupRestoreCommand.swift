@@ -99,10 +99,15 @@ struct BackupRestoreCommand: AsyncParsableCommand {
     }
 
     private func say(_ report: Restore.Report?) throws {
-        guard let report else { throw Failure("nothing was restored") }
+        guard let report else {
+            throw Failure(
+                Terminal.isInteractive && !json
+                    ? "nothing was restored"
+                    : "nothing was restored; without a terminal to ask, say --yes")
+        }
         if json { return try JSONOutput.print(report) }
-        Terminal.say(
-            "restored \(report.files) files, \(ProgressLine.size(Double(report.bytes)))")
+        let size = ProgressLine.size(Double(report.bytes))
+        Terminal.say("restored \(counted(report.files, "file")), \(size)")
         if let kept = report.kept { Terminal.say("what was there is in \(kept)") }
         for note in report.notes { Terminal.say(note) }
     }

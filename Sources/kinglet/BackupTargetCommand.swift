@@ -2,6 +2,7 @@
 
 internal import ArgumentParser
 internal import Backup
+internal import Engine
 internal import Foundation
 
 struct BackupTargetCommand: AsyncParsableCommand {
@@ -19,7 +20,8 @@ struct BackupTargetCommand: AsyncParsableCommand {
                 let work = try BackupWork(common, showsProgress: false)
                 let targets = try work.commands.list(outlook: [:]).targets
                 if json { return try JSONOutput.print(targets) }
-                for target in targets { Terminal.say(target.line) }
+                let now = Clock.secondsSince1970()
+                for target in targets { Terminal.say(target.line(now: now)) }
             }
         }
     }
@@ -36,7 +38,7 @@ struct BackupTargetCommand: AsyncParsableCommand {
                 let work = try BackupWork(common, showsProgress: false)
                 let target = try work.commands.check(target: name)
                 if json { return try JSONOutput.print(target) }
-                Terminal.say(target.line)
+                Terminal.say(target.line(now: Clock.secondsSince1970()))
             }
         }
     }
@@ -44,7 +46,10 @@ struct BackupTargetCommand: AsyncParsableCommand {
     struct Add: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Make the key for a target behind SSH, and say what to do there.",
-            discussion: "The target is in the configuration already (backup.targets).")
+            discussion: """
+                The target is in the configuration already (backup.targets). Doing it again is \
+                harmless: the same key stays.
+                """)
         @OptionGroup var common: CommonArguments
         @Argument(help: "Its name.") var name: String
         @Flag(help: "Trust the other machine's keys without asking.") var yes = false
@@ -55,25 +60,46 @@ struct BackupTargetCommand: AsyncParsableCommand {
                 let access = try work.commands.access(target: name)
                 let key = try access.makeKey()
                 let hostKeys = try access.scanHostKeys()
+                explain("\(access.host) shows these host keys:")
                 for hostKey in hostKeys {
-                    Terminal.say("\(hostKey.type) \(hostKey.fingerprint)")
+                    explain("  \(hostKey.type) \(hostKey.fingerprint)")
                 }
+                explain("Type there, and compare:")
+                explain(
+                    "  for key in /etc/ssh/ssh_host_*_key.pub; do ssh-keygen -lf $key; done")
                 if !yes {
                     guard Terminal.isInteractive else {
-                        throw Failure("compare these with the other machine's, then say --yes")
+                        throw Failure("nothing is trusted; when they are the same, say --yes")
                     }
                     let answer = try Terminal.ask(
                         "Are these the other machine's keys", suggestion: "no")
                     guard answer.lowercased().hasPrefix("y") else {
-                        throw Failure("nothing is trusted")
+                        throw Failure("nothing is trusted; run this again to change your mind")
                     }
                 }
                 try access.trust(hostKeys)
-                Terminal.say("Add this line to ~/.ssh/authorized_keys there:")
+                explain(
+                    """
+
+                    On the other machine, as \(access.user): install rsync (with rrsync, which \
+                    needs python3), and
+                      mkdir -p -m 700 ~/.ssh \(access.quotedPath)
+                    The key can add snapshots and read them, not delete or change them. So that the \
+                    disk there does not fill, add this line to its crontab (crontab -e); it removes \
+                    what is older than half a year, never the last seven:
+
+                    \(access.pruningLine(days: 183))
+
+                    At last add the one line below to ~/.ssh/authorized_keys there (mode 600), and \
+                    try it here: kinglet backup target check \(name)
+
+                    """)
+                // The only line of the output, for scripts.
                 Terminal.say(access.authorizedKeysLine(publicKey: key))
-                Terminal.say("The key can remove nothing. This line in the crontab there does:")
-                Terminal.say(access.pruningLine(days: 90))
             }
         }
+
+        /// Words for a person, beside the output.
+        private func explain(_ text: String) { printError(text) }
     }
 }

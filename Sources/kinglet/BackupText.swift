@@ -2,17 +2,53 @@
 
 internal import Backup
 internal import Engine
+internal import Glibc
 
 extension BackupListing.Target {
     /// One line.
-    var line: String {
+    func line(now: Int64) -> String {
         var text = "target \(name): \(location)"
-        if let problem { return text + ": not usable: \(problem)" }
+        if let problem {
+            // It mostly begins with the place.
+            let cause =
+                problem.hasPrefix(location + ": ")
+                ? String(problem.dropFirst(location.count + 2)) : problem
+            return text + ": not usable: \(cause)"
+        }
         if sameMedium == true { text += ", on the data's own medium" }
         if let space {
             text += ", \(ProgressLine.size(Double(space.free))) free"
         }
-        return text + ", \(snapshots.count) snapshots"
+        text += ", \(counted(snapshots.count, "snapshot"))"
+        if let newest = snapshots.last {
+            text += ", the newest \(BackupReports.age(now - newest.time)) old"
+        }
+        return text
+    }
+
+    /// A line for each snapshot, in columns.
+    func snapshotLines(now: Int64) -> [String] {
+        let rows = snapshots.map { snapshot in
+            [
+                snapshot.id.description, localTime(snapshot.time),
+                BackupReports.age(now - snapshot.time),
+                snapshot.bytes.map { ProgressLine.size(Double($0)) } ?? "",
+                snapshot.job ?? "",
+                snapshot.verified.map { "verified \(BackupReports.age(now - $0)) ago" } ?? "",
+                snapshot.pinned ? "pinned" : "",
+                snapshot.domains?.joined(separator: ", ") ?? "",
+                snapshot.problem.map { "not usable: \($0)" } ?? "",
+            ]
+        }
+        let widths = (0..<9).map { column in rows.map { $0[column].count }.max() ?? 0 }
+        return rows.map { row in
+            var line = ""
+            for (text, width) in zip(row, widths) where width > 0 {
+                line += "  " + text + String(repeating: " ", count: width - text.count)
+            }
+            while line.last == " " { line.removeLast() }
+            return line
+        }
     }
 }
 
@@ -26,32 +62,46 @@ extension BackupListing {
         }
         if let busy { lines.append("\(busy); what follows is from memory") }
         for target in targets {
-            lines.append(target.line)
-            for snapshot in target.snapshots {
-                var text = "  \(snapshot.id)"
-                if let bytes = snapshot.bytes { text += "  \(ProgressLine.size(Double(bytes)))" }
-                if let job = snapshot.job { text += "  \(job)" }
-                if snapshot.verified != nil { text += "  verified" }
-                if snapshot.pinned { text += "  pinned" }
-                if let domains = snapshot.domains { text += "  " + domains.joined(separator: ", ") }
-                if let problem = snapshot.problem { text += "  not usable: \(problem)" }
-                lines.append(text)
-            }
+            lines.append(target.line(now: now))
+            lines += target.snapshotLines(now: now)
         }
-        for job in jobs {
-            lines.append(
-                "job \(job.name): \(job.schedule ?? "by hand") to \(job.targets.joined(separator: ", "))"
-            )
-            if let result = job.lastResult {
-                var text = "  last run: \(result.rawValue)"
-                if let reason = job.lastReason { text += ": \(reason)" }
-                if let step = job.nextStep { text += "; \(step)" }
-                lines.append(text)
-            }
-            for time in job.next { lines.append("  next run: \(Clock.timestamp(time))") }
-            if let block = job.block { lines.append("  it \(block)") }
-            if job.protected == false { lines.append("  \(RunOutcome.unprotected)") }
-        }
+        for job in jobs { lines += job.lines(now: now) }
         return lines
     }
+}
+
+extension BackupListing.Job {
+    fileprivate func lines(now: Int64) -> [String] {
+        let places = targets.joined(separator: ", ")
+        var lines = ["job \(name): \(schedule.map { "at \($0)" } ?? "by hand"), to \(places)"]
+        if let lastResult {
+            var text = "  last run   \(lastResult.rawValue)"
+            if let lastAttempt { text += ", \(BackupReports.age(now - lastAttempt)) ago" }
+            if let lastReason { text += ": \(lastReason)" }
+            if let nextStep { text += "; \(nextStep)" }
+            lines.append(text)
+        }
+        if let lastSuccess, lastResult?.isGood != true {
+            lines.append("  last good  \(BackupReports.age(now - lastSuccess)) ago")
+        }
+        if !next.isEmpty {
+            lines.append("  next runs  \(next.map(localTime).joined(separator: ", "))")
+        }
+        if let block { lines.append("  now        \(block)") }
+        if self.protected == false { lines.append("  warning    \(RunOutcome.unprotected)") }
+        return lines
+    }
+}
+
+/// `1 file`, `2 files`.
+func counted(_ count: Int, _ what: String) -> String { "\(count) \(what)\(count == 1 ? "" : "s")" }
+
+/// Such as `2026-11-21 03:30`, by the clock of this machine's owner.
+func localTime(_ seconds: Int64) -> String {
+    var time = time_t(seconds)
+    var parts = tm()
+    guard localtime_r(&time, &parts) != nil else { return Clock.timestamp(seconds) }
+    var text = [CChar](repeating: 0, count: 64)
+    let length = strftime(&text, text.count, "%Y-%m-%d %H:%M", &parts)
+    return String(decoding: text.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }

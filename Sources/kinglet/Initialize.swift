@@ -65,8 +65,13 @@ struct Initialization {
             if let key {
                 Terminal.say("Recovery key:  \(key)")
                 Terminal.say(
-                    "               Write it down and keep it elsewhere: without it no encrypted "
-                        + "backup\n               can be read.   (shown only now)")
+                    """
+                                   Write it down now and keep it where this machine is not: it \
+                    opens every
+                                   backup, and without it nobody can. It is not shown again; a \
+                    copy is in
+                                   \(program.files.secrets)/backup.key.
+                    """)
             } else {
                 Terminal.say(
                     "Recovery key:  in \(program.files.secrets)/backup.key; keep a copy elsewhere")

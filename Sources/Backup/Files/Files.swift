@@ -19,9 +19,12 @@ enum Files {
                 .permanent, subject: path, message,
                 advice: "the file system is read-only; check the disk, then mount it again")
         case EACCES, EPERM:
+            let user = getpwuid(geteuid()).map { String(cString: $0.pointee.pw_name) }
             return BackupError(
                 .permanent, subject: path, message,
-                advice: "give the user that kinglet runs as access to it")
+                advice: "give the user that kinglet runs as (\(user ?? "\(geteuid())")) access "
+                    + "to it"
+            )
         case ENODEV, ENXIO, ESTALE, ENOTCONN, EHOSTDOWN, EHOSTUNREACH:
             return BackupError(.absent, subject: path, message, advice: "is it plugged in?")
         case EIO, EUCLEAN:
@@ -33,6 +36,13 @@ enum Files {
         default:
             return BackupError(.permanent, subject: path, message)
         }
+    }
+
+    /// How an owner makes a folder for the user that we run as.
+    static func making(_ path: String) -> String {
+        guard let entry = getpwuid(geteuid()) else { return "make the folder first" }
+        let user = String(cString: entry.pointee.pw_name)
+        return "make the folder first: sudo install -d -o \(user) -m 700 \(path)"
     }
 
     /// Whether there is anything at a path; a link counts, wherever it leads.

@@ -68,9 +68,11 @@ struct FolderTarget: BackupTarget {
             if errno != ENOENT { throw Files.error(path, "open") }
             throw absent(
                 "there is no such folder",
-                advice: known == nil
-                    ? "plug the disk in; on a new target make the folder first: mkdir -p \(path)"
-                    : "plug the disk in and mount it")
+                advice: makesFolder
+                    ? "the first run makes it"
+                    : known == nil
+                        ? "plug the disk in and mount it; on a new target "
+                            + Files.making(path) : "plug the disk in and mount it")
         }
         guard status.st_mode & S_IFMT == S_IFDIR else {
             throw BackupError(.permanent, subject: path, "this is not a folder")

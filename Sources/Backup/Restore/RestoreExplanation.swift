@@ -6,7 +6,7 @@ extension RestorePlan {
         var text = [
             "Snapshot \(manifest.id) of \(domains), made \(age)by kinglet "
                 + "\(manifest.software["kinglet"] ?? "of an unknown version").",
-            "\(files.count) files, \(Self.size(bytes)), are brought from the target; "
+            "\(files.count) \(files.count == 1 ? "file" : "files"), \(Self.size(bytes)), are brought from the target; "
                 + "\(Self.size(neededBytes)) of space are needed in \(destination.folder).",
         ]
         switch destination {
@@ -38,7 +38,9 @@ extension RestorePlan {
 
     /// The time of the copy is in the snapshot's name, in UTC.
     private var age: String {
-        manifest.databases.first?.rows["accounts"].map { "with \($0) accounts, " } ?? ""
+        manifest.databases.first?.rows["accounts"].map {
+            $0 == 1 ? "with 1 account, " : "with \($0) accounts, "
+        } ?? ""
     }
 
     private func folderSentences(_ path: String) -> [String] {

@@ -12,8 +12,10 @@ public struct SSHAccess: Sendable {
     /// The folder of its files.
     public let folder: String
     let target: String
-    let user: String
-    let host: String
+    /// Who we are there.
+    public let user: String
+    /// The other machine.
+    public let host: String
     let port: Int
     let path: String
 
@@ -217,6 +219,9 @@ public struct SSHAccess: Sendable {
     public func authorizedKeysLine(publicKey: String) -> String {
         "restrict,command=\"rrsync -no-del -no-overwrite \(shellQuoted)\" \(publicKey)"
     }
+
+    /// The folder there, for a shell.
+    public var quotedPath: String { shellQuoted }
 
     private var shellQuoted: String {
         let isPlain = path.utf8.allSatisfy { $0 != 0x20 }

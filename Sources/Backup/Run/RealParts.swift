@@ -89,8 +89,8 @@ extension BackupProgram {
                 guard Files.exists(path) else {
                     throw BackupError(
                         .absent, subject: path, "there is no such folder",
-                        advice: "plug the disk in and mount it; on a new target make the folder "
-                            + "first: mkdir -p \(path)")
+                        advice: "plug the disk in and mount it; on a new target "
+                            + Files.making(path))
                 }
                 if let uuid = settings.uuid { try Medium(of: path)?.check(uuid: uuid, path) }
                 return FolderStore(path)

@@ -2,7 +2,7 @@
 // if they want it, how the week was.
 
 /// The words of the reports.
-enum BackupReports {
+public enum BackupReports {
     private static let week: Int64 = 7 * 86_400
 
     /// What is said of a run; nil for nothing.
@@ -63,7 +63,7 @@ enum BackupReports {
     }
 
     /// Such as `3 h`.
-    static func age(_ seconds: Int64) -> String {
+    public static func age(_ seconds: Int64) -> String {
         switch seconds {
         case ..<0: "0 s"
         case ..<120: "\(seconds) s"

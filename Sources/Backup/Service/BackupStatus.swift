@@ -51,7 +51,7 @@ public struct BackupStatus: Codable, Sendable, Equatable {
                 text +=
                     next <= now ? ", due now" : ", next in \(BackupReports.age(next - now))"
             }
-            if let block = job.block { text += ", waits: \(block)" }
+            if let block = job.block { text += ", \(block)" }
             lines.append(text)
         }
         if jobs.isEmpty { lines.append("backup    none configured; kinglet backup run makes one") }
