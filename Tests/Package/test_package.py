@@ -1,10 +1,13 @@
 """The life of the Debian package on a clean system: installed, configured, run by the user that it
 makes with the rights that its unit leaves, and purged."""
 
+import gzip
+import json
 import os
 import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 from pathlib import Path
@@ -14,6 +17,7 @@ import pytest
 from clean_system import PATH, CleanSystem
 from kinglet import Kinglet, Log
 from people import Person
+from sandbox import Sandbox
 from service_manager import ServiceManager
 from stock_client import StockClient
 
@@ -28,7 +32,9 @@ for device; do :; done
 [ -z "$text" ] || echo "$text $*"
 exit "$status"
 """
+RECOVERY = (Path(__file__).parents[2] / "firmware-notes/recovery.md").read_text()
 ROMEO = Person("romeo", "example.test", "wherefore")
+JULIET = Person("juliet", "example.test", "balcony")
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +63,11 @@ class InstalledKinglet(Kinglet):
         self.data = system.path("/var/lib/kinglet")
         self.system = system
 
-    def start(self, manager):
-        unit = unit_settings(self.system)
-        program = [
-            # What systemd does for User=, Group=, SupplementaryGroups=, CapabilityBoundingSet=,
-            # AmbientCapabilities= and NoNewPrivileges=.
-            "setpriv", f"--reuid={unit['User']}", f"--regid={unit['Group']}",
-            f"--groups={unit['SupplementaryGroups']}", *capabilities(unit), "--no-new-privs", *unit["ExecStart"].split(), "--isolated"]
+    def start(self, manager, *arguments):
+        sandbox = Sandbox(self.system, f"{UNITS}/kinglet.service")
         self.process = subprocess.Popen(
-            self.system.inside(*program), cwd="/", stdin=subprocess.DEVNULL,
+            sandbox.command(*sandbox["ExecStart"].split(), *arguments), cwd="/",
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             env={"PATH": PATH, **manager.environment(watchdog=4, address="/run/notify")})
         self.log = Log(self.process.stderr)
@@ -79,14 +81,6 @@ def unit_settings(system, unit="kinglet.service"):
     """The last value of each setting of the unit."""
     lines = system.path(f"{UNITS}/{unit}").read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line and line[0] != "#")
-
-
-def capabilities(unit):
-    """For setpriv: the capabilities that the unit leaves, and those that it gives."""
-    left, given = (
-        ",".join(["-all", *(name.replace("CAP_", "+").lower() for name in unit[key].split())])
-        for key in ("CapabilityBoundingSet", "AmbientCapabilities"))
-    return [f"--bounding-set={left}", f"--inh-caps={given}", f"--ambient-caps={given}"]
 
 
 def owner(system, path):
@@ -212,7 +206,7 @@ async def test_it_serves(installed):
     with ServiceManager(installed.path("/run/notify")) as manager:
         kinglet = InstalledKinglet(installed)
         try:
-            kinglet.start(manager)
+            kinglet.start(manager, "--isolated")
             manager.wait_for("READY")
             client = StockClient(kinglet, ROMEO.jid, ROMEO.password)
             await client.log_in()
@@ -238,6 +232,175 @@ async def test_it_serves(installed):
             if kinglet.process:
                 kinglet.process.kill()
     assert installed.processes == []
+
+
+@pytest.fixture(scope="module")
+def nas(installed):
+    """The port of a real sshd inside, and a user there; beside it what the package recommends."""
+    control = installed.run("dpkg-query", "-W", "-f", "${Recommends}", "kinglet").stdout
+    assert control.split(", ") == ["rsync", "openssh-client"]
+    # rrsync, which limits the key at the other end, is a Python program.
+    installed.install("rsync", "openssh-client", "openssh-server", "python3-minimal", "age", "sqlite3")
+    installed.run("useradd", "--create-home", "--shell", "/bin/sh", "nas")
+    port = free_port()
+    installed.run("mkdir", "-p", "/run/sshd")
+    installed.path("/etc/ssh/sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nUsePAM no\nPasswordAuthentication no\n")
+    server = subprocess.Popen(
+        installed.inside("/usr/sbin/sshd", "-D", "-e"), stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    yield port
+    server.terminate()
+    server.wait()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def backed_up(installed, nas):
+    """The service with a disk below /mnt, a machine behind SSH and a cloud, after a run to each."""
+    installed.run("install", "-d", "-o", "kinglet", "-g", "kinglet", "-m", "700", "/mnt/backup/kinglet")
+    installed.run("install", "-d", "-o", "nas", "-m", "700", "/srv/kinglet", "/home/nas/.ssh")
+    configuration = installed.path(CONFIGURATION)
+    before = configuration.read_text()
+    configuration.write_text(before + f"""
+backup:
+  targets:
+    - name: usb
+      location: /mnt/backup/kinglet
+    - name: nas
+      location: ssh://nas@127.0.0.1:{nas}/srv/kinglet
+    - name: vault
+      location: /mnt/backup/vault
+      encrypt: true
+  jobs:
+    - name: nightly
+      schedule: "30 3 * * *"
+""")
+    installed.run("install", "-d", "-o", "kinglet", "-g", "kinglet", "-m", "700", "/mnt/backup/vault")
+    said = installed.run("kinglet", "backup", "target", "add", "nas", "--yes").stdout
+    lines = [line for line in said.splitlines() if line.lstrip().startswith("restrict,")]
+    assert len(lines) == 1, said
+    installed.path("/home/nas/.ssh/authorized_keys").write_text(lines[0].strip() + "\n")
+    installed.run("chown", "nas", "/home/nas/.ssh/authorized_keys")
+    with ServiceManager(installed.path("/run/notify-backup")) as manager:
+        kinglet = InstalledKinglet(installed)
+        try:
+            kinglet.start(
+                manager, *(word for key in ("listen.client_port", "listen.client_tls_port",
+                                            "metrics.port") for word in ("--set", f"{key}=0")))
+            installed.run("kinglet", "backup", "run")
+            installed.run(
+                "sh", "-c", f"echo {JULIET.password} | kinglet user add {JULIET.jid} --password-stdin")
+            installed.said = installed.run("kinglet", "backup", "run", check=False)
+            installed.listed = json.loads(installed.run("kinglet", "backup", "list", "--json").stdout)
+            installed.tested = installed.run(
+                "kinglet", "backup", "verify", "--restore", "--target", "usb", check=False)
+            kinglet.signal(signal.SIGTERM)
+            assert kinglet.wait() == 0
+        finally:
+            if kinglet.process:
+                kinglet.process.kill()
+    yield installed
+    configuration.write_text(before)
+    shutil.rmtree(installed.path("/mnt/backup"))
+    shutil.rmtree(installed.path("/srv/kinglet"))
+
+
+def test_the_service_backs_up(backed_up):
+    """What the unit leaves is enough for a folder, for rsync over SSH and for an encrypted place."""
+    assert backed_up.said.returncode == 0, backed_up.said.stdout
+    for target in backed_up.listed["targets"]:
+        assert len(target["snapshots"]) == 2, backed_up.listed
+    for place in ("/mnt/backup/kinglet", "/srv/kinglet"):
+        assert list(backed_up.path(place).glob("2*Z-*/manifest")), place
+    assert backed_up.tested.returncode == 0, backed_up.tested.stdout
+
+
+def recovery_block(first_words):
+    """The commands of the page to print, from the block that begins so."""
+    block, = (
+        block for block in re.findall(r"(?ms)^ *```sh\n(.*?)^ *```$", RECOVERY)
+        if block.strip().startswith(first_words))
+    return [line.strip().removeprefix("sudo ") for line in block.splitlines()]
+
+
+def restored_data_becomes_the_services(system):
+    """Step 4 from `rm` on, but for what only systemd can do."""
+    lines = recovery_block("sudo kinglet backup restore --from")[1:]
+    assert lines[0] == "rm -rf /var/lib/kinglet" and len(lines) == 8, lines
+    for line in lines:
+        if not line.startswith(("systemctl", "kinglet status")):
+            system.run("sh", "-ec", line)
+    users = system.run("kinglet", "user", "list").stdout
+    assert ROMEO.jid in users and JULIET.jid in users
+    data = system.path("/var/lib/kinglet")
+    user = int(system.run("id", "-u", "kinglet").stdout)
+    for path in (data, *data.rglob("*")):
+        assert path.lstat().st_uid == user, path
+
+
+@pytest.fixture
+def dead_card(backed_up):
+    """The machine after step 3 of the plan: the package, the key in a file, and nothing else."""
+    data, away = backed_up.path("/var/lib/kinglet"), backed_up.path("/var/lib/away")
+    configuration = backed_up.path(CONFIGURATION)
+    backed_up.key = (data / "secrets/backup.key").read_text()
+    data.rename(away)
+    backed_up.run("install", "-d", "-m", "700", "-o", "kinglet", "-g", "kinglet", "/var/lib/kinglet")
+    kept = configuration.read_text()
+    configuration.unlink()
+    backed_up.path("/root/key.txt").write_text(backed_up.key)
+    yield backed_up
+    shutil.rmtree(data)
+    away.rename(data)
+    configuration.write_text(kept)
+    backed_up.run("chown", "root:kinglet", CONFIGURATION)
+    backed_up.run("chmod", "640", CONFIGURATION)
+
+
+def test_by_hand(dead_card):
+    """recovery.md, "Without Kinglet": a base and the changes after it, uploads if there are any."""
+    snapshot = dead_card.path("/mnt/backup/kinglet/latest").resolve()
+    lines = recovery_block("cd /mnt/kinglet/")
+    lines[0] = f"cd /mnt/backup/kinglet/{snapshot.name}"
+    assert list(snapshot.glob("database/*/*.wal")), "the second run has added a segment"
+    said = dead_card.run("bash", "-c", "\n".join(lines)).stdout
+    assert said.startswith("ok\n"), said
+    restored_data_becomes_the_services(dead_card)
+    key = dead_card.path("/var/lib/kinglet/secrets/backup.key").read_text()
+    assert dead_card.key.split()[-1] in key, "the server would make a new one"
+
+
+def test_root_restores_for_the_service(dead_card):
+    """recovery.md, step 4: on an empty machine, with the key in a file; the files are the server's."""
+    backed_up, key = dead_card, dead_card.key
+    data = backed_up.path("/var/lib/kinglet")
+    backed_up.run(
+        "kinglet", "backup", "restore", "--from", "/mnt/backup/kinglet", "--key-file",
+        "/root/key.txt", "--to", "/root/restored", "--yes")
+    restored_data_becomes_the_services(backed_up)
+    assert key.split()[-1] in (data / "secrets/backup.key").read_text()
+
+    # The card lives: in place, and still the server's.
+    backed_up.run("kinglet", "backup", "restore", "--replace", "--from", "usb", "--yes")
+    user = int(backed_up.run("id", "-u", "kinglet").stdout)
+    for path in (data, *data.rglob("*")):
+        assert path.lstat().st_uid == user, path
+    assert ROMEO.jid in backed_up.run("kinglet", "user", "list").stdout
+
+
+def test_it_has_what_the_backup_needs_to_be_looked_after(installed):
+    for path in (
+            "dashboards/backup.json", "alerts/backup.rules.yml", "firmware-notes/backup.md",
+            "firmware-notes/recovery.md"):
+        assert installed.path(f"/usr/share/kinglet/{path}").is_file(), path
+    page = gzip.decompress(installed.path("/usr/share/man/man8/kinglet.8.gz").read_bytes()).decode()
+    assert "kinglet backup" in page and "recovery.md" in page
 
 
 def test_an_upgrade_keeps_everything(installed):
