@@ -53,6 +53,9 @@ struct DataFiles: Sendable {
         guard setgroups(0, nil) == 0, setgid(status.st_gid) == 0, setuid(status.st_uid) == 0 else {
             throw Failure("cannot become the owner of \(directory): \(systemError())")
         }
+        // Where rclone looks for its configuration, as in the service.
+        if let entry = getpwuid(status.st_uid) { setenv("HOME", entry.pointee.pw_dir, 1) }
+        unsetenv("XDG_CONFIG_HOME")
     }
 
     /// The secret that makes up salts for unknown users; made at the first use.

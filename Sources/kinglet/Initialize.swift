@@ -163,6 +163,15 @@ struct Initialization {
             #  certificate: /etc/letsencrypt/live/example.org/fullchain.pem
             #  key: /etc/letsencrypt/live/example.org/privkey.pem
 
+            # Every night a copy on another disk; kinglet backup run makes one now:
+            #backup:
+            #  targets:
+            #    - name: usb
+            #      location: /mnt/backup/kinglet
+            #  jobs:
+            #    - name: nightly
+            #      schedule: "30 3 * * *"
+
             """
         try writeFile(path, Array(text.utf8), mode: 0o640)
         return name ?? "admin"

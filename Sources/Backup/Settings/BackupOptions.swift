@@ -84,7 +84,7 @@ public struct BackupOptions: Sendable {
         ),
         RecordField(
             name: "jitter", content: .duration(.zero...(.seconds(86_400))),
-            help: "It begins up to so much later, always by the same time."),
+            help: "It begins up to so much later, always by the same time; 0s unless set."),
         RecordField(name: "targets", list: true, help: "Names of targets. None: all of them."),
         RecordField(
             name: "extra", list: true, help: "Further folders and files, absolute paths."),
@@ -104,12 +104,12 @@ public struct BackupOptions: Sendable {
         RecordField(
             name: "verify",
             help: "The share of all files that each run reads back, such as 1/30, besides the new "
-                + "ones; all or none."),
+                + "ones; all or none. 1/30 unless set."),
         RecordField(
             name: "test_restore",
-            help: "How often a restore is tested: a period (7d), a schedule or never."),
+            help: "How often a restore is tested: a period, a schedule or never; 7d unless set."),
         RecordField(
-            name: "bandwidth", content: .size(1024...(1 << 40)), help: "Bytes a second at most."),
+            name: "bandwidth", content: .size(1024...(1 << 40)), help: "Bytes a second at most, such as 2MiB; no limit unless set."),
         RecordField(
             name: "windows", list: true,
             help: "When it may run, such as 01:00-06:00. None: always."),

@@ -217,6 +217,13 @@ enum RsyncExit {
             )
         ),
         (
+            "FileNotFoundError",
+            (
+                .absent, "the folder of the restricted key is not there",
+                "is the disk mounted there? on a new target make the folder first"
+            )
+        ),
+        (
             "Restricted directory does not exist",
             (
                 .absent, "the folder of the restricted key is not there",
