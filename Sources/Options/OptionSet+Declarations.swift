@@ -105,12 +105,13 @@ extension OptionSet {
     /// Declares a list of mappings with the given fields; empty by default.
     public func records(
         _ key: String, fields: [RecordField], maximumCount: Int = 100, reloadable: Bool = false,
-        help: String
+        example: String = "", help: String
     ) -> Setting<[ConfigurationRecord]> {
         precondition(Set(fields.map(\.name)).count == fields.count, "field declared twice: \(key)")
         let type = ValueType.records(fields: fields, maximumCount: maximumCount)
         state.withLock { $0.records[key] = { try? type.read($0) } }
         return declare(
-            key, type, default: [], reloadable: reloadable, fields: fields, help: help)
+            key, type, default: [], reloadable: reloadable, fields: fields, example: example,
+            help: help)
     }
 }

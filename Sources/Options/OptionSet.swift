@@ -21,6 +21,8 @@ public struct OptionDescription: Sendable, Equatable {
     public let secret: Bool
     /// The fields of the entries of a list of records; empty for other types.
     public let fields: [RecordField]
+    /// Entries of a list of records, as YAML; may be empty.
+    public let example: String
 }
 
 /// The options of the program.
@@ -139,7 +141,8 @@ public final class OptionSet: Sendable {
     /// Declares an option of any type: reads it now, and again at each reload.
     func declare<Value>(
         _ key: String, _ type: ValueType<Value>, default defaultValue: Value,
-        reloadable: Bool, secret: Bool = false, fields: [RecordField] = [], help: String
+        reloadable: Bool, secret: Bool = false, fields: [RecordField] = [], example: String = "",
+        help: String
     ) -> Setting<Value> {
         precondition(ConfigurationDocument.isKey(key), "not a key: \(key)")
         let read: @Sendable (ConfigurationNode?) throws(ValueProblems) -> Value = {
@@ -151,7 +154,7 @@ public final class OptionSet: Sendable {
         let description = OptionDescription(
             key: key, type: type.name, defaultText: secret ? "" : type.yaml(defaultValue),
             bounds: type.bounds, help: help, reloadable: reloadable, secret: secret,
-            fields: fields)
+            fields: fields, example: example)
         let document = state.withLock { $0.document }
         let setting: Setting<Value>
         var errors: [ConfigurationError] = []

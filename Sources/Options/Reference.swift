@@ -110,6 +110,10 @@ struct Reference {
                 for field in option.fields {
                     lines += comment(description(of: field), indentation, hanging: "  ")
                 }
+                if !option.example.isEmpty {
+                    lines.append("\(indentation)# For example:")
+                    lines += option.example.split(separator: "\n").map { "\(indentation)#   \($0)" }
+                }
                 let value = option.defaultText.isEmpty ? "" : " \(option.defaultText)"
                 lines.append("\(indentation)#\(name):\(value)")
             }

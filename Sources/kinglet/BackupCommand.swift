@@ -327,6 +327,7 @@ final class ProgressLine: Sendable {
             value /= 1024
             unit += 1
         }
-        return "\((value * 10).rounded() / 10) \(units[unit])"
+        return unit == 0 && value >= 0
+            ? "\(Int(value)) B" : "\((value * 10).rounded() / 10) \(units[unit])"
     }
 }

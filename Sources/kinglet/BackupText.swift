@@ -13,7 +13,7 @@ extension BackupListing.Target {
             let cause =
                 problem.hasPrefix(location + ": ")
                 ? String(problem.dropFirst(location.count + 2)) : problem
-            return text + ": not usable: \(cause)"
+            return text + ": \(cause)"
         }
         if sameMedium == true { text += ", on the data's own medium" }
         if let space {
@@ -73,7 +73,7 @@ extension BackupListing {
 extension BackupListing.Job {
     fileprivate func lines(now: Int64) -> [String] {
         let places = targets.joined(separator: ", ")
-        var lines = ["job \(name): \(schedule.map { "at \($0)" } ?? "by hand"), to \(places)"]
+        var lines = ["job \(name): \(schedule.map { "\"\($0)\"" } ?? "by hand"), to \(places)"]
         if let lastResult {
             var text = "  last run   \(lastResult.rawValue)"
             if let lastAttempt { text += ", \(BackupReports.age(now - lastAttempt)) ago" }

@@ -117,6 +117,20 @@ def test_the_reference_is_a_configuration(tmp_path):
         assert (done.returncode, done.stderr) == (0, ""), complete
 
 
+def test_the_examples_of_the_reference_are_configurations(tmp_path):
+    """In place of the defaults, all of them together."""
+    text = run("config", "--reference").stdout
+    complete, count = re.subn(
+        r"(?m)^( *)# For example:\n((?:\1#   .*\n)+)\1#(\w+): \[\]$",
+        lambda match: f"{match[1]}{match[3]}:\n" + match[2].replace("#", " ", 1).replace(
+            f"\n{match[1]}#", f"\n{match[1]} "), text)
+    assert count >= 2 and count == text.count("# For example:")
+    file = tmp_path / "kinglet.yaml"
+    file.write_text(re.sub(r"(?m)^#?domain:.*$", "domain: example.test", complete))
+    done = run("config", "--check", "--config", file)
+    assert (done.returncode, done.stderr) == (0, ""), complete
+
+
 def test_no_configuration(tmp_path):
     """Without a terminal nothing is asked and nothing is made: the line says what to do."""
     line = one_line(run("serve", cwd=tmp_path))

@@ -10,6 +10,7 @@ import signal
 import socket
 import stat
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -67,9 +68,9 @@ class InstalledKinglet(Kinglet):
         sandbox = Sandbox(self.system, f"{UNITS}/kinglet.service")
         self.process = subprocess.Popen(
             sandbox.command(*sandbox["ExecStart"].split(), *arguments), cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            env={"PATH": PATH, **manager.environment(watchdog=4, address="/run/notify")})
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            env={"PATH": PATH, **manager.environment(
+                watchdog=4, address=f"/run/{Path(manager.address).name}")})
         self.log = Log(self.process.stderr)
         ready = self.log.line_with("msg=ready")
         self.ports = {
@@ -241,7 +242,7 @@ def nas(installed):
     assert control.split(", ") == ["rsync", "openssh-client"]
     # rrsync, which limits the key at the other end, is a Python program.
     installed.install("rsync", "openssh-client", "openssh-server", "python3-minimal", "age", "sqlite3")
-    installed.run("useradd", "--create-home", "--shell", "/bin/sh", "nas")
+    installed.run("useradd", "--create-home", "--shell", "/bin/sh", "--password", "*", "nas")
     port = free_port()
     installed.run("mkdir", "-p", "/run/sshd")
     installed.path("/etc/ssh/sshd_config").write_text(
@@ -261,12 +262,17 @@ def free_port():
 
 
 @pytest.fixture(scope="module")
-def backed_up(installed, nas):
+def backed_up(request, installed, nas):
     """The service with a disk below /mnt, a machine behind SSH and a cloud, after a run to each."""
-    installed.run("install", "-d", "-o", "kinglet", "-g", "kinglet", "-m", "700", "/mnt/backup/kinglet")
+    installed.run(
+        "install", "-d", "-o", "kinglet", "-g", "kinglet", "-m", "700", "/mnt/backup/kinglet",
+        "/mnt/backup/vault")
     installed.run("install", "-d", "-o", "nas", "-m", "700", "/srv/kinglet", "/home/nas/.ssh")
     configuration = installed.path(CONFIGURATION)
     before = configuration.read_text()
+    request.addfinalizer(lambda: configuration.write_text(before))
+    for place in ("/mnt/backup", "/srv/kinglet"):
+        request.addfinalizer(partial(shutil.rmtree, installed.path(place)))
     configuration.write_text(before + f"""
 backup:
   targets:
@@ -281,7 +287,6 @@ backup:
     - name: nightly
       schedule: "30 3 * * *"
 """)
-    installed.run("install", "-d", "-o", "kinglet", "-g", "kinglet", "-m", "700", "/mnt/backup/vault")
     said = installed.run("kinglet", "backup", "target", "add", "nas", "--yes").stdout
     lines = [line for line in said.splitlines() if line.lstrip().startswith("restrict,")]
     assert len(lines) == 1, said
@@ -297,7 +302,8 @@ backup:
             installed.run(
                 "sh", "-c", f"echo {JULIET.password} | kinglet user add {JULIET.jid} --password-stdin")
             installed.said = installed.run("kinglet", "backup", "run", check=False)
-            installed.listed = json.loads(installed.run("kinglet", "backup", "list", "--json").stdout)
+            installed.listed = json.loads(
+                installed.run("kinglet", "backup", "list", "--json").stdout)
             installed.tested = installed.run(
                 "kinglet", "backup", "verify", "--restore", "--target", "usb", check=False)
             kinglet.signal(signal.SIGTERM)
@@ -305,10 +311,7 @@ backup:
         finally:
             if kinglet.process:
                 kinglet.process.kill()
-    yield installed
-    configuration.write_text(before)
-    shutil.rmtree(installed.path("/mnt/backup"))
-    shutil.rmtree(installed.path("/srv/kinglet"))
+    return installed
 
 
 def test_the_service_backs_up(backed_up):

@@ -52,6 +52,11 @@ public final class RsyncTarget: BackupTarget {
         connection = RsyncConnection(subject: name)
         if case .ssh = place {
             let access = try SSHAccess(target: name, place: place, secrets: secrets)
+            guard access.isComplete else {
+                throw BackupError(
+                    .permanent, subject: name, "this machine has no key for it yet",
+                    advice: "type `kinglet backup target add \(name)`")
+            }
             connection.shell = try access.command()
             self.access = access
         } else {

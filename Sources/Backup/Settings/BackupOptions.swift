@@ -23,9 +23,28 @@ public struct BackupOptions: Sendable {
                 + "from the death of the disk.")
         targets = options.records(
             Self.targetsKey, fields: Self.targetFields, maximumCount: 16, reloadable: true,
+            example: """
+                - name: usb
+                  location: /mnt/backup/kinglet
+                  uuid: 0f3c1a52-7a2b-4a1e-9a57-2d1f6b2c9e10
+                - name: nas
+                  location: ssh://backup@nas.lan/srv/kinglet
+                - name: cloud
+                  location: rclone:remote:kinglet
+                """,
             help: "Places for backups. None given: one named local, backups in the data directory.")
         jobs = options.records(
             Self.jobsKey, fields: Self.jobFields, maximumCount: 16, reloadable: true,
+            example: """
+                - name: nightly
+                  schedule: "30 3 * * *"
+                  targets: [usb, nas]
+                  keep_daily: 14
+                - name: weekly
+                  schedule: "Sun 05:00"
+                  targets: [cloud]
+                  bandwidth: 1MiB
+                """,
             help: "What is copied when, to where, and how long it is kept.")
         startDelay = options.duration(
             "backup.start_delay", default: .seconds(180), in: .zero...(.seconds(3600)),
@@ -109,7 +128,8 @@ public struct BackupOptions: Sendable {
             name: "test_restore",
             help: "How often a restore is tested: a period, a schedule or never; 7d unless set."),
         RecordField(
-            name: "bandwidth", content: .size(1024...(1 << 40)), help: "Bytes a second at most, such as 2MiB; no limit unless set."),
+            name: "bandwidth", content: .size(1024...(1 << 40)),
+            help: "Bytes a second at most, such as 2MiB; no limit unless set."),
         RecordField(
             name: "windows", list: true,
             help: "When it may run, such as 01:00-06:00. None: always."),
