@@ -3,6 +3,7 @@
 import Foundation
 import Glibc
 import Programs
+import Synchronization
 import Testing
 
 @testable import Backup
@@ -10,6 +11,38 @@ import Testing
 /// What a test of these needs and this machine has not.
 struct Missing: Error, CustomStringConvertible {
     let description: String
+}
+
+/// A server that runs beside the test, on a thread of its own. Not Foundation's `Process`: that may
+/// wait for ever for the end of its child where others wait for theirs.
+private final class Server: Sendable {
+    private let isWanted = Atomic(true)
+    private let isAtWork = Atomic(true)
+    private let end = DispatchSemaphore(value: 0)
+
+    var hasEnded: Bool { !isAtWork.load(ordering: .acquiring) }
+
+    /// - Parameter log: gets what it writes.
+    init(_ path: String, _ arguments: [String], log: String) {
+        // Connections that outlive it keep the file open, not a pipe that would be waited for.
+        var program = Program(
+            "/bin/sh", ["-c", "exec \"$@\" >\"$0\" 2>&1", log, path] + arguments)
+        program.grace = .seconds(5)
+        let started = program
+        Thread.detachNewThread { [self] in
+            _ = try? started.run(
+                isWanted: { isWanted.load(ordering: .acquiring) }, output: { _ in })
+            isAtWork.store(false, ordering: .releasing)
+            end.signal()
+        }
+    }
+
+    /// Ends it and waits for that.
+    func stop() {
+        isWanted.store(false, ordering: .releasing)
+        end.wait()
+        end.signal()
+    }
 }
 
 /// A folder that is removed with its owner, and a server that serves `<base>/store`.
@@ -24,7 +57,7 @@ final class RemoteSite {
     var store: String { base + "/store" }
     var secrets: String { base + "/secrets" }
     private(set) var port = 0
-    private var server: Process?
+    private var server: Server?
 
     init(_ kind: Kind, moduleOptions: String = "") throws {
         self.kind = kind
@@ -47,8 +80,7 @@ final class RemoteSite {
 
     /// Ends the server.
     func stop() {
-        server?.terminate()
-        server?.waitUntilExit()
+        server?.stop()
         server = nil
     }
 
@@ -140,25 +172,16 @@ final class RemoteSite {
 
     /// Starts a server and waits until it listens; without one when it ended.
     private func start(_ path: String, _ arguments: [String]) throws {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: path)
-        process.arguments = arguments
-        _ = FileManager.default.createFile(atPath: base + "/server/log", contents: nil)
-        let log = FileHandle(forWritingAtPath: base + "/server/log")
-        process.standardInput = FileHandle.nullDevice
-        process.standardOutput = log
-        process.standardError = log
-        try process.run()
-        let deadline = ContinuousClock.now + .seconds(20)
-        while process.isRunning, ContinuousClock.now < deadline {
+        let process = Server(path, arguments, log: base + "/server/log")
+        let deadline = ContinuousClock.now + .seconds(60)
+        while !process.hasEnded, ContinuousClock.now < deadline {
             if Self.connects(port) {
                 server = process
                 return
             }
             poll(nil, 0, 20)
         }
-        process.terminate()
-        process.waitUntilExit()
+        process.stop()
     }
 
     static func withLoopback(_ port: Int, _ body: (UnsafePointer<sockaddr>) -> Int32)
@@ -196,13 +219,13 @@ final class RemoteSite {
         return Int(in_port_t(bigEndian: address.sin_port))
     }
 
-    /// Runs a program to its end; -1 when it was killed or took longer than a minute.
+    /// Runs a program to its end; -1 when it was killed or took longer than two minutes.
     @discardableResult
     static func run(
         _ path: String, _ arguments: [String]
     ) throws -> (status: Int, text: String) {
         var program = Program(path, arguments)
-        program.timeLimit = .seconds(60)
+        program.timeLimit = .seconds(120)
         program.grace = .seconds(1)
         var bytes: [UInt8] = []
         var errors: [UInt8] = []

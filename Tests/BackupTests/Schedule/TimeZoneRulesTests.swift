@@ -1,4 +1,5 @@
 import Foundation
+import Programs
 import Testing
 
 @testable import Backup
@@ -43,15 +44,10 @@ struct TimeZoneRulesTests {
 
     @Test("Every zone has the offsets that Python finds, and its local times the first moment")
     func comparison() throws {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = ["python3", "-c", Self.question]
-        let pipe = Pipe()
-        process.standardOutput = pipe
-        try process.run()
-        let data = pipe.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        #expect(process.terminationStatus == 0)
+        let python = try #require(Program.find("python3"), "the Debian package python3 is missing")
+        var data: [UInt8] = []
+        let end = try Program(python, ["-c", Self.question]).run(output: { data += $0 })
+        #expect(end == .exited(0))
         var zones: [Substring: TimeZoneRules] = [:]
         var checked = 0
         for line in String(decoding: data, as: UTF8.self).split(separator: "\n") {
