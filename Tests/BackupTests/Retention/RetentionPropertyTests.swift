@@ -4,8 +4,8 @@ import Testing
 @testable import Backup
 
 /// Retention's rules, held over ten thousand random histories. What is expected is said here once
-/// more, slowly and in another way: with Foundation's calendar, by counting
-/// instead of walking.
+/// more, slowly and in another way: with Foundation's calendar, by periods
+/// instead of snapshots.
 @Suite("Retention of random histories")
 struct RetentionPropertyTests {
     private struct History {
@@ -74,55 +74,64 @@ struct RetentionPropertyTests {
         } + [.utc]
     }
 
-    /// The periods that a time lies in, in Foundation's calendar.
-    private static func periods(_ time: Int64, _ zone: TimeZoneRules) -> [String] {
-        var calendar = Calendar(identifier: .iso8601)
-        let offset = zone.offset(at: time)
-        calendar.timeZone = TimeZone(secondsFromGMT: 0) ?? .current
-        let date = Date(timeIntervalSince1970: Double(time + Int64(offset)))
-        let parts = calendar.dateComponents(
-            [.year, .month, .day, .hour, .weekOfYear, .yearForWeekOfYear], from: date)
-        let day = "\(parts.year ?? 0)-\(parts.month ?? 0)-\(parts.day ?? 0)"
-        return [
+    /// What Foundation's calendar says of days, each of which it is asked once.
+    private struct Days {
+        private var calendar = Calendar(identifier: .iso8601)
+        private var known: [Int64: [Int64]] = [:]
+
+        init() { calendar.timeZone = TimeZone(secondsFromGMT: 0) ?? .current }
+
+        /// The day, week, month and year.
+        mutating func periods(of day: Int64) -> [Int64] {
+            if let known = known[day] { return known }
+            let parts = calendar.dateComponents(
+                [.year, .month, .day, .weekOfYear, .yearForWeekOfYear],
+                from: Date(timeIntervalSince1970: Double(day) * 86_400))
+            let (year, month) = (Int64(parts.year ?? 0), Int64(parts.month ?? 0))
+            let periods = [
+                (year * 100 + month) * 100 + Int64(parts.day ?? 0),
+                Int64(parts.yearForWeekOfYear ?? 0) * 100 + Int64(parts.weekOfYear ?? 0),
+                year * 100 + month, year,
+            ]
+            known[day] = periods
+            return periods
+        }
+
+        /// The periods that a time after 1970 lies in: the hour, and those of its day.
+        mutating func periods(_ time: Int64, _ zone: TimeZoneRules) -> [Int64] {
+            let offset = Int64(zone.offset(at: time))
+            let hours = (time + offset) / 3_600
             // Of an hour that comes twice, the coming is told by the offset's hours.
-            "\(day) \(parts.hour ?? 0) \(offset / 3_600)", day,
-            "\(parts.yearForWeekOfYear ?? 0) W\(parts.weekOfYear ?? 0)",
-            "\(parts.year ?? 0)-\(parts.month ?? 0)", "\(parts.year ?? 0)",
-        ]
+            return [hours * 100 + offset / 3_600] + periods(of: hours / 24)
+        }
     }
 
-    /// Whether a rule keeps a snapshot: it is the newest of its period, and fewer than `count`
-    /// periods have a newer one.
-    private static func expected(_ history: History) -> Set<Int> {
-        let counting = history.snapshots.filter { $0.isComplete && $0.id.time <= history.now }
-        let names = Dictionary(
-            uniqueKeysWithValues: counting.map {
-                ($0.id.sequence, periods($0.id.time, history.zone))
-            })
-        var kept: Set<Int> = []
+    /// What a policy keeps: of each period the newest snapshot, of so many of the latest periods;
+    /// and what stays whatever the policy says.
+    private static func expected(_ history: History, _ days: inout Days) -> Set<Int> {
+        let snapshots = history.snapshots
+        let whole = snapshots.filter(\.isComplete)
+        let counting = whole.filter { $0.id.time <= history.now }
         let policy = history.policy
+        var kept = Set(
+            snapshots.filter { $0.isPinned || $0.id.time > history.now }.map(\.id.sequence))
+        if snapshots.count == 1 { kept.formUnion(snapshots.map(\.id.sequence)) }
+        kept.formUnion(whole.map(\.id.sequence).sorted().suffix(2))
+        kept.formUnion(whole.filter(\.isVerified).map(\.id.sequence).sorted().suffix(1))
+        if let within = policy.within {
+            kept.formUnion(
+                snapshots.filter { $0.id.time > history.now - within }.map(\.id.sequence))
+        }
+        kept.formUnion(counting.map(\.id.sequence).sorted().suffix(policy.last))
         let counts = [policy.hourly, policy.daily, policy.weekly, policy.monthly, policy.yearly]
-        for snapshot in history.snapshots {
-            let sequence = snapshot.id.sequence
-            let time = snapshot.id.time
-            let whole = history.snapshots.filter(\.isComplete).map(\.id.sequence)
-            let newerWhole = whole.count { $0 > sequence }
-            let verified = history.snapshots.filter { $0.isComplete && $0.isVerified }
-            var stays = snapshot.isPinned || time > history.now || history.snapshots.count == 1
-            stays = stays || (snapshot.isComplete && newerWhole < 2)
-            stays = stays || verified.map(\.id.sequence).max() == sequence
-            if let within = policy.within { stays = stays || time > history.now - within }
-            if let own = names[sequence] {
-                let newer = counting.map(\.id.sequence).filter { $0 > sequence }
-                stays = stays || newer.count < policy.last
-                for (index, count) in counts.enumerated() {
-                    let newerPeriods = Set(newer.compactMap { names[$0]?[index] })
-                    if !newerPeriods.contains(own[index]), newerPeriods.count < count {
-                        stays = true
-                    }
-                }
+        var newest = counts.map { _ in [Int64: Int]() }
+        for snapshot in counting {
+            for (index, period) in days.periods(snapshot.id.time, history.zone).enumerated() {
+                newest[index][period] = max(newest[index][period] ?? 0, snapshot.id.sequence)
             }
-            if stays { kept.insert(sequence) }
+        }
+        for (index, count) in counts.enumerated() {
+            kept.formUnion(newest[index].values.sorted().suffix(count))
         }
         return kept
     }
@@ -131,6 +140,7 @@ struct RetentionPropertyTests {
     func rules() throws {
         var random = SeededGenerator(seed: 1)
         let zones = try Self.zones()
+        var calendar = Days()
         var deleted = 0
         for round in 0..<10_000 {
             let history = try Self.history(&random, zones)
@@ -138,7 +148,7 @@ struct RetentionPropertyTests {
             let left = history.left(decisions)
             deleted += history.snapshots.count - left.count
             let sequences = Set(left.map(\.id.sequence))
-            let expected = Self.expected(history)
+            let expected = Self.expected(history, &calendar)
             if sequences != expected {
                 Issue.record(
                     "round \(round): \(sequences.symmetricDifference(expected)) \(history)")
@@ -188,6 +198,7 @@ struct RetentionPropertyTests {
     func pressure() throws {
         var random = SeededGenerator(seed: 3)
         let zones = try Self.zones()
+        var calendar = Days()
         for _ in 0..<1_000 {
             var history = try Self.history(&random, zones)
             history.health.lastRunFailed = Bool.random(using: &random)
@@ -202,7 +213,7 @@ struct RetentionPropertyTests {
             minimal.policy = .minimal
             minimal.policy.within = history.policy.within
             minimal.health = RetentionHealth()
-            let needed = Self.expected(minimal).union(before.suffix(2))
+            let needed = Self.expected(minimal, &calendar).union(before.suffix(2))
             #expect(Set(left.map(\.id.sequence)) == needed)
         }
     }
