@@ -26,21 +26,25 @@ extension BackupListing.Target {
         return text
     }
 
+    private func columns(_ snapshot: BackupListing.Snapshot, now: Int64) -> [String] {
+        var columns = ["\(snapshot.id)", localTime(snapshot.time)]
+        columns.append(BackupReports.age(now - snapshot.time))
+        columns.append(snapshot.bytes.map { ProgressLine.size(Double($0)) } ?? "")
+        columns.append(snapshot.job ?? "")
+        columns.append(
+            snapshot.verified.map { "verified \(BackupReports.age(now - $0)) ago" } ?? "")
+        columns.append(snapshot.pinned ? "pinned" : "")
+        columns.append(snapshot.domains?.joined(separator: ", ") ?? "")
+        columns.append(snapshot.problem.map { "not usable: \($0)" } ?? "")
+        return columns
+    }
+
     /// A line for each snapshot, in columns.
     func snapshotLines(now: Int64) -> [String] {
-        let rows = snapshots.map { snapshot in
-            [
-                snapshot.id.description, localTime(snapshot.time),
-                BackupReports.age(now - snapshot.time),
-                snapshot.bytes.map { ProgressLine.size(Double($0)) } ?? "",
-                snapshot.job ?? "",
-                snapshot.verified.map { "verified \(BackupReports.age(now - $0)) ago" } ?? "",
-                snapshot.pinned ? "pinned" : "",
-                snapshot.domains?.joined(separator: ", ") ?? "",
-                snapshot.problem.map { "not usable: \($0)" } ?? "",
-            ]
+        let rows = snapshots.map { columns($0, now: now) }
+        let widths = (rows.first?.indices ?? 0..<0).map { column in
+            rows.map { $0[column].count }.max() ?? 0
         }
-        let widths = (0..<9).map { column in rows.map { $0[column].count }.max() ?? 0 }
         return rows.map { row in
             var line = ""
             for (text, width) in zip(row, widths) where width > 0 {

@@ -124,7 +124,7 @@ struct RsyncTransfer: FileTransfer {
             arguments.append("--link-dest=\(folder)")
         }
         for pattern in request.excludes { arguments.append("--exclude=\(pattern)") }
-        let point = isHere && request.destination.hasSuffix("/") ? "." : ""
+        let point = !connection.isRemote && request.destination.hasSuffix("/") ? "." : ""
         return arguments + connection.options() + ["--"] + request.sources
             + [request.destination + point]
     }
