@@ -107,6 +107,14 @@ struct BackupOptionsTests {
                 "only rsync:// takes one"
             ),
             (
+                "targets:\n    - {name: a, location: /m, rclone_config: /c}", 3,
+                "only rclone: takes one"
+            ),
+            (
+                "targets:\n    - {name: a, location: \"rclone:r:p\", rclone_config: c}", 3,
+                "rclone_config: expected an absolute path"
+            ),
+            (
                 "targets:\n    - {name: a, location: \"rclone:r:p\", encrypt: no}", 3,
                 "always encrypted"
             ),
