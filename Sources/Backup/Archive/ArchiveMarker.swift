@@ -27,8 +27,10 @@ struct ArchiveMarker: Codable, Sendable, Equatable {
 
     /// A new archive.
     init(instance: String, key: RecoveryKey) {
-        let target = Hexadecimal.text(SecureRandom.bytes(16))
-        self.init(target: target, instance: instance, key: key)
+        let digits = SecureRandom.bytes(16).map { byte in
+            (byte < 16 ? "0" : "") + String(byte, radix: 16)
+        }
+        self.init(target: digits.joined(), instance: instance, key: key)
     }
 
     private static func proven(_ target: String) -> [UInt8] {
@@ -50,7 +52,15 @@ struct ArchiveMarker: Codable, Sendable, Equatable {
 
     /// Nil when there is none.
     static func read(_ store: any ArchiveStore) throws(BackupError) -> ArchiveMarker? {
-        guard let bytes = try store.read(ArchiveNames.marker, limit: longest) else { return nil }
+        let read: [UInt8]?
+        do {
+            read = try store.read(ArchiveNames.marker, limit: longest)
+        } catch {
+            guard error.code == .damaged else { throw error }
+            // Too long, which is refused below with the others.
+            read = []
+        }
+        guard let bytes = read else { return nil }
         struct Form: Decodable {
             var format: Int
             var form: String?
