@@ -373,6 +373,30 @@ def test_administrators_hear_what_fails_and_that_it_works_again(installation):
         assert b"<message" not in juliet._received
 
 
+def test_nothing_is_removed_after_a_failure(installation):
+    """What there is may be all there will be; the next good run thins it out."""
+    installation.reload({"name": "thinned", "keep_last": 9})
+    for _ in range(4):
+        installation.run("thinned")
+    job = {
+        "name": "thinned", "keep_last": 1, "keep_daily": 0, "keep_weekly": 0, "keep_monthly": 0}
+
+    def would_remove():
+        pruned, = (
+            one for one in installation.kinglet.json("backup", "prune", "--dry-run")
+            if one["job"] == "thinned")
+        return len(pruned["removed"])
+
+    installation.reload(job)
+    assert would_remove() == 2, "the newest two always stay"
+    installation.reload({**job, "before": "exit 1"})
+    installation.run("thinned", check=False)
+    assert would_remove() == 0
+    installation.reload(job)
+    installation.run("thinned")
+    assert installation.metric("snapshots", backup="thinned") == 2
+
+
 # What can be seen
 
 
