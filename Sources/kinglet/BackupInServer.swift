@@ -7,6 +7,7 @@ internal import Features
 internal import Glibc
 internal import Hardware
 internal import Logging
+internal import Options
 internal import Storage
 
 extension ProgramOptions {
@@ -14,12 +15,37 @@ extension ProgramOptions {
     ///
     /// - Parameter database: the server's own; nil where none is open.
     func backupProgram(_ database: Database?) -> BackupProgram {
-        BackupProgram(
+        var program = BackupProgram(
             options: backup, dataDirectory: absolute(dataDirectory),
             configuration: file.map(absolute), domains: domains, version: Software.version,
             tester: BackupProgram.Tester(
                 parts: AssembledData(), server: TestRestoreProgram()),
             database: database)
+        program.named = { [self] in namedFiles }
+        return program
+    }
+
+    /// Certificates and keys of the configuration.
+    private var namedFiles: [BackupProgram.NamedFile] {
+        let records = certificates.value
+        let certificates =
+            [certificate.value] + records.map { $0.string("certificate") }
+        let keys = [certificateKey.value] + records.map { $0.string("key") }
+        return certificates.compactMap { $0.map(place) }.map {
+            BackupProgram.NamedFile($0, isSecret: holdsKey($0))
+        } + keys.compactMap { $0.map(place) }.map { BackupProgram.NamedFile($0, isSecret: true) }
+    }
+
+    /// Absolute; links stay, for what renews a certificate may lead them elsewhere.
+    private func place(_ text: String) -> String {
+        let path = path(text)
+        return path.hasPrefix("/") ? path : absolute(path)
+    }
+
+    /// A file with a certificate may hold its key as well.
+    private func holdsKey(_ path: String) -> Bool {
+        let text = ((try? readFile(path)) ?? nil).map { String(decoding: $0, as: UTF8.self) }
+        return text?.contains("PRIVATE KEY") ?? false
     }
 
     private func absolute(_ path: String) -> String {

@@ -6,6 +6,7 @@ import stat
 
 import pytest
 
+from certificates import Authority
 from kinglet import one_line
 from people import JULIET, ROMEO
 
@@ -161,3 +162,24 @@ def test_metrics_come_with_a_run_and_stay(make_server):
     assert 'kinglet_backup_last_result{backup="default",result="success"} 1' in page
     assert 'kinglet_backup_protected{backup="default"} 0' in page
     kinglet.stop()
+
+
+def test_certificates_from_elsewhere_are_in_it(make_server, tmp_path):
+    """The key only encrypted; a restore says where both came from and where they are."""
+    elsewhere = tmp_path / "letsencrypt"
+    elsewhere.mkdir()
+    certificate, key = Authority(elsewhere).issue("example.test")
+    kinglet = make_server(settings={
+        **SETTINGS, "tls.certificate": certificate, "tls.key": key})
+    kinglet.command("backup", "run")
+    for folder, _, names in os.walk(kinglet.data / "backups"):
+        for name in names:
+            with open(os.path.join(folder, name), "rb") as file:
+                assert b"PRIVATE KEY" not in file.read(), name
+    expected = {certificate: certificate.read_bytes(), key: key.read_bytes()}
+    place = tmp_path / "restored"
+    said = kinglet.json("backup", "restore", "--to", place, "--yes")["notes"]
+    for origin, content in expected.items():
+        note, = (note for note in said if note.startswith(f"{origin} is in "))
+        with open(note.partition(" is in ")[2].removesuffix("."), "rb") as file:
+            assert file.read() == content

@@ -102,6 +102,9 @@ public struct Manifest: Codable, Sendable, Equatable {
     public var bytes: Int64
     /// Where the paths that the owner added came from, by their folder below `extra/`.
     public var extra: [String: String]
+    /// Where files that the configuration names came from, by their place in the data directory of
+    /// a restore, such as `secrets/named-1-privkey.pem`; nil when there are none.
+    public var named: [String: String]?
     /// In the archive form, where the lists are and which packs hold the snapshot.
     public var archive: ArchiveRecord?
 

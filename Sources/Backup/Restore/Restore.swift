@@ -239,6 +239,13 @@ public struct Restore {
                 configuration.bytes, mode: 0o600)
             try Files.remove(file)
         }
+        // By name, so that the same restore says the same.
+        for (place, origin) in (plan.manifest.named ?? [:]).sorted(by: { $0.key < $1.key }) {
+            let place =
+                isReplacing && place.hasPrefix("config/") ? "restored-\(place)" : place
+            report.notes.append(
+                "\(RestorePlan.printable(origin)) is in \(folder)/\(RestorePlan.printable(place)).")
+        }
         let rest = try Files.names(in: from)
         guard !rest.isEmpty else { return }
         let place = isReplacing ? "restored-config" : "config"

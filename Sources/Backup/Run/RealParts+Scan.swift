@@ -30,7 +30,17 @@ extension BackupProgram {
         }
         if let configuration {
             try copy(configuration, to: staging + "/config", as: "kinglet.yaml")
+            for file in namedFiles where !file.isSecret {
+                guard Files.exists(file.path) else {
+                    request.context.warn("\(file.path) is not there and is left out")
+                    continue
+                }
+                try copy(file.path, to: staging + "/config", as: file.name)
+            }
             try add("config", staging + "/config")
+        }
+        for file in namedFiles where Files.exists(file.path) {
+            found.named["\(file.isSecret ? "secrets" : "config")/\(file.name)"] = file.path
         }
         let small = Self.dataFiles.filter { Files.exists("\(dataDirectory)/\($0)") }
         for name in small { try copy("\(dataDirectory)/\(name)", to: staging + "/data", as: name) }
@@ -53,6 +63,24 @@ extension BackupProgram {
         return found
     }
 
+    /// What the configuration names and the snapshot would not have otherwise, with the names that it
+    /// gets there: numbered, for two may have the same.
+    private var namedFiles: [(path: String, isSecret: Bool, name: String)] {
+        var seen: Set<String> = []
+        let own = Set(Self.dataFiles.map { "\(dataDirectory)/\($0)" })
+        var files = named()
+        for target in settings.targets {
+            if let file = target.passwordFile { files.append(NamedFile(file, isSecret: true)) }
+        }
+        return files.filter { file in
+            !file.path.hasPrefix(secrets + "/") && !own.contains(file.path)
+                && seen.insert(file.path).inserted
+        }.enumerated().map { index, file in
+            let base = file.path.split(separator: "/").last.map(String.init) ?? "file"
+            return (file.path, file.isSecret, "named-\(index + 1)-\(base)")
+        }
+    }
+
     /// The encrypted secrets. As long as they are the same, so is the file: encrypting them again
     /// would make another.
     func archiveSecrets(
@@ -61,15 +89,19 @@ extension BackupProgram {
         guard Files.exists(secrets), let path = SnapshotPath("secrets.age") else { return nil }
         let file = request.context.memory + "/secrets.age"
         let note = request.context.memory + "/secrets-digest"
-        let excluding: Set<String> = ["backup.key"]
-        let digest = try SecretsArchive.digest(of: secrets, excluding: excluding)
+        let more = namedFiles.filter { $0.isSecret && Files.exists($0.path) }.map {
+            (name: $0.name, place: $0.path)
+        }
+        // What an earlier restore has left there under such a name gives way to the present one.
+        let excluding = Set(["backup.key"] + more.map(\.name))
+        let digest = try SecretsArchive.digest(of: secrets, excluding: excluding, more: more)
         let text = "\(digest) \(try request.context.key.recipient)"
         let known = try Files.read(note, limit: 256).map { String(decoding: $0, as: UTF8.self) }
         if known != text || !Files.exists(file) {
             try Files.remove(note)
             let written = try SecretsArchive.write(
                 folder: secrets, to: file, key: request.context.key, excluding: excluding,
-                warn: request.context.warn)
+                more: more, warn: request.context.warn)
             let new = "\(written.digest) \(try request.context.key.recipient)"
             try Files.replace(note, Array(new.utf8), mode: 0o600)
         }

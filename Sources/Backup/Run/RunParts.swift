@@ -53,6 +53,8 @@ struct ScanFound {
     var sources: [(folder: SnapshotPath, place: String)]
     /// Where paths that the owner added came from, by their folder below `extra/`.
     var extra: [String: String] = [:]
+    /// Where files that the configuration names came from, by where a restore puts them.
+    var named: [String: String] = [:]
 }
 
 /// What retention has to judge.

@@ -134,6 +134,7 @@ struct TargetRun {
         manifest.copied = database.copied
         manifest.databases = database.databases
         manifest.extra = found.extra
+        manifest.named = found.named.isEmpty ? nil : found.named
         manifest.lists = parts.describeLists(list)
         for entry in list.entries {
             guard case .file(let size, _) = entry.kind else { continue }

@@ -21,11 +21,12 @@ enum SecretsArchive {
     /// The digest of a folder's archive before encryption: of names, modes, times and contents.
     /// While it stays, so may the encrypted archive.
     static func digest(
-        of folder: String, excluding: Set<String> = [], limits: Limits = .standard
+        of folder: String, excluding: Set<String> = [],
+        more: [(name: String, place: String)] = [], limits: Limits = .standard
     ) throws(BackupError) -> ContentHash {
         let digest = StreamingDigest(.sha256)
         var reader = SecretsFolder(
-            folder, excluding: excluding, limits: limits, warn: { _ in },
+            folder, excluding: excluding, limits: limits, more: more, warn: { _ in },
             output: { digest.update($0) })
         try reader.read()
         return try hash(digest)
@@ -35,11 +36,13 @@ enum SecretsArchive {
     ///
     /// - Parameters:
     ///   - excluding: paths below the folder, such as `backup.key`.
+    ///   - more: files from elsewhere, by their names in the archive.
     ///   - warn: hears of links and other things that are not kept.
     /// - Returns: how many files and folders are in it, and what `digest` gives for it.
     static func write(
         folder: String, to file: String, key: RecoveryKey, excluding: Set<String> = [],
-        limits: Limits = .standard, warn: @escaping (String) -> Void = { _ in }
+        more: [(name: String, place: String)] = [], limits: Limits = .standard,
+        warn: @escaping (String) -> Void = { _ in }
     ) throws(BackupError) -> (entries: Int, digest: ContentHash) {
         let temporary = file + ".new"
         unlink(temporary)
@@ -52,7 +55,7 @@ enum SecretsArchive {
                 try write(bytes[...], to: target, file)
             }
             var reader = SecretsFolder(
-                folder, excluding: excluding, limits: limits, warn: warn,
+                folder, excluding: excluding, limits: limits, more: more, warn: warn,
                 output: { bytes throws(BackupError) in
                     digest.update(bytes)
                     try encryptor.write(bytes)

@@ -8,6 +8,8 @@ struct SecretsFolder {
     /// Paths below the folder that are left out.
     let excluded: Set<String>
     let limits: SecretsArchive.Limits
+    /// Files from elsewhere, by their names in the archive.
+    let more: [(name: String, place: String)]
     /// Hears what is not kept, and why.
     let warn: (String) -> Void
     /// Gets the archive.
@@ -18,12 +20,14 @@ struct SecretsFolder {
 
     init(
         _ path: String, excluding: Set<String>, limits: SecretsArchive.Limits,
+        more: [(name: String, place: String)] = [],
         warn: @escaping (String) -> Void,
         output: @escaping (ArraySlice<UInt8>) throws(BackupError) -> Void
     ) {
         self.path = path
         excluded = excluding
         self.limits = limits
+        self.more = more
         self.warn = warn
         self.output = output
     }
@@ -34,6 +38,7 @@ struct SecretsFolder {
         guard folder >= 0 else { throw Files.error(path, "read") }
         defer { close(folder) }
         try read(folder, below: [])
+        for (name, place) in more { try add(place, as: name) }
         try output([UInt8](repeating: 0, count: 2 * TarHeader.blockLength)[...])
     }
 
@@ -70,6 +75,24 @@ struct SecretsFolder {
                 warn("\(place) is no file and not in the backup")
             }
         }
+    }
+
+    /// A file from elsewhere, which may be reached by links.
+    private mutating func add(_ place: String, as name: String) throws(BackupError) {
+        guard let inner = SnapshotPath(name) else { throw tooLong(place) }
+        let file = open(place, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+        guard file >= 0 else {
+            warn("\(Files.error(place, "read")); it is not in the backup")
+            return
+        }
+        defer { close(file) }
+        var status = stat()
+        guard fstat(file, &status) == 0 else { throw Files.error(place, "read") }
+        guard status.st_mode & S_IFMT == S_IFREG else {
+            warn("\(place) is no file and not in the backup")
+            return
+        }
+        try add(inner, status, content: try content(of: file, place), place)
     }
 
     private mutating func add(

@@ -10,6 +10,8 @@ public struct BackupProgram: Sendable {
     public let dataDirectory: String
     /// The configuration file; nil when there is none.
     public let configuration: String?
+    /// Files that the configuration names, asked for at each run.
+    public var named: @Sendable () -> [NamedFile] = { [] }
     /// The domains that are served.
     public let domains: [String]
     /// The program's version.
@@ -31,6 +33,19 @@ public struct BackupProgram: Sendable {
         self.version = version
         self.tester = tester
         self.database = database
+    }
+
+    /// A file that the configuration names.
+    public struct NamedFile: Sendable, Equatable {
+        /// Absolute.
+        public let path: String
+        /// Whether it leaves this machine only encrypted.
+        public let isSecret: Bool
+        /// Creates it.
+        public init(_ path: String, isSecret: Bool) {
+            self.path = path
+            self.isSecret = isSecret
+        }
     }
 
     /// What test restores need of the rest of the program.
