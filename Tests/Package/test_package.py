@@ -307,6 +307,8 @@ backup:
             installed.tested = installed.run(
                 "kinglet", "backup", "verify", "--restore", "--target", "usb", check=False)
             kinglet.signal(signal.SIGTERM)
+            # Whoever does not listen to what a service says stops it in the end.
+            manager.wait_for("STOPPING")
             assert kinglet.wait() == 0
         finally:
             if kinglet.process:
