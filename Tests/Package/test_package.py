@@ -10,7 +10,6 @@ import signal
 import socket
 import stat
 import subprocess
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -262,18 +261,14 @@ def free_port():
 
 
 @pytest.fixture(scope="module")
-def backed_up(request, installed, nas):
+def backed_up(installed, nas):
     """The service with a disk below /mnt, a machine behind SSH and a cloud, after a run to each."""
     installed.run(
         "install", "-d", "-o", "kinglet", "-g", "kinglet", "-m", "700", "/mnt/backup/kinglet",
         "/mnt/backup/vault")
     installed.run("install", "-d", "-o", "nas", "-m", "700", "/srv/kinglet", "/home/nas/.ssh")
     configuration = installed.path(CONFIGURATION)
-    before = configuration.read_text()
-    request.addfinalizer(lambda: configuration.write_text(before))
-    for place in ("/mnt/backup", "/srv/kinglet"):
-        request.addfinalizer(partial(shutil.rmtree, installed.path(place)))
-    configuration.write_text(before + f"""
+    configuration.write_text(configuration.read_text() + f"""
 backup:
   targets:
     - name: usb
@@ -428,11 +423,12 @@ def test_removing_it_keeps_the_data(installed):
 
 
 def test_purging_it_leaves_nothing(installed):
-    """No file, no user, no group, no process."""
+    """No file, no user, no group, no process; but the backups elsewhere."""
     installed.run("dpkg", "--purge", "kinglet")
+    assert list(installed.path("/mnt/backup/kinglet").glob("2*Z-*/manifest"))
     left = installed.run(
         "find", "/", "-xdev", "-name", "*kinglet*", "!", "-path", "/var/cache/apt/*", "!",
-        "-path", "/tmp/*", "!", "-path", "/proc/*")
+        "-path", "/tmp/*", "!", "-path", "/proc/*", "!", "-path", "/mnt/*", "!", "-path", "/srv/*")
     assert left.stdout == ""
     for name in ("passwd", "group", "shadow", "gshadow"):
         assert "kinglet" not in installed.path(f"/etc/{name}").read_text()
