@@ -1,6 +1,7 @@
 """`kinglet backup`, with and without a running server: run, list, verify, restore, prune, pin."""
 
 import os
+import re
 import sqlite3
 import stat
 
@@ -51,6 +52,19 @@ def test_a_run_without_configuration(kinglet):
     status = kinglet.json("status")["backup"]
     assert status["jobs"][0]["lastResult"] == "success"
     assert any("do not protect" in problem for problem in status["problems"])
+
+
+def test_the_list_is_for_people(kinglet):
+    """Ages and sizes that one can read, in columns, and what stands in the way of protection."""
+    kinglet.command("backup", "run")
+    lines = kinglet.command("backup", "list").stdout.splitlines()
+    assert re.search(r"^target local: .* free, 1 snapshot, the newest \d+ s old$", lines[0]), lines
+    assert re.fullmatch(
+        r"  2\d{7}T\d{6}Z-000001  2\d{3}-\d\d-\d\d \d\d:\d\d  \d+ s  [\d.]+ KiB  default  "
+        r"verified \d+ s ago", lines[1]), lines
+    assert lines[2] == "job default: by hand, to local"
+    assert re.fullmatch(r"  last run   success, \d+ s ago", lines[3]), lines
+    assert lines[4].startswith("  warning    ") and "do not protect" in lines[4]
 
 
 def test_secrets_leave_only_encrypted(kinglet):
