@@ -158,11 +158,16 @@ struct ArchiveRandom: RandomNumberGenerator {
         return z ^ z >> 31
     }
 
+    /// Bytes in which no block is as another, though most of a block is: to make all of them would
+    /// take longer than to store them.
     mutating func bytes(_ count: Int) -> [UInt8] {
+        var block: [UInt8] = []
+        for _ in 0..<min(512, count / 8 + 1) { withUnsafeBytes(of: next()) { block += $0 } }
         var bytes: [UInt8] = []
-        bytes.reserveCapacity(count + 8)
+        bytes.reserveCapacity(count + block.count)
         while bytes.count < count {
-            withUnsafeBytes(of: next()) { bytes += $0 }
+            withUnsafeBytes(of: next()) { block.replaceSubrange(0..<8, with: $0) }
+            bytes += block
         }
         return Array(bytes.prefix(count))
     }
