@@ -5,25 +5,24 @@ import Testing
 
 @testable import Backup
 
-@Suite("Archives behind rsync")
+@Suite("Archives behind rsync", .serialized)
 struct RsyncStoreTests {
     @Test(
         "Encrypted snapshots go to another machine, come back, are verified and pruned",
-        arguments: [RemoteSite.Kind.ssh, .daemon, .chrootedDaemon])
+        arguments: [RemoteSite.Kind.ssh, getuid() == 0 ? .chrootedDaemon : .daemon])
     func roundTrip(kind: RemoteSite.Kind) throws {
-        if kind == .chrootedDaemon, getuid() != 0 { return }
         let site = try RemoteSite(kind)
         let fixture = try ArchiveFixture()
         defer { try? fixture.end() }
         var random = ArchiveRandom(state: 9)
-        var files = ["uploads/large": random.bytes(35_000_000), "uploads/b": random.bytes(900)]
+        var files = ["uploads/large": random.bytes(17_000_000), "uploads/b": random.bytes(900)]
         for (path, bytes) in files { try fixture.write(path, bytes) }
         let rsync = try site.target()
         let target = fixture.target { context throws(BackupError) in
             try RsyncStore(try RsyncRemoteCopy(rsync, context), context)
         }
         let first = try fixture.store(on: target)
-        #expect(first.report.bytesSent > 35_000_000)
+        #expect(first.report.bytesSent > 17_000_000)
         try fixture.expectRestores(first.id, files, from: target)
         try Files.remove(fixture.source + "/uploads/large")
         files["uploads/large"] = nil
@@ -33,7 +32,7 @@ struct RsyncStoreTests {
         #expect(try target.pins(fixture.context) == [second.id])
         #expect(target.canRemove)
         let before = try FolderStore(site.store).list("packs").count
-        #expect(before >= 5)
+        #expect(before >= 4)
         try target.cleanUp(fixture.context)
         #expect(try FolderStore(site.store).list("packs").count == before)
         // As an rsync that was cut off leaves it.

@@ -35,10 +35,46 @@ struct RestrictedKeyTests {
         ).text
     }
 
+    /// In the place of ssh: runs what the key's line in authorized_keys says, as sshd does. That sshd
+    /// does so, whatever is asked for, other tests see; a connection for each of many would take
+    /// most of a minute.
+    private func shell() throws -> String {
+        let path = site.base + "/server/shell"
+        if Files.exists(path) { return path }
+        let line = try site.access().authorizedKeysLine(publicKey: "")
+        let forced = try #require(line.split(separator: "\"").dropFirst().first)
+        let text = """
+            #!/bin/sh
+            [ "$1" = -l ] && shift 2
+            shift
+            export SSH_ORIGINAL_COMMAND="$*"
+            exec \(forced)
+
+            """
+        try Files.replace(path, Array(text.utf8), mode: 0o700)
+        return path
+    }
+
     private func rsync(_ words: [String]) throws -> (status: Int, text: String) {
+        try RemoteSite.run("/usr/bin/rsync", ["-e", shell(), "--timeout=30"] + words)
+    }
+
+    @Test("Another rsync than ours is let in as the key's line says, and no further")
+    func connection() throws {
         let shell = try site.access().command()
             .map { $0.contains("\"") ? "'\($0)'" : $0 }.joined(separator: " ")
-        return try RemoteSite.run("/usr/bin/rsync", ["-e", shell, "--timeout=30"] + words)
+        let before = try state()
+        let there = "\(NSUserName())@127.0.0.1:/\(snapshot.manifest.id)/"
+        let got = installation.base + "/got"
+        try Files.makeFolder(got)
+        for shell in [shell, try self.shell()] {
+            let list = try RemoteSite.run("/usr/bin/rsync", ["-e", shell, "-r", there])
+            #expect(list.status == 0 && list.text.contains("uploads/ab/plain"), "\(list)")
+            let emptied = try RemoteSite.run(
+                "/usr/bin/rsync", ["-e", shell, "-r", "--delete", got + "/", there])
+            #expect(emptied.status != 0 && emptied.text.contains("rrsync"), "\(emptied)")
+        }
+        #expect(try state() == before)
     }
 
     @Test("History cannot be deleted, overwritten or left by any way that rsync knows")
