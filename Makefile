@@ -138,11 +138,11 @@ dashboards: ## Write dashboards/*.json anew, from the declarations in dashboards
 # make fuzz TARGET=xml SECONDS=60; INPUT=file runs that one alone.
 FUZZ := .build/fuzz/release/fuzz
 CORPUS := Tests/Fixtures/fuzz
-TARGET ?= xml addresses sasl stanzas
+TARGET ?= xml addresses sasl stanzas backup
 SECONDS ?= 600
 
 fuzz: deps ## Fuzz what strangers send, 10 minutes each: TARGET=xml SECONDS=60
-	@KINGLET_FUZZ=1 swift build --no-color-diagnostics -c release --sanitize=fuzzer \
+	@KINGLET_FUZZ=1 swift build --no-color-diagnostics -c release --sanitize=fuzzer -Xswiftc -enable-testing \
 	    --scratch-path .build/fuzz --product fuzz
 	@export SWIFT_BACKTRACE=enable=no; for target in $(TARGET); do \
 	    crashes=$(CORPUS)/crashes/$$target; found=.build/fuzz/found/$$target; \

@@ -144,7 +144,7 @@ let package = Package(
             name: "FuzzTargets",
             dependencies: [
                 "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS", "SASL", "Storage",
-                "Engine", "Features", nioCore, nioEmbedded, logging,
+                "Engine", "Features", "Backup", nioCore, nioEmbedded, logging,
             ], path: "Tests/FuzzTargets", swiftSettings: settings),
         tests("FuzzTests", ["FuzzTargets"]),
     ],

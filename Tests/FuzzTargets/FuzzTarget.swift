@@ -14,7 +14,7 @@ func expect(_ holds: Bool, _ otherwise: @autoclosure () -> String) throws(Violat
     if !holds { throw Violation(otherwise()) }
 }
 
-/// A part of the server that takes bytes from strangers.
+/// A part of the server that takes bytes from others.
 public enum FuzzTarget: String, CaseIterable, Sendable {
     /// The XML reader and writer, and the routed form of stanzas.
     case xml
@@ -24,6 +24,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case sasl
     /// The whole engine: a client before login, before binding, and with a session.
     case stanzas
+    /// What backups read from their targets, from rsync and from whoever writes schedules.
+    case backup
 
     /// Checks every property on one input.
     public func run(_ input: [UInt8]) throws {
@@ -32,6 +34,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         case .addresses: try AddressTarget.run(input)
         case .sasl: try SASLTarget.run(input)
         case .stanzas: try StanzaTarget.run(input)
+        case .backup: try BackupTarget.run(input)
         }
     }
 }

@@ -5,7 +5,9 @@ import Testing
 @Suite("Bytes from strangers", .serialized)
 struct FuzzTests {
     /// How many damaged inputs each target gets: a few seconds in all.
-    static let runs: [FuzzTarget: Int] = [.xml: 400, .addresses: 4000, .sasl: 3000, .stanzas: 150]
+    static let runs: [FuzzTarget: Int] = [
+        .xml: 400, .addresses: 4000, .sasl: 3000, .stanzas: 150, .backup: 4000,
+    ]
 
     @Test("Every file of the corpus keeps the properties", arguments: FuzzTarget.allCases)
     func corpus(_ target: FuzzTarget) throws {
