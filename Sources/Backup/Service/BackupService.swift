@@ -79,7 +79,7 @@ public final class BackupService: Sendable {
     }
 
     private let state = Mutex(State())
-    private let wake = DispatchSemaphore(value: 0)
+    private let wake = WakeUp()
     private let ended = DispatchSemaphore(value: 0)
     private let program: BackupProgram
     private let surroundings: Surroundings
@@ -119,7 +119,7 @@ public final class BackupService: Sendable {
             removeScratch()
             var planner = BackupPlanner(program, cache)
             while let seconds = turn(&planner) {
-                _ = wake.wait(timeout: .now() + .milliseconds(Int(seconds * 1000)))
+                wake.wait(seconds: seconds)
             }
             state.withLock { $0.hasEnded = true }
             ended.signal()
