@@ -92,6 +92,10 @@ class Writer:
             # The power has failed.
             pass
 
+    @property
+    def is_alive(self):
+        return self._thread.is_alive()
+
     def stop(self):
         self._is_stopping.set()
         self._thread.join(LONG)
