@@ -3,7 +3,8 @@
    HANGING   names a file. What is opened below a path that one of its lines names does not come back
              while the line stands there.
    CLOCK     names a file with a number of seconds that the time of day is off by; the clocks that
-             nobody sets go on. */
+             nobody sets go on.
+   UPTIME    names a file with a number of seconds that the machine is said to have run longer. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
@@ -71,6 +72,8 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
     int result = (int)syscall(SYS_clock_gettime, clock, time);
     if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
         time->tv_sec += atoll(told("CLOCK", text, sizeof text));
+    if (result == 0 && clock == CLOCK_BOOTTIME)
+        time->tv_sec += atoll(told("UPTIME", text, sizeof text));
     return result;
 }
 
