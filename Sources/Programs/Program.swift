@@ -69,10 +69,13 @@ public struct Program: Sendable {
     /// - Parameters:
     ///   - input: gives what it reads, piece by piece, nil at the end; without it, it reads nothing.
     ///   - isWanted: asked several times a second; false ends it (SIGTERM, later SIGKILL).
+    ///   - pause: asked many times a second with the CPU time in seconds that it and its children
+    ///     have taken; gives the seconds for which they are to stand still (SIGSTOP, SIGCONT).
     ///   - output: gets what it writes to its standard output.
     ///   - errors: gets what it writes to its standard error.
     public func run(
         input: (() -> [UInt8]?)? = nil, isWanted: () -> Bool = { true },
+        pause: ((Double) -> Double)? = nil,
         output: (ArraySlice<UInt8>) -> Void, errors: (ArraySlice<UInt8>) -> Void = { _ in }
     ) throws(Failure) -> End {
         // A program that ends before it has read everything must not end us.
@@ -81,7 +84,8 @@ public struct Program: Sendable {
         var run = Run(process: started.process, program: self)
         run.ends = [started.output, started.errors]
         run.input = started.input
-        return run.toTheEnd(input: input, isWanted: isWanted, output: output, errors: errors)
+        return run.toTheEnd(
+            input: input, isWanted: isWanted, pause: pause, output: output, errors: errors)
     }
 
     // MARK: Starting
@@ -112,7 +116,13 @@ public struct Program: Sendable {
             pipes.append(ends)
         }
         let input = readsInput ? pipes[2] : nil
-        let (process, code) = spawn(input: input?[0], output: pipes[0][1], errors: pipes[1][1])
+        var (process, code) = spawn(input: input?[0], output: pipes[0][1], errors: pipes[1][1])
+        // A program that was just written may still be open in a child of ours that has not become
+        // another program yet.
+        for _ in 0..<20 where code == ETXTBSY {
+            usleep(10_000)
+            (process, code) = spawn(input: input?[0], output: pipes[0][1], errors: pipes[1][1])
+        }
         guard code == 0 else {
             closeAll()
             throw failure(code)
@@ -199,18 +209,19 @@ private struct Run {
     }
 
     mutating func toTheEnd(
-        input source: (() -> [UInt8]?)?, isWanted: () -> Bool,
+        input source: (() -> [UInt8]?)?, isWanted: () -> Bool, pause: ((Double) -> Double)?,
         output: (ArraySlice<UInt8>) -> Void, errors: (ArraySlice<UInt8>) -> Void
     ) -> Program.End {
         var piece = [UInt8](repeating: 0, count: 65_536)
         while ends.contains(where: { $0 >= 0 }) {
             stopIfDue(isWanted)
+            if let pause, endsAt == nil { standStill(pause, isWanted) }
             feed(source)
             var entries = ends.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
             if let input, !waiting.isEmpty {
                 entries.append(pollfd(fd: input, events: Int16(POLLOUT), revents: 0))
             }
-            guard poll(&entries, nfds_t(entries.count), 100) > 0 else {
+            guard poll(&entries, nfds_t(entries.count), pause == nil ? 100 : 20) > 0 else {
                 // One that was killed may have left the pipes to a grandchild.
                 if let endsAt, ContinuousClock.now > endsAt + .seconds(5) { break }
                 continue
@@ -256,6 +267,20 @@ private struct Run {
                 return
             }
         }
+    }
+
+    /// Holds it up as long as it is to be. If we end meanwhile, the kernel wakes it and hangs up on
+    /// it: its group has lost its session's last parent.
+    private func standStill(_ pause: (Double) -> Double, _ isWanted: () -> Bool) {
+        var isStopped = false
+        while isWanted() {
+            let seconds = pause(ProgramTime.seconds(of: process))
+            guard seconds > 0.001 else { break }
+            if !isStopped { kill(-process, SIGSTOP) }
+            isStopped = true
+            usleep(UInt32(min(seconds, 0.2) * 1_000_000))
+        }
+        if isStopped { kill(-process, SIGCONT) }
     }
 
     private mutating func stopIfDue(_ isWanted: () -> Bool) {

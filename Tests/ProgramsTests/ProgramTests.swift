@@ -61,6 +61,36 @@ struct ProgramTests {
         #expect(ContinuousClock.now - began < .seconds(20))
     }
 
+    @Test("One that is to stand still takes no more of the CPU than it may, and goes on afterwards")
+    func paused() throws {
+        var seen: [Double] = []
+        var stops = 0
+        var output: [UInt8] = []
+        let end = try shell("i=0; while [ $i -lt 60000 ]; do i=$((i + 1)); done; echo $i").run(
+            pause: { cpu in
+                seen.append(cpu)
+                guard cpu > 0, stops < 3 else { return 0 }
+                stops += 1
+                return 0.05
+            }, output: { output += $0 })
+        #expect(end == .exited(0))
+        #expect(String(decoding: output, as: UTF8.self) == "60000\n")
+        #expect(seen == seen.sorted())
+        // What stands still takes nothing: each of the questions in a row has the same answer.
+        #expect(stops == 3)
+    }
+
+    @Test("One that stands still is ended as soon as it is no longer wanted")
+    func stoppedInPause() throws {
+        var questions = 0
+        let end = try shell("while true; do :; done").run(
+            isWanted: {
+                questions += 1
+                return questions < 5
+            }, pause: { _ in 0.05 }, output: { _ in })
+        #expect(end == .stopped)
+    }
+
     @Test("One that ignores SIGTERM is killed")
     func stubborn() throws {
         var program = shell("trap '' TERM; while true; do sleep 0.1; done")

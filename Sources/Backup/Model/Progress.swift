@@ -49,16 +49,25 @@ public final class Cancellation: Sendable {
     private let state = Mutex(State())
     private let began = ContinuousClock.now
     private let other: (cancellation: Cancellation, delay: Duration)?
+    /// The run's, where others are not to be disturbed by it.
+    let pace: Pace?
 
     /// - Parameter timeLimit: a run that takes longer is ended; nil for none.
-    public init(timeLimit: Duration? = nil) {
+    public convenience init(timeLimit: Duration? = nil) {
+        self.init(timeLimit: timeLimit, pace: nil)
+    }
+
+    /// The same, for a run that works beside a server.
+    init(timeLimit: Duration?, pace: Pace?) {
         other = nil
+        self.pace = pace
         state.withLock { $0.deadline = timeLimit.map { ContinuousClock.now + $0 } }
     }
 
     /// Of what still has to be done after a run that is ended: it ends so much later, by either.
     init(timeLimit: Duration, _ delay: Duration, after other: Cancellation) {
         self.other = (other, delay)
+        pace = nil
         state.withLock { $0.deadline = ContinuousClock.now + timeLimit }
     }
 
@@ -93,8 +102,10 @@ public final class Cancellation: Sendable {
         }
     }
 
-    /// Throws when it is to end.
+    /// Throws when it is to end. Asked between any two pieces of work, it also waits where the run
+    /// has taken more than it may.
     public func check() throws(BackupError) {
+        pace?.rest { reason == nil }
         if let reason { throw BackupError(.cancelled, subject: "backup", reason) }
     }
 }

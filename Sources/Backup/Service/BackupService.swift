@@ -279,7 +279,8 @@ public final class BackupService: Sendable {
         _ job: JobSettings, number: Int, _ wish: Wish, isRetry: Bool,
         _ planner: inout BackupPlanner
     ) {
-        let cancellation = Cancellation(timeLimit: job.maximumTime)
+        let cancellation = Cancellation(
+            timeLimit: job.maximumTime, pace: Pace(idleShare: 1))
         let meter = ProgressMeter()
         let isWanted = state.withLock { state in
             guard !state.isStopping else { return false }

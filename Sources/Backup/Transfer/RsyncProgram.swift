@@ -118,9 +118,11 @@ final class RsyncProgram: Sendable {
         var errors = LineReader()
         var complaints = Complaints()
         let end: Program.End
+        defer { context.cancellation.pace?.endProgram() }
         do {
             end = try program.run(
                 input: input, isWanted: { context.cancellation.reason == nil },
+                pause: context.cancellation.pace.map { pace in { pace.pause(program: $0) } },
                 output: { output.read($0, line) },
                 errors: { errors.read($0) { complaints.add($0) } })
         } catch {

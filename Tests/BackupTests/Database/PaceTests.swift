@@ -47,12 +47,46 @@ struct PaceTests {
             clock += 0.01
             _ = rule.pause(own: own, process: own + others, clock: clock)
         }
-        #expect(rule.share == PaceRule.idleShare)
+        #expect(rule.share == rule.idleShare)
         for _ in 0..<10 {
             clock += 0.1
             others += 0.0035
             _ = rule.pause(own: own, process: own + others, clock: clock)
         }
         #expect(rule.share < 0.012)
+    }
+
+    @Test("What a program of the run takes counts as the run's, and not as load")
+    func programs() {
+        var rule = PaceRule()
+        var (programs, others, clock) = (0.0, 0.0, 0.0)
+        while clock < 10 {
+            programs += 0.0005
+            clock += 0.0005
+            others += 0.0005 * 0.035
+            while true {
+                let pause = rule.pause(
+                    own: 0, programs: programs, process: others, clock: clock)
+                if pause < 0.0001 { break }
+                clock += pause
+                others += pause * 0.035
+            }
+        }
+        #expect(programs / clock < 0.013)
+    }
+
+    @Test("Without a limit on an idle machine nothing waits")
+    func unlimited() {
+        var rule = PaceRule()
+        rule.idleShare = 1
+        var (own, clock, waited) = (0.0, 0.0, 0.0)
+        for _ in 0..<2000 {
+            own += 0.01
+            clock += 0.01
+            let pause = rule.pause(own: own, process: own, clock: clock)
+            clock += pause
+            waited += pause
+        }
+        #expect(waited < 1)
     }
 }
