@@ -11,8 +11,9 @@ struct PaceRule {
     /// Below this share of one core, it has.
     static let idleLoad = 0.005
     /// While it is busy: so much of what it takes itself, but no less and no more than this. A
-    /// message at 500 a second costs 35 ms of each second, of which a third may be added.
-    static let busyShare = (ofLoad: 0.3, least: 0.011, most: 0.05)
+    /// message at 500 a second costs 35 ms of each second, of which a third may be added; what a
+    /// copy makes the writer do besides is in that third.
+    static let busyShare = (ofLoad: 0.2, least: 0.009, most: 0.05)
 
     /// CPU time of all others in this process, as a share of one core, lately. Until it was
     /// measured, busy.

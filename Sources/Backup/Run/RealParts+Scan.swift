@@ -140,8 +140,11 @@ enum FolderForm {
     /// True where hard links can be made, or where nothing can be found out.
     static func hasHardLinks(_ path: String, isOwn: Bool) -> Bool {
         guard !isOwn, Files.exists(path) else { return true }
-        let one = "\(path)/.kinglet-link-\(getpid())"
+        // The same names each time, so that what a killed command leaves goes with the next.
+        let one = "\(path)/.kinglet-link"
         let other = one + "-2"
+        unlink(one)
+        unlink(other)
         let file = open(one, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard file >= 0 else { return true }
         close(file)
