@@ -104,7 +104,8 @@ import XMPP
             await server.loops[0].advanceTime(by: .seconds(3))
             #expect(server.metric(count) == 3)
             let loop = try #require(server.host.loops.first)
-            #expect(loop.timeSinceLastTurn < .seconds(60))
+            // In real time, which goes on while other tests have the machine.
+            #expect(loop.timeSinceLastTurn < .seconds(600))
         }
     }
 }
