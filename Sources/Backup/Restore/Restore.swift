@@ -109,7 +109,20 @@ public struct Restore {
         try step("journal")
         try DataSwitch.begin(journal(), in: folder)
         report.kept = try DataSwitch.finish(in: folder, step: step)
+        try adoptInstance(in: folder)
         return report
+    }
+
+    /// What was stored before stays this installation's: it lists it, goes on from it and prunes it.
+    /// One that has made backups of its own remains who it is.
+    private func adoptInstance(in folder: String) throws(BackupError) {
+        let state = BackupFolder(dataDirectory: folder)
+        let instance = plan.manifest.instance
+        guard case .everything = plan.scope, ManifestFile.isInstance(instance),
+            !Files.exists(state.instance)
+        else { return }
+        try state.prepare()
+        try Files.replace(state.instance, Array((instance + "\n").utf8), mode: 0o600)
     }
 
     // MARK: Before
@@ -184,6 +197,7 @@ public struct Restore {
         if Files.exists("\(fetched)/config") { try arrangeConfiguration(&report) }
         if Files.exists("\(fetched)/extra") { try move("\(fetched)/extra", "\(new)/extra") }
         try makeLinks()
+        if !Files.exists(BackupFolder(dataDirectory: folder).root) { try adoptInstance(in: new) }
         if plan.database != nil {
             try Files.replace(
                 "\(new)/\(Self.markName)", Array(SecureRandom.identifier(bytes: 24).utf8),

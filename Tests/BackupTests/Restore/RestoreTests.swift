@@ -26,8 +26,11 @@ struct RestoreTests {
         #expect(
             try folder.names("new") == [
                 "kinglet.db", "kinglet.yaml", "ca.crt", "secrets", "uploads", "extra",
-                "restored-from",
+                "restored-from", "backup-state",
             ])
+        let instance = String(repeating: "a", count: 32) + "\n"
+        #expect(try folder.read("new/backup-state/instance") == instance)
+        #expect(try folder.mode("new/backup-state") == 0o700)
         #expect(try folder.read("new/kinglet.db") == "SQLite")
         #expect(try folder.read("new/kinglet.yaml") == "domain: a\ndata_dir: .\n")
         #expect(report.notes.contains { $0.contains("/srv/x") })
@@ -115,6 +118,22 @@ struct RestoreTests {
         let report = try restore(target, to: live(folder)).run(from: target, folder.context)
         try expectNew(folder)
         #expect(report.kept == "\(folder.path)/data/pre-restore-20270115T080000Z")
+    }
+
+    @Test(
+        "An installation that has made backups stays who it is, and what is new goes on as the old")
+    func instance() throws {
+        let target = FakeTarget.example()
+        let old = try liveData()
+        try old.write("data/backup-state/instance", "mine")
+        _ = try restore(target, to: live(old)).run(from: target, old.context)
+        #expect(try old.read("data/backup-state/instance") == "mine")
+        let new = try liveData()
+        try new.write("data/backup-state/state.json", "{}")
+        _ = try restore(target, to: live(new)).run(from: target, new.context)
+        #expect(
+            try new.read("data/backup-state/instance") == String(repeating: "a", count: 32) + "\n")
+        #expect(try new.read("data/backup-state/state.json") == "{}")
     }
 
     @Test("What an earlier restore has kept stays")
