@@ -63,6 +63,7 @@ NEVER_FILLED = {
     ("backup.json", "Running"): "no backup runs at that moment",
     ("backup.json", "Time of the running one"): "no backup runs at that moment",
 }
+RUNNING = {("backup.json", "Running"), ("backup.json", "Time of the running one")}
 # Metrics of the dashboards and the rules that no recorded machine has, and why.
 NOT_RECORDED = {
     "kinglet_backup_progress_ratio": "no backup runs at that moment",
@@ -263,7 +264,8 @@ def test_every_panel_has_data_where_there_are_its_metrics(prometheus, servers, n
                     unexpected.append(f"{panel} has no data on {machine}: {query}")
     assert not unexpected, "\n".join(unexpected)
     assert empty == MAY_BE_EMPTY.keys(), "what is never empty needs no reason"
-    assert {panel.key for panel in PANELS} - filled == NEVER_FILLED.keys()
+    # Whether a scrape meets a backup that runs is left to chance.
+    assert {panel.key for panel in PANELS} - filled | RUNNING == NEVER_FILLED.keys()
 
 
 def test_the_variables_find_the_servers(prometheus, servers):
