@@ -78,7 +78,7 @@ let package = Package(
                 "Engine", nioCore, logging,
             ]),
         target("Programs", ["CSpawn"]),
-        target("Hardware", ["CSpawn", "CTimex", "Prometheus", "Storage"]),
+        target("Hardware", ["CTimex", "Prometheus", "Storage", "Programs"]),
         target("HTTPClient", ["CCurl"]),
         target(
             "Backup",

@@ -81,7 +81,7 @@ struct CurlFields {
         for line in lines {
             guard let longer = curl_slist_append(list, line) else {
                 free()
-                throw HTTPError(code: .library, host: host, message: "there is no memory")
+                throw HTTPError(code: .libcurl, host: host, message: "there is no memory")
             }
             list = longer
         }

@@ -24,7 +24,7 @@ public struct HTTPError: Error, Sendable, Equatable, CustomStringConvertible {
         /// Nobody wants it any more.
         case cancelled
         /// libcurl failed on its own.
-        case library
+        case libcurl
     }
 
     /// The kind of failure.
@@ -54,7 +54,7 @@ public struct HTTPError: Error, Sendable, Equatable, CustomStringConvertible {
         case CURLE_WEIRD_SERVER_REPLY, CURLE_BAD_CONTENT_ENCODING, CURLE_HTTP2,
             CURLE_HTTP2_STREAM, CURLE_TOO_MANY_REDIRECTS:
             code = .garbage
-        default: code = .library
+        default: code = .libcurl
         }
         var message =
             curl_easy_strerror(result).map { String(cString: $0) } ?? "no reason is known"

@@ -29,7 +29,7 @@ public struct HTTPTransfer: Sendable {
     ) throws(HTTPError) -> HTTPResponse {
         let host = try Self.check(request)
         guard Self.isReady, let handle = curl_easy_init() else {
-            throw HTTPError(code: .library, host: host, message: "libcurl cannot be started")
+            throw HTTPError(code: .libcurl, host: host, message: "libcurl cannot be started")
         }
         defer { curl_easy_cleanup(handle) }
         let options = CurlOptions(handle: handle, host: host)

@@ -14,6 +14,8 @@ public struct Program: Sendable {
     public var environment = Self.plainEnvironment
     /// A descriptor of ours that it keeps open (as number 3), such as a lock; nil for none.
     public var inherited: Int32?
+    /// Whether its complaints are read; if not, they are dropped before they cost anything.
+    public var readsErrors = true
     /// Added to our own niceness, 0 to 19.
     public var niceness = 0
     /// One that runs longer is ended; nil for no limit.
@@ -106,7 +108,11 @@ public struct Program: Sendable {
     private func start(readsInput: Bool) throws(Failure) -> Started {
         var pipes: [[Int32]] = []
         func closeAll() { for end in pipes.joined() where end >= 0 { close(end) } }
-        for _ in 0..<(readsInput ? 3 : 2) {
+        for isNeeded in [true, readsErrors, readsInput] {
+            guard isNeeded else {
+                pipes.append([-1, -1])
+                continue
+            }
             var ends: [Int32] = [-1, -1]
             guard pipe2(&ends, O_CLOEXEC) == 0 else {
                 let code = errno
@@ -118,7 +124,7 @@ public struct Program: Sendable {
         let input = readsInput ? pipes[2] : nil
         var (process, code) = spawn(input: input?[0], output: pipes[0][1], errors: pipes[1][1])
         // A program that was just written may still be open in a child of ours that has not become
-        // another program yet.
+        // another program yet: for microseconds, and nothing tells when that is over.
         for _ in 0..<20 where code == ETXTBSY {
             usleep(10_000)
             (process, code) = spawn(input: input?[0], output: pipes[0][1], errors: pipes[1][1])
@@ -128,7 +134,7 @@ public struct Program: Sendable {
             throw failure(code)
         }
         close(pipes[0][1])
-        close(pipes[1][1])
+        if readsErrors { close(pipes[1][1]) }
         if let input {
             close(input[0])
             // Ours only: the other end has a description of its own.
@@ -156,7 +162,11 @@ public struct Program: Sendable {
             posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         }
         posix_spawn_file_actions_adddup2(&actions, output, 1)
-        posix_spawn_file_actions_adddup2(&actions, errors, 2)
+        if errors >= 0 {
+            posix_spawn_file_actions_adddup2(&actions, errors, 2)
+        } else {
+            posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
+        }
         // Connections of clients would otherwise outlive their end.
         if let inherited { posix_spawn_file_actions_adddup2(&actions, inherited, 3) }
         posix_spawn_file_actions_addclosefrom_np(&actions, inherited == nil ? 3 : 4)
@@ -278,6 +288,7 @@ private struct Run {
             guard seconds > 0.001 else { break }
             if !isStopped { kill(-process, SIGSTOP) }
             isStopped = true
+            // A part of it, so that the end of it all is noticed.
             usleep(UInt32(min(seconds, 0.2) * 1_000_000))
         }
         if isStopped { kill(-process, SIGCONT) }

@@ -112,6 +112,7 @@ struct FetchedDigest: @unchecked Sendable {
 
     /// A digest that has read nothing yet; whoever calls frees it.
     func makeContext() -> OpaquePointer {
+        // Nothing that is read leads here, only memory that has run out.
         guard let context = EVP_MD_CTX_new(), EVP_DigestInit_ex2(context, pointer, nil) == 1 else {
             fatalError("OpenSSL has no memory for a digest")
         }

@@ -16,7 +16,7 @@ struct ImportTests {
     static let owners: [String: Set<String>] = [
         "COpenSSL": ["TLS"], "CMicroHTTPD": ["MetricsEndpoint"], "CUnicode": ["Addresses"],
         "CMalloc": ["Engine", "kinglet"], "CTimex": ["Hardware"],
-        "CSpawn": ["Hardware", "Programs"], "CCurl": ["HTTPClient"], "CSync": ["Backup"],
+        "CSpawn": ["Programs"], "CCurl": ["HTTPClient"], "CSync": ["Backup"],
         "GRDB": ["Storage"], "GRDBSQLite": ["Storage"], "Yams": ["Options"],
         "ArgumentParser": ["kinglet"],
         "NIOPosix": ["Listeners", "kinglet"], "NIOHTTP1": ["Listeners"],

@@ -49,7 +49,7 @@ struct CertificateTests {
     private func code(_ server: SecureServer, _ transfer: HTTPTransfer) -> HTTPError.Code? {
         do {
             let request = HTTPRequest("GET", "https://127.0.0.1:\(server.port)/")
-            return try transfer.perform(request).isSuccess ? nil : .library
+            return try transfer.perform(request).isSuccess ? nil : .libcurl
         } catch {
             return error.code
         }

@@ -87,6 +87,7 @@ struct WorkFolder: ~Copyable {
 
     init() throws(BackupError) {
         let parent = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+        // mkdtemp puts a name that nobody has in place of the X.
         var template = Array((parent + "/kinglet-XXXXXX").utf8CString)
         guard mkdtemp(&template) != nil else { throw Files.error(parent, "make a folder in") }
         path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)

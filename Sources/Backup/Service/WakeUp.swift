@@ -4,6 +4,9 @@
 internal import Glibc
 
 /// Lets one thread wait until it is woken or time is up. Safe on any thread.
+///
+/// `@unchecked Sendable`: `isWoken` is touched with `lock` held only, and the two pthread objects
+/// stay at one address from `init` to `deinit`.
 final class WakeUp: @unchecked Sendable {
     private let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)

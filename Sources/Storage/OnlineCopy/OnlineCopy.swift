@@ -104,6 +104,8 @@ public final class OnlineCopy: Sendable {
             now = later
         }
         for _ in 0..<3 where !now.isSettled {
+            // Until the files are so old that another change would show in their times. Nothing tells
+            // of that; it is the run's thread, which nobody waits for.
             usleep(UInt32(DatabaseState.settlingTime / 1000) + 20_000)
             guard let later = current(), later.log == state.log else { return state }
             now = later

@@ -13,7 +13,7 @@ final class Installation {
     let context: TargetContext
     let heard = Heard()
 
-    /// What was warned of and how far it was.
+    /// What was warned of and how far it was. Unchecked: both lists are touched with the lock held.
     final class Heard: @unchecked Sendable {
         private let lock = NSLock()
         private var lines: [String] = []

@@ -207,7 +207,8 @@ struct RsyncFaultTests {
     }
 }
 
-/// Passes connections on and cuts each after some bytes towards the server.
+/// Passes connections on and cuts each after some bytes towards the server. Unchecked: the limit is
+/// behind the lock, and the rest does not change.
 private final class CuttingProxy: @unchecked Sendable {
     let port: Int
     private let listener: Int32
