@@ -154,6 +154,15 @@ public struct EngineMetrics: Sendable {
     /// Everything that was refused, by reason.
     public let refusals: LabelledCounter<RefusalReason>
 
+    /// Stanzas that clients have sent, and that were sent to clients, so far.
+    public var handledStanzas: Int {
+        var sum = 0
+        for kind in StanzaKindLabel.allCases {
+            for direction in Direction.allCases { sum += stanzas[kind, direction].value }
+        }
+        return sum
+    }
+
     init(_ registry: Registry) {
         connections = registry.gauge(
             "kinglet_connections", by: ConnectionType.self, TLSLabel.self,

@@ -76,6 +76,7 @@ extension Server {
             backups,
             BackupService.Surroundings(
                 conditions: { weather.conditions },
+                stanzas: { host.metrics.handledStanzas },
                 report: { text in
                     do {
                         try host.notifyAdministrators(text)

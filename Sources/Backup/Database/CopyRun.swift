@@ -11,18 +11,6 @@ struct CopyRun {
     let before: RememberedPages?
     let cancellation: Cancellation
     let needsMD5: Bool
-    private let pace = Pace()
-
-    init(
-        copier: DatabaseCopier, previous: Manifest.Database?, before: RememberedPages?,
-        cancellation: Cancellation, needsMD5: Bool
-    ) {
-        self.copier = copier
-        self.previous = previous
-        self.before = before
-        self.cancellation = cancellation
-        self.needsMD5 = needsMD5
-    }
 
     /// Also says whether digests were written to `next`, and the state that was copied.
     mutating func make(
@@ -45,6 +33,7 @@ struct CopyRun {
             pageSize: end.pageSize, pageCount: Int64(end.pageCount), rows: facts.rows,
             lastMessage: facts.lastMessage, isChecked: facts.isChecked)
         var result = DatabaseCopy(record: record)
+        result.wasRead = true
         result.faults = facts.faults
         result.walBytesAtStart = copy.logBytes
         if before != nil, let previous {
@@ -69,7 +58,6 @@ struct CopyRun {
             isDone = true
         }
         result.record = record
-        result.cpu = pace.spent
         return (result, digests: !isSame, end.state.map { copy.settled($0) })
     }
 
@@ -94,7 +82,7 @@ struct CopyRun {
             try cancellation.check()
             let step: OnlineCopy.Step
             do { step = try copy.step(pages: pages) } catch { throw BackupError(storage: error) }
-            pace.add(step.duration)
+            cancellation.pace?.add(step.duration)
             try drain(copy, all: step.end != nil)
             if let end = step.end {
                 let complete: ImageWriter
@@ -107,7 +95,7 @@ struct CopyRun {
                 return (complete, end)
             }
             report(step, pageSize, ContinuousClock.now - began, progress)
-            rest()
+            leaveWriter(step.duration)
         }
     }
 
@@ -120,9 +108,11 @@ struct CopyRun {
         return try ImageWriter(path, pageSize: pageSize, before: before)
     }
 
-    private func rest() {
-        guard copier.isPaced else { return }
-        pace.rest { cancellation.reason == nil }
+    /// Leaves the writer to others for as long as a step took, if there are others.
+    private func leaveWriter(_ duration: Duration) {
+        guard cancellation.pace != nil else { return }
+        let nanoseconds = duration.components.attoseconds / 1_000_000_000
+        usleep(UInt32(clamping: min(nanoseconds / 1000, 50_000)))
     }
 
     private func report(
@@ -146,7 +136,6 @@ struct CopyRun {
         let written = try writer.finish(pageCount: end.pageCount, md5: needsMD5) {
             () throws(BackupError) in
             try cancellation.check()
-            rest()
         }
         let digits = String(written.hash.description.prefix(16))
         let name: String
@@ -192,7 +181,7 @@ struct CopyRun {
             guard cancellation.reason == nil, ContinuousClock.now < deadline,
                 size <= copier.mostLogBytes
             else { return false }
-            rest()
+            cancellation.pace?.rest { cancellation.reason == nil }
             return true
         }
         do {

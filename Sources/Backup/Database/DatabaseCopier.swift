@@ -18,8 +18,8 @@ struct DatabaseCopy {
     /// What SQLite's check found wrong.
     var faults: [String] = []
     var duration = Duration.zero
-    /// CPU time of it, in seconds.
-    var cpu = 0.0
+    /// Its pages were read, for nothing said that they are what they were.
+    var wasRead = false
     /// Bytes of the log when it began.
     var walBytesAtStart: Int64 = 0
     /// Remembers it; once the snapshot is published. Without it the next run finds out by itself.
@@ -42,8 +42,6 @@ struct DatabaseCopier {
     var checkTime = Duration.seconds(60)
     /// The check ends when the log has grown to this: it cannot be emptied while somebody reads.
     var mostLogBytes: Int64 = 67_108_864
-    /// Whether it holds back for others.
-    var isPaced = true
 
     init(database: Storage.Database, name: String = "kinglet.db") {
         self.database = database

@@ -15,6 +15,8 @@ public final class BackupService: Sendable {
     public struct Surroundings: Sendable {
         /// Whether the machine lets a run begin.
         public var conditions: @Sendable () -> BackupConditions
+        /// Stanzas that clients have sent and were sent so far: how busy the server is.
+        public var stanzas: @Sendable () -> Int
         /// Says something in the chat.
         public var report: @Sendable (String) -> Void
         /// Writes a line into the log; true for a warning.
@@ -23,10 +25,12 @@ public final class BackupService: Sendable {
         /// Creates the surroundings; the parts are described at the properties.
         public init(
             conditions: @escaping @Sendable () -> BackupConditions,
+            stanzas: @escaping @Sendable () -> Int,
             report: @escaping @Sendable (String) -> Void,
             log: @escaping @Sendable (_ text: String, _ isWarning: Bool) -> Void
         ) {
             self.conditions = conditions
+            self.stanzas = stanzas
             self.report = report
             self.log = log
         }
@@ -280,7 +284,7 @@ public final class BackupService: Sendable {
         _ planner: inout BackupPlanner
     ) {
         let cancellation = Cancellation(
-            timeLimit: job.maximumTime, pace: Pace(idleShare: 1))
+            timeLimit: job.maximumTime, pace: Pace(stanzas: surroundings.stanzas))
         let meter = ProgressMeter()
         let isWanted = state.withLock { state in
             guard !state.isStopping else { return false }

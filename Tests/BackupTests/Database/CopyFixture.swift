@@ -24,7 +24,6 @@ final class CopyFixture {
     var store: String { folder + "/store" }
     var database: Storage.Database
     var previous: Manifest.Database?
-    var isPaced = false
     private var restores = 0
 
     init(pageSize: Int? = nil, durability: Durability = .relaxed) throws {
@@ -61,8 +60,7 @@ final class CopyFixture {
     ) throws -> DatabaseCopy {
         let place = place ?? "\(folder)/partial"
         try Files.remove("\(folder)/partial")
-        var copier = DatabaseCopier(database: database)
-        copier.isPaced = isPaced
+        let copier = DatabaseCopier(database: database)
         let copy = try copier.copy(
             previous: previous, memory: memory, into: place, md5: true,
             cancellation: cancellation, progress: progress)

@@ -1,66 +1,67 @@
-// How fast a run may work: fast where nobody is disturbed, and at a share of what the server itself
-// needs while it is busy.
+// How fast a run may work: as fast as it can where few people chat, and at a share of what the server
+// itself needs while it is busy.
 
 internal import Glibc
 internal import Synchronization
 
 /// The rule, without a clock of its own.
 struct PaceRule {
-    /// The share of one core that is taken while the server has next to nothing to do.
-    var idleShare = 0.5
-    /// Below this share of one core, it has.
-    static let idleLoad = 0.005
-    /// While it is busy: so much of what it takes itself, but no less and no more than this. A
-    /// message at 500 a second costs 35 ms of each second, of which a third may be added; what a
-    /// copy makes the writer do besides is in that third.
-    static let busyShare = (ofLoad: 0.2, least: 0.009, most: 0.05)
+    /// From so many stanzas a second on, in both directions, a server is busy. Below, nobody notices a run that takes a
+    /// core, and everybody is glad when it is over.
+    static let busyRate = 100.0
+    /// Of what the server takes itself while it is busy, but no less and no more than this share of
+    /// one core. A message at 500 a second may cost a third more than without a run; what a copy
+    /// makes the writer do besides is in that third.
+    static let busyShare = (ofLoad: 0.12, least: 0.015, most: 0.25)
 
-    /// CPU time of all others in this process, as a share of one core, lately. Until it was
-    /// measured, busy.
+    /// CPU time of all others in this process, as a share of one core, lately.
     private(set) var load = 0.03
+    /// Stanzas a second, lately. Until it was measured, busy.
+    private(set) var rate = 2 * PaceRule.busyRate
     /// CPU time that was taken and not yet made up for, in seconds.
     private var debt = 0.0
     private var last: Sample?
     private var lastLoad: Sample?
+    private var isMeasured = false
 
-    private struct Sample {
+    /// What has been spent and done up to a time.
+    struct Sample {
+        /// CPU time of the run in this process, in seconds.
         var own: Double
-        var programs: Double
+        /// CPU time of the programs that it has started.
+        var programs = 0.0
+        /// CPU time of this process, the run's included.
         var process: Double
+        /// Stanzas that clients have sent and were sent.
+        var stanzas: Int
+        /// The time, in seconds.
         var clock: Double
     }
 
     /// The share of one core that may be taken.
     var share: Double {
-        guard load >= Self.idleLoad else { return idleShare }
+        guard rate >= Self.busyRate else { return 1 }
         return min(max(load * Self.busyShare.ofLoad, Self.busyShare.least), Self.busyShare.most)
     }
 
     /// Seconds to wait before more is done; asked again after the wait.
-    ///
-    /// - Parameters:
-    ///   - own: CPU time of the run in this process so far.
-    ///   - programs: CPU time of the programs that it has started.
-    ///   - process: CPU time of this process, the run's included.
-    ///   - clock: the time.
-    mutating func pause(
-        own: Double, programs: Double = 0, process: Double, clock: Double
-    ) -> Double {
-        let sample = Sample(own: own, programs: programs, process: process, clock: clock)
+    mutating func pause(_ sample: Sample) -> Double {
         guard let before = last, let beforeLoad = lastLoad else {
             (last, lastLoad) = (sample, sample)
             return 0
         }
-        let since = clock - beforeLoad.clock
+        let since = sample.clock - beforeLoad.clock
         if since >= 0.05 {
-            let others = (process - beforeLoad.process) - (own - beforeLoad.own)
-            let weight = min(1, since / 0.3)
+            let others = (sample.process - beforeLoad.process) - (sample.own - beforeLoad.own)
+            let weight = isMeasured ? min(1, since / 0.3) : 1
             load += weight * (max(0, others / since) - load)
+            rate += weight * (Double(sample.stanzas - beforeLoad.stanzas) / since - rate)
             lastLoad = sample
+            isMeasured = true
         }
         // What was not used is not saved up for long.
-        let taken = own - before.own + max(0, programs - before.programs)
-        let time = max(0, clock - before.clock)
+        let taken = sample.own - before.own + max(0, sample.programs - before.programs)
+        let time = max(0, sample.clock - before.clock)
         last = sample
         guard share < 1 else {
             debt = 0
@@ -84,25 +85,16 @@ final class Pace: Sendable {
         var running = 0.0
     }
     private let state = Mutex(State())
+    private let stanzas: @Sendable () -> Int
 
-    /// - Parameter idleShare: of one core, while the server has next to nothing to do; 1 for no limit.
-    init(idleShare: Double = 0.5) {
-        state.withLock { $0.rule.idleShare = idleShare }
-    }
+    /// - Parameter stanzas: that clients have sent and were sent so far.
+    init(stanzas: @escaping @Sendable () -> Int) { self.stanzas = stanzas }
 
     /// CPU time that other threads spent for the run.
     func add(_ duration: Duration) {
         let parts = duration.components
         let seconds = Double(parts.seconds) + Double(parts.attoseconds) * 1e-18
         state.withLock { $0.elsewhere += seconds }
-    }
-
-    /// CPU time of the run so far, in seconds, without its programs.
-    var spent: Double {
-        state.withLock { state in
-            guard let own = Self.own(&state) else { return state.elsewhere }
-            return own
-        }
     }
 
     /// Waits as long as it has to; ends early when `isWanted` says so.
@@ -135,9 +127,10 @@ final class Pace: Sendable {
         state.withLock { state in
             guard let own = Self.own(&state) else { return 0 }
             return state.rule.pause(
-                own: own, programs: state.ended + state.running,
-                process: Self.seconds(CLOCK_PROCESS_CPUTIME_ID),
-                clock: Self.seconds(CLOCK_MONOTONIC))
+                PaceRule.Sample(
+                    own: own, programs: state.ended + state.running,
+                    process: Self.seconds(CLOCK_PROCESS_CPUTIME_ID), stanzas: stanzas(),
+                    clock: Self.seconds(CLOCK_MONOTONIC)))
         }
     }
 
