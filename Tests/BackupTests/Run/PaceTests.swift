@@ -62,7 +62,7 @@ struct PaceTests {
         #expect(abs(slow.share() - 0.25) < 0.01)
     }
 
-    @Test("Where few chat nothing waits, whatever else the process does", arguments: [0, 0.02, 0.9])
+    @Test("Where few chat nothing waits, whatever the process does", arguments: [0, 0.02, 0.9])
     func idle(load: Double) {
         var machine = Machine(load: load, rate: 20)
         #expect(machine.share() > 0.95)
