@@ -2,6 +2,7 @@
 emptied: nothing good is lost, nothing is written elsewhere, and what is said helps."""
 
 import json
+import os
 import shutil
 import subprocess
 
@@ -161,6 +162,37 @@ def test_a_target_without_room(kinglet):
 
 
 @needs_mounts
+@pytest.mark.parametrize("form", ["tree", "archive"])
+def test_history_makes_room_where_the_owner_wants_that(form, tmp_path):
+    """The oldest snapshots go, a few at a time; otherwise the run fails and they stay."""
+    medium = Medium(tmp_path / "disk", 40)
+    kinglet = new_installation(tmp_path)
+    kept = ("keep_last: 20",)
+    configure(kinglet, medium.place, *kept, encrypt=form == "archive")
+    passing = kinglet.data / "uploads" / "passing"
+    try:
+        for _ in range(8):
+            passing.write_bytes(os.urandom(5 << 20))
+            done = kinglet.command("backup", "run", "--json", check=False)
+            if done.returncode:
+                break
+        target, = json.loads(done.stdout)["targets"]
+        assert target["code"] == "full" and not target["pruned"], target
+        before = listed(kinglet)
+        assert len(before) >= 5
+        configure(
+            kinglet, medium.place, *kept, "when_full: remove_oldest", encrypt=form == "archive")
+        outcome = kinglet.json("backup", "run")
+        target, = outcome["targets"]
+        assert outcome["result"] == "warning" and "removed for space" in str(outcome), outcome
+        assert 0 < len(target["pruned"]) <= 3
+        assert listed(kinglet) == before[len(target["pruned"]):] + [target["snapshot"]]
+        assert not any(outcome["faults"] for outcome in kinglet.json("backup", "verify", "--all"))
+    finally:
+        medium.remove()
+
+
+@needs_mounts
 def test_a_target_that_fills_up_meanwhile(kinglet, tmp_path):
     """Somebody else's files take the room that there was at the beginning."""
     if not kinglet.is_tree:
@@ -203,6 +235,24 @@ def test_a_target_that_vanishes_meanwhile(kinglet, tmp_path):
         assert list(kinglet.medium.place.iterdir()) == []
     finally:
         kinglet.medium.plug_in()
+
+
+@needs_mounts
+def test_a_file_that_changes_twice_in_a_second(kinglet):
+    """Of the same size: what compares sizes and whole seconds takes it for the one of before."""
+    upload = kinglet.data / "uploads" / "hasty"
+    now = 1_800_000_000_000_000_000
+    old = listed(kinglet)[0]
+    kinglet.command("backup", "pin", old)
+    try:
+        for part in (b"one", b"two"):
+            upload.write_bytes(part * 1000)
+            now += 100_000_000
+            os.utime(upload, ns=(now, now))
+            assert kinglet.json("backup", "run")["result"] == "success"
+    finally:
+        upload.unlink()
+        kinglet.command("backup", "unpin", old)
 
 
 @needs_mounts

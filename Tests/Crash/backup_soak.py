@@ -36,7 +36,7 @@ FAULTS = (
     "none", "none", "kill the server", "kill the command", "kill rsync", "fill the target",
     "make the target read-only", "take the target away", "empty the uploads", "damage a file",
     "leave a partial snapshot")
-TARGET_MEGABYTES = 96
+TARGET_MEGABYTES = 1024
 NAME = re.compile(r"\d{8}T\d{6}Z-\d{6}")
 
 

@@ -88,6 +88,7 @@ private struct FolderPublication {
         if target.transfer is CopyTransfer {
             context.warn("rsync is not installed; kinglet copies the files itself")
         }
+        let isSameSecond = snapshot.hasSameSecond
         let bytes = fresh.reduce(0) { $0 + $1.size }
         for step in try TransferStep.all(for: snapshot, partial: partial) {
             try context.cancellation.check()
@@ -100,6 +101,7 @@ private struct FolderPublication {
                 linkDestinations: links.map { parent.isEmpty ? $0 : "\($0)/\(parent)" },
                 context: context)
             request.excludes = step.excludes
+            request.comparesNanoseconds = isSameSecond
             request.expectedBytes = bytes
             report.add(try target.transfer.send(request))
             try target.atStep(step.folder.hasPrefix("extra/") ? .extraSent : .sent)

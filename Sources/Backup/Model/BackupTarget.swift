@@ -72,6 +72,19 @@ public struct PreparedSnapshot: Sendable {
         self.kept = kept
         self.previous = previous
     }
+
+    /// Whether a file has other content than in the previous snapshot, but the same size, and was
+    /// changed within the same second: what looks at these only would take it for unchanged.
+    var hasSameSecond: Bool {
+        guard let old = previous?.list else { return false }
+        return list.entries.contains { entry in
+            guard case .file(let size, let hash) = entry.kind,
+                case .file(size, let oldHash) = old[entry.path]?.kind, oldHash != hash,
+                let modified = old[entry.path]?.modified
+            else { return false }
+            return modified / 1_000_000_000 == entry.modified / 1_000_000_000
+        }
+    }
 }
 
 /// What storing a snapshot moved.

@@ -84,7 +84,6 @@ struct BackupRun {
             try parts.hook(hook("before", command, [:], lock: lock))
         }
         for target in targets {
-            try folder.emptyStaging()
             let memory = folder.memory(of: target.name)
             try Files.makeFolder(memory)
             let context = TargetContext(
@@ -92,11 +91,36 @@ struct BackupRun {
                 bandwidth: job.bandwidth, lock: lock, cancellation: cancellation,
                 progress: progress, warn: { warnings.add("\(target.name): \($0)") })
             let step = TargetRun(run: self, target: target, context: context)
-            outcome.targets.append(step.perform(&state))
+            outcome.targets.append(try perform(step, &state))
             try state.save(folder)
         }
         // What is on its way is of no use any more; the next run empties it as well.
         try folder.emptyStaging()
+    }
+
+    private func perform(
+        _ step: TargetRun, _ state: inout BackupState
+    ) throws(BackupError) -> TargetOutcome {
+        var removed: [SnapshotID] = []
+        var removals = 0
+        while true {
+            try folder.emptyStaging()
+            var outcome = step.perform(&state)
+            outcome.pruned = removed + outcome.pruned
+            guard step.wantsSpace(outcome), removals < TargetRun.mostRemovals else {
+                return outcome
+            }
+            let more: [SnapshotID]
+            do throws(BackupError) {
+                more = try step.makeSpace(&state)
+            } catch {
+                step.context.warn("no space can be made: \(error)")
+                return outcome
+            }
+            guard !more.isEmpty else { return outcome }
+            removed += more
+            removals += 1
+        }
     }
 
     /// The owner's command after the run; its failure changes no result but success.

@@ -58,7 +58,9 @@ extension BackupProgram {
                         zone: (try? ScheduleTexts.zone(of: request.job)) ?? zone,
                         health: RetentionHealth(
                             lastRunFailed: request.lastRunFailed,
-                            period: ScheduleTexts.period(of: request.job, at: request.now))))
+                            period: ScheduleTexts.period(of: request.job, at: request.now)),
+                        mustFree: request.forSpace != nil,
+                        most: request.forSpace ?? Retention.mostDeletions))
             },
             hook: { (request) throws(BackupError) in try HookCommand.run(request) },
             ping: { (request) throws(BackupError) in try program.ping(request) },

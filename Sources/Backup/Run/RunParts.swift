@@ -69,6 +69,9 @@ struct RetentionRequest {
     var now: Int64
     /// Whether the job's last run failed; not within a run that has just stored a snapshot there.
     var lastRunFailed = false
+    /// So many have to go because there is no space, those first that no rule keeps; nil when only
+    /// the rules count.
+    var forSpace: Int?
 }
 
 /// What a guard against mistakes and malice has to judge.

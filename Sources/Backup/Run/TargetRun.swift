@@ -6,8 +6,8 @@ struct TargetRun {
     let target: TargetSettings
     let context: TargetContext
 
-    private var parts: RunParts { run.parts }
-    private var job: JobSettings { run.job }
+    var parts: RunParts { run.parts }
+    var job: JobSettings { run.job }
 
     /// Does everything; a failure is in the outcome.
     func perform(_ state: inout BackupState) -> TargetOutcome {

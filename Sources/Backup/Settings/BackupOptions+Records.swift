@@ -206,6 +206,8 @@ extension BackupOptions {
         job.maximumTime = record.duration("max_time") ?? job.maximumTime
         job.maximumDeletions =
             record.string("max_delete").flatMap { DeletionLimit($0) } ?? job.maximumDeletions
+        job.whenFull =
+            record.string("when_full").flatMap { FullTarget(rawValue: $0) } ?? job.whenFull
         job.report = record.string("report").flatMap { BackupReport(rawValue: $0) } ?? job.report
         return job
     }

@@ -148,6 +148,10 @@ public struct BackupOptions: Sendable {
             help: "More files may not have vanished since the last run: a share of each source "
                 + "(ten always may), or a number for all; 20% unless set."),
         RecordField(
+            name: "when_full", content: .choice(FullTarget.allCases.map(\.rawValue)),
+            help: "On a full target: fail, or remove_oldest, a few at a time and never below two "
+                + "that were verified; fail unless set."),
+        RecordField(
             name: "report", content: .choice(BackupReport.allCases.map(\.rawValue)),
             help: "What administrators hear in the chat; failures unless set."),
     ]

@@ -57,6 +57,14 @@ public enum DeletionLimit: Sendable, Equatable {
     }
 }
 
+/// What a run does when its target is full.
+public enum FullTarget: String, Sendable, CaseIterable, Codable {
+    /// It fails, and removes nothing.
+    case fail
+    /// It removes the oldest snapshots, though rules would keep them.
+    case removeOldest = "remove_oldest"
+}
+
 /// What a job reports into the chat.
 public enum BackupReport: String, Sendable, CaseIterable, Codable {
     /// A failure, and that it is over.
@@ -129,6 +137,8 @@ public struct JobSettings: Sendable, Equatable {
     public var maximumTime = Duration.seconds(6 * 3600)
     /// More files may not vanish in one run than this.
     public var maximumDeletions = DeletionLimit.usual
+    /// What becomes of history when the target is full.
+    public var whenFull = FullTarget.fail
     /// What is said in the chat.
     public var report = BackupReport.failures
 

@@ -16,6 +16,9 @@ struct TransferRequest: Sendable {
     var keepsExtendedAttributes = false
     /// Patterns of rsync's `--exclude`.
     var excludes: [String] = []
+    /// Whether times have to differ by less than a second to be the same. Not always: some file
+    /// systems know whole seconds only, and everything would be sent again.
+    var comparesNanoseconds = false
     /// Bytes that are to be sent, for the progress; nil while unknown.
     var expectedBytes: Int64?
     /// Bandwidth, cancellation, progress, warnings and the lock that the program inherits.

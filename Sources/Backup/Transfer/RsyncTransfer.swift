@@ -104,6 +104,9 @@ struct RsyncTransfer: FileTransfer {
             "--max-delete=0", "--info=progress2,stats2", "--outbuf=L", "--no-h",
         ]
         if request.keepsExtendedAttributes { arguments.append("-AX") }
+        if request.comparesNanoseconds, program.version >= RsyncVersion(3, 1, 3) {
+            arguments.append("--modify-window=-1")
+        }
         // A folder of this machine is synced in one go afterwards, which takes seconds, not minutes.
         if connection.isRemote, program.version >= RsyncVersion(3, 2, 4) {
             arguments.append("--fsync")

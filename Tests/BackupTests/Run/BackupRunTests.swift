@@ -167,6 +167,30 @@ struct BackupRunTests {
         #expect(try run.perform().targets[0].pruned.isEmpty, "it may only add")
     }
 
+    @Test("On a full target history is kept, or goes bit by bit where the owner wants that")
+    func full() throws {
+        let run = try PlayedRun()
+        let old = try (0..<6).map { _ in try #require(try run.perform().targets[0].snapshot) }
+        run.removable = old
+        run.targets[0].failures[.store] = failure(.full)
+        #expect(try run.perform().targets[0].code == .full)
+        #expect(run.targets[0].removed.isEmpty)
+
+        run.job.whenFull = .removeOldest
+        run.targets[0].failures[.store] = failure(.full)
+        let outcome = try run.perform()
+        #expect(outcome.result == .warning && outcome.targets[0].snapshot != nil)
+        #expect(outcome.targets[0].pruned == Array(old.prefix(3)))
+        #expect(run.targets[0].removed == Array(old.prefix(3)))
+
+        run.targets[0].failures[.store] = failure(.temporary)
+        #expect(try run.perform().result == .failed)
+        #expect(run.targets[0].removed.count == 3, "it was not full")
+        run.removable = []
+        run.targets[0].failures[.store] = failure(.full)
+        #expect(try run.perform().targets[0].code == .full, "nothing may go")
+    }
+
     @Test("The command before decides, the one after hears; both know the job")
     func hooks() throws {
         let run = try PlayedRun()

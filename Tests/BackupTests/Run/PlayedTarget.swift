@@ -137,6 +137,8 @@ final class PlayedRun {
     var hooks: [HookRequest] = []
     var pings: [PingRequest] = []
     var expired: [SnapshotID] = []
+    /// What may go for space, a few at a time.
+    var removable: [SnapshotID] = []
     var isTestDue = false
     var testFailure: BackupError?
     var steps: [String] = []
@@ -205,7 +207,12 @@ final class PlayedRun {
                 guard let reason = self.suspicion else { return }
                 throw BackupError(
                     .suspicious, subject: "disk", reason, advice: "type --accept-changes")
-            }, expired: { _ in self.expired },
+            },
+            expired: { request in
+                guard let count = request.forSpace else { return self.expired }
+                defer { self.removable = Array(self.removable.dropFirst(count)) }
+                return Array(self.removable.prefix(count))
+            },
             hook: { (request) throws(BackupError) in
                 self.steps.append(request.name)
                 self.hooks.append(request)
