@@ -254,7 +254,7 @@ def test_rsync_is_killed(kinglet):
 def test_an_rsync_that_outlives_its_server_keeps_the_lock(kinglet):
     """What still writes at the target holds up the next run, and no longer."""
     known, known_bases = snapshots(kinglet.target), bases(kinglet.target)
-    kinglet.rsync.hangs()
+    kinglet.rsync.hangs(ignores_term=True)
     run = begin(kinglet, "run")
     kinglet.rsync.await_hanging()
     kinglet.crash()
@@ -263,6 +263,20 @@ def test_an_rsync_that_outlives_its_server_keeps_the_lock(kinglet):
     done = kinglet.command("backup", "run", check=False)
     assert done.returncode == 1 and "is at backup run" in done.stderr, done
     kinglet.rsync.go_on()
+    assert_next_run_works(kinglet, known, known_bases)
+
+
+def test_an_rsync_ends_with_its_server(kinglet):
+    """It is told that its parent died, and the lock is free when it has gone."""
+    known, known_bases = snapshots(kinglet.target), bases(kinglet.target)
+    kinglet.rsync.hangs()
+    run = begin(kinglet, "run")
+    kinglet.rsync.await_hanging()
+    kinglet.crash()
+    run.communicate(timeout=LONG)
+    eventually(
+        lambda: "is at backup run" not in kinglet.command("backup", "run", check=False).stderr,
+        "the lock is free")
     assert_next_run_works(kinglet, known, known_bases)
 
 

@@ -90,6 +90,13 @@ extension RecoveryKey {
         HKDF.sha256(secret: secret, salt: [], info: Array("kinglet backup: seal".utf8))
     }
 
+    /// The name of the first installation with this key: 32 hexadecimal digits that say nothing of it.
+    var firstInstance: String {
+        let bytes = HKDF.sha256(
+            secret: secret, salt: [], info: Array("kinglet backup: instance".utf8))
+        return Hexadecimal.text(Array(bytes.prefix(16)))
+    }
+
     /// What proves that the owner of this key has written `bytes`: 64 hexadecimal digits.
     func seal(_ bytes: [UInt8]) -> String {
         let code = DigestAlgorithm.sha256.hmac(key: sealKey, bytes)
@@ -106,15 +113,19 @@ extension RecoveryKey {
     /// Reads a file as `age-keygen` writes it.
     public static func load(file: String) throws(BackupError) -> RecoveryKey {
         guard let bytes = try Files.read(file, limit: largestFile) else {
-            throw BackupError(
-                .key, subject: file, "the recovery key is not there",
-                advice: "put the key that was printed into this file")
+            throw missing(file)
         }
         do {
             return try RecoveryKey(String(decoding: bytes, as: UTF8.self))
         } catch {
             throw BackupError(error.code, subject: file, error.message, advice: error.advice)
         }
+    }
+
+    static func missing(_ file: String) -> BackupError {
+        BackupError(
+            .key, subject: file, "the recovery key is not there",
+            advice: "put the key that was printed into this file")
     }
 
     /// Writes the file that `age` and `load` read, for its owner alone. Never in place of another

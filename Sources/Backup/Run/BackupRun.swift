@@ -79,7 +79,7 @@ struct BackupRun {
                 advice: "kinglet backup target list shows them")
         }
         let key = try parts.key()
-        let instance = try InstanceName.load(folder, random: parts.random)
+        let instance = try InstanceName.load(folder, key: key)
         if let command = job.before {
             try parts.hook(hook("before", command, [:], lock: lock))
         }

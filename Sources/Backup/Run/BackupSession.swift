@@ -19,9 +19,10 @@ struct BackupSession: ~Copyable {
         progress: @escaping @Sendable (Progress) -> Void = { _ in },
         warn: @escaping @Sendable (String) -> Void
     ) throws(BackupError) {
+        let lock = try BackupLock.acquire(folder, purpose: purpose)
+        let key = try parts.key()
         try self.init(
-            folder, BackupLock.acquire(folder, purpose: purpose), try parts.key(),
-            try InstanceName.load(folder, random: parts.random), cancellation, progress, warn)
+            folder, lock, key, InstanceName.load(folder, key: key), cancellation, progress, warn)
     }
 
     private init(

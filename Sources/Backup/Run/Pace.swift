@@ -9,10 +9,13 @@ struct PaceRule {
     /// From so many stanzas a second on, in both directions, a server is busy. Below, nobody notices a run that takes a
     /// core, and everybody is glad when it is over.
     static let busyRate = 100.0
-    /// Of what the server takes itself while it is busy, but no less and no more than this share of
-    /// one core. A message at 500 a second may cost a third more than without a run; what a copy
-    /// makes the writer do besides is in that third.
-    static let busyShare = (ofLoad: 0.12, least: 0.015, most: 0.25)
+    /// Of what the server takes itself while it is busy, and never more than this share of one core.
+    /// A message at 500 a second may cost a third more than without a run; what a copy makes the
+    /// writer do besides is in that third.
+    static let busyShare = (ofLoad: 0.12, most: 0.25)
+    /// The share of one core that it may always take at 1,000 stanzas a second. At half of them it is
+    /// four times as much, and so on: there is no step between busy and not.
+    static let leastShare = 0.015
 
     /// CPU time of all others in this process, as a share of one core, lately.
     private(set) var load = 0.03
@@ -41,7 +44,8 @@ struct PaceRule {
     /// The share of one core that may be taken.
     var share: Double {
         guard rate >= Self.busyRate else { return 1 }
-        return min(max(load * Self.busyShare.ofLoad, Self.busyShare.least), Self.busyShare.most)
+        let least = Self.leastShare * (1000 / rate) * (1000 / rate)
+        return min(1, max(min(load * Self.busyShare.ofLoad, Self.busyShare.most), least))
     }
 
     /// Seconds to wait before more is done; asked again after the wait.

@@ -14,6 +14,8 @@ extension BackupProgram {
     /// Makes a recovery key unless there is one; true when it did.
     public func makeKey() throws(BackupError) -> Bool {
         guard !Files.exists(keyFile) else { return false }
+        // With another one nobody could open what was made with the first.
+        guard !Files.exists(folder.instance) else { throw RecoveryKey.missing(keyFile) }
         try Files.makeFolder(secrets)
         try RecoveryKey.generate().store(file: keyFile)
         return true

@@ -97,18 +97,17 @@ struct BackupState: Codable, Sendable, Equatable {
 
 /// Which installation this is: made once.
 enum InstanceName {
-    /// 32 hexadecimal digits.
-    static func load(
-        _ folder: BackupFolder, random: (Int) -> [UInt8]
-    ) throws(BackupError) -> String {
+    /// 32 hexadecimal digits. The first one follows from the recovery key: an installation that has
+    /// lost what it knew of its backups goes on with its own snapshots.
+    static func load(_ folder: BackupFolder, key: RecoveryKey) throws(BackupError) -> String {
         if let bytes = try Files.read(folder.instance, limit: 64) {
             let text = String(decoding: bytes.prefix { $0 != 0x0A }, as: UTF8.self)
             if ManifestFile.isInstance(text) { return text }
             throw BackupError(
                 .damaged, subject: folder.instance, "this is not an installation's name",
-                advice: "remove the file; targets then have to be added anew")
+                advice: "remove the file; the next run makes it anew")
         }
-        let text = Hexadecimal.text(random(16))
+        let text = key.firstInstance
         try Files.replace(folder.instance, Array((text + "\n").utf8), mode: 0o600)
         return text
     }

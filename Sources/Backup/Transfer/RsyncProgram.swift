@@ -42,13 +42,18 @@ struct RsyncVersion: Sendable, Comparable, CustomStringConvertible {
 final class RsyncProgram: Sendable {
     let path: String
     let version: RsyncVersion
-    private let ionice: String?
+    /// What it is started by.
+    private let launcher: [String]
     private let hasWarned = Mutex(false)
 
     private init(path: String, version: RsyncVersion) {
         self.path = path
         self.version = version
-        ionice = Program.find("ionice")
+        // With its parent it ends, and the lock that it has inherited is free again.
+        let bound = Program.find("setpriv").map { [$0, "--pdeathsig", "TERM"] } ?? []
+        // -t: where a service may not ask for less of the disk, rsync runs all the same.
+        let idle = Program.find("ionice").map { [$0, "-t", "-c3"] } ?? []
+        launcher = bound + idle
     }
 
     /// - Parameter path: of `backup.rsync`; nil to search for it.
@@ -106,9 +111,8 @@ final class RsyncProgram: Sendable {
         line: (ArraySlice<UInt8>) -> Void
     ) throws(BackupError) -> (end: Program.End, errors: [String]) {
         try context.cancellation.check()
-        // -t: where a service may not ask for less of the disk, rsync runs all the same.
-        var program =
-            ionice.map { Program($0, ["-t", "-c3", path] + arguments) } ?? Program(path, arguments)
+        let words = launcher + [path] + arguments
+        var program = Program(words[0], Array(words.dropFirst()))
         program.niceness = 10
         // The server that it belongs to may have to stop.
         program.grace = .seconds(5)

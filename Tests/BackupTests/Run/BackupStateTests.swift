@@ -66,17 +66,21 @@ struct BackupStateTests {
         #expect(read.targets["disk"]?.snapshots.last?.id.sequence == 2500)
     }
 
-    @Test("The installation's name is made once")
+    @Test("The installation's name is its own, and follows from the key when it was lost")
     func instance() throws {
         let directory = try RunFolder()
         let folder = BackupFolder(dataDirectory: directory.path)
         try folder.prepare()
-        let name = try InstanceName.load(folder) { [UInt8](repeating: 0xAB, count: $0) }
-        #expect(name == String(repeating: "ab", count: 16))
-        #expect(try InstanceName.load(folder) { [UInt8](repeating: 1, count: $0) } == name)
+        let key = RecoveryKey(secret: [UInt8](repeating: 1, count: 32))
+        let other = RecoveryKey(secret: [UInt8](repeating: 2, count: 32))
+        let name = try InstanceName.load(folder, key: key)
+        #expect(ManifestFile.isInstance(name))
+        #expect(try InstanceName.load(folder, key: other) == name)
+        try Files.remove(folder.instance)
+        #expect(try InstanceName.load(folder, key: key) == name)
+        try Files.remove(folder.instance)
+        #expect(try InstanceName.load(folder, key: other) != name)
         try Files.replace(folder.instance, Array("x".utf8), mode: 0o600)
-        #expect(throws: BackupError.self) {
-            try InstanceName.load(folder) { [UInt8](repeating: 1, count: $0) }
-        }
+        #expect(throws: BackupError.self) { try InstanceName.load(folder, key: key) }
     }
 }

@@ -62,6 +62,15 @@ struct PaceTests {
         #expect(abs(slow.share() - 0.25) < 0.01)
     }
 
+    @Test("With less to do there is more for a run, without a step", arguments: [150, 300, 600])
+    func between(rate: Double) {
+        var machine = Machine(load: rate * 0.00015, rate: rate)
+        _ = machine.share()
+        let share = machine.share()
+        let least = 0.015 * 1_000_000 / (rate * rate)
+        #expect(share > 0.9 * least && share < 1.1 * max(least, 0.12 * rate * 0.00015))
+    }
+
     @Test("Where few chat nothing waits, whatever the process does", arguments: [0, 0.02, 0.9])
     func idle(load: Double) {
         var machine = Machine(load: load, rate: 20)
