@@ -38,14 +38,14 @@ final class RsyncStore: ArchiveStore {
         // Not synced: it is gone after a crash anyway.
         let file = open(
             path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
-        guard file >= 0 else { throw Files.error(path, "write") }
+        guard file >= 0 else { throw Files.error(path, "write").ofSource }
         defer { close(file) }
         var written = 0
         while written < bytes.count {
             let count = bytes.withUnsafeBytes { buffer in
                 write(file, buffer.baseAddress.map { $0 + written }, buffer.count - written)
             }
-            guard count > 0 || errno == EINTR else { throw Files.error(path, "write") }
+            guard count > 0 || errno == EINTR else { throw Files.error(path, "write").ofSource }
             written += max(0, count)
         }
         waiting[name] = Int64(bytes.count)

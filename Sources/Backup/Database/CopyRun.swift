@@ -23,6 +23,8 @@ struct CopyRun {
         do { copy = try copier.database.beginCopy() } catch { throw BackupError(storage: error) }
         defer { copy.end() }
         var isDone = false
+        // What a killed run has left is no reason to find the disk full.
+        unlink(temporary)
         defer { if !isDone { unlink(temporary) } }
 
         let (writer, end) = try copyPages(copy, to: temporary, progress)
@@ -68,10 +70,15 @@ struct CopyRun {
     ) throws(BackupError) -> (ImageWriter, OnlineCopy.End) {
         var buffer = PageBuffer()
         var writer: ImageWriter?
-        func drain(_ copy: OnlineCopy, all: Bool) throws(BackupError) {
+        var room = Room(copier: copier, folder: Files.parent(of: path))
+        func drain(_ copy: OnlineCopy, _ total: Int, all: Bool) throws(BackupError) {
             while copy.takePages(&buffer, all: all) {
                 let size = buffer.bytes.count / max(1, buffer.numbers.count)
-                if writer == nil { writer = try makeWriter(path, pageSize: size) }
+                if writer == nil {
+                    if before == nil { try room.check(pages: total, of: size) }
+                    writer = try makeWriter(path, pageSize: size)
+                }
+                try room.check(before: buffer.bytes.count)
                 try writer?.add(buffer)
             }
         }
@@ -83,7 +90,7 @@ struct CopyRun {
             let step: OnlineCopy.Step
             do { step = try copy.step(pages: pages) } catch { throw BackupError(storage: error) }
             cancellation.pace?.add(step.duration)
-            try drain(copy, all: step.end != nil)
+            try drain(copy, step.total, all: step.end != nil)
             if let end = step.end {
                 let complete: ImageWriter
                 if let writer {
@@ -106,6 +113,36 @@ struct CopyRun {
                 advice: "the next run makes a whole copy")
         }
         return try ImageWriter(path, pageSize: pageSize, before: before)
+    }
+
+    /// Sees to it that the part fits in.
+    private struct Room {
+        let copier: DatabaseCopier
+        let folder: String
+        /// Bytes that may be written before space is looked at again.
+        private var left: Int64 = 0
+
+        init(copier: DatabaseCopier, folder: String) {
+            self.copier = copier
+            self.folder = folder
+        }
+
+        /// Before a whole copy begins.
+        func check(pages: Int, of size: Int) throws(BackupError) {
+            let (bytes, isOver) = Int64(pages).multipliedReportingOverflow(by: Int64(size))
+            let (more, isMore) = bytes.addingReportingOverflow(bytes / 5)
+            try copier.space(folder)?.check(
+                for: isOver || isMore ? .max : more, what: "the copy of \(copier.name)")
+        }
+
+        /// Before pages are written, now and then: others write meanwhile, and how much a log will
+        /// take is not known beforehand.
+        mutating func check(before bytes: Int) throws(BackupError) {
+            left -= Int64(bytes)
+            guard left < 0, let space = copier.space(folder) else { return }
+            try space.check(for: Int64(bytes), what: "the copy of \(copier.name)")
+            left = space.reserve / 8
+        }
     }
 
     /// Leaves the writer to others for as long as a step took, if there are others.

@@ -42,6 +42,8 @@ struct DatabaseCopier {
     var checkTime = Duration.seconds(60)
     /// The check ends when the log has grown to this: it cannot be emptied while somebody reads.
     var mostLogBytes: Int64 = 67_108_864
+    /// Asked before and while a part is written; a test has its own.
+    var space: (String) -> FileSystemSpace? = { FileSystemSpace(of: $0) }
 
     init(database: Storage.Database, name: String = "kinglet.db") {
         self.database = database

@@ -10,8 +10,11 @@ public struct BackupError: Error, Sendable, Equatable, CustomStringConvertible {
         case temporary
         /// Somebody has to do something first; a retry is of no use.
         case permanent
-        /// No space left.
+        /// No space left at the target, or where a command was to write.
         case full
+        /// No space left on this machine for what is on its way: fewer snapshots at the target
+        /// would not help.
+        case fullSource
         /// The target is not what it was: another disk, another installation's, edited.
         case foreign
         /// What is stored is not what was stored.
@@ -48,6 +51,13 @@ public struct BackupError: Error, Sendable, Equatable, CustomStringConvertible {
         self.message = Excerpt.line(message)
         self.advice = Excerpt.line(advice)
         self.exitStatus = exitStatus
+    }
+
+    /// The same where only this machine was written to: what is full is then its own disk.
+    var ofSource: BackupError {
+        guard code == .full else { return self }
+        return BackupError(
+            .fullSource, subject: subject, message, advice: advice, exitStatus: exitStatus)
     }
 
     /// One line for a person.

@@ -41,9 +41,15 @@ extension BackupProgram {
             checkDatabase: { (prepared, stored, context) throws(BackupError) in
                 try program.checkDatabase(prepared, stored, context)
             },
-            scan: { (request) throws(BackupError) -> ScanFound in try program.scan(request) },
+            scan: { (request) throws(BackupError) -> ScanFound in
+                do throws(BackupError) {
+                    return try program.scan(request)
+                } catch { throw error.ofSource }
+            },
             secrets: { (request) throws(BackupError) -> (entry: FileEntry, place: String)? in
-                try program.archiveSecrets(request)
+                do throws(BackupError) {
+                    return try program.archiveSecrets(request)
+                } catch { throw error.ofSource }
             },
             describeLists: { FileListCodec.encode($0).map(\.list) },
             judge: { (request, context) throws(BackupError) in
@@ -143,10 +149,20 @@ extension BackupProgram {
         }
         let copier = DatabaseCopier(database: database)
         let previous = request.previous?.manifest.databases.first { $0.name == copier.name }
-        let copy = try copier.copy(
-            previous: previous, memory: request.context.memory, into: request.folder,
-            md5: request.needsMD5, cancellation: request.context.cancellation,
-            progress: request.context.progress)
+        let copy: DatabaseCopy
+        do throws(BackupError) {
+            copy = try copier.copy(
+                previous: previous, memory: request.context.memory, into: request.folder,
+                md5: request.needsMD5, cancellation: request.context.cancellation,
+                progress: request.context.progress)
+        } catch {
+            // Where the target is a folder, it is the target that is full.
+            guard
+                request.folder == request.context.staging
+                    || error.subject.hasPrefix(request.context.memory + "/")
+            else { throw error }
+            throw error.ofSource
+        }
         guard copy.faults.isEmpty else {
             throw BackupError(
                 .damaged, subject: copier.name,

@@ -56,11 +56,13 @@ final class CopyFixture {
     /// Copies into a folder of its own, and publishes unless told otherwise.
     func copy(
         publish: Bool = true, remember: Bool = true, into place: String? = nil,
-        cancellation: Cancellation = Cancellation(), progress: (Backup.Progress) -> Void = { _ in }
+        cancellation: Cancellation = Cancellation(), progress: (Backup.Progress) -> Void = { _ in },
+        space: ((String) -> FileSystemSpace?)? = nil
     ) throws -> DatabaseCopy {
         let place = place ?? "\(folder)/partial"
         try Files.remove("\(folder)/partial")
-        let copier = DatabaseCopier(database: database)
+        var copier = DatabaseCopier(database: database)
+        if let space { copier.space = space }
         let copy = try copier.copy(
             previous: previous, memory: memory, into: place, md5: true,
             cancellation: cancellation, progress: progress)

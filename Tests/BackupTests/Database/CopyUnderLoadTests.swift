@@ -211,10 +211,63 @@ struct FullDiskTests {
         defer { umount(small) }
         let error = #expect(throws: BackupError.self) { try fixture.copy(into: small) }
         #expect(error?.code == .full)
+        #expect(error?.message.contains("mounted at \(small)") == true, "\(error as Any)")
         #expect(try Files.names(in: small + "/database/kinglet.db").isEmpty)
         try fixture.insert(10)
         #expect(try fixture.copy().record.rows["messages"] == 3010)
         #expect(umount(small) == 0)
+        try fixture.close()
+    }
+
+    @Test("No whole copy is begun where it would not fit in with a fifth and a reserve to spare")
+    func baseNeedsRoom() throws {
+        let fixture = try CopyFixture()
+        try fixture.insert(3000, bytes: 3000)
+        let size = try fixture.copy(publish: false).record.base.size
+        let place = fixture.folder + "/partial/database/kinglet.db"
+        let reserve: Int64 = 64 << 20
+        func space(_ free: Int64) -> (String) -> FileSystemSpace? {
+            { [folder = fixture.folder] in
+                #expect($0 == place, "the folder of the part is asked about")
+                return FileSystemSpace(free: free, total: 1 << 40, place: folder)
+            }
+        }
+        var pages = 0
+        let error = #expect(throws: BackupError.self) {
+            try fixture.copy(
+                progress: { _ in pages += 1 }, space: space(size + size / 5 + reserve - 1))
+        }
+        #expect(error?.code == .full && pages == 0)
+        #expect(error?.message.contains("mounted at \(fixture.folder)") == true)
+        #expect(try Files.names(in: place).isEmpty)
+        let copy = try fixture.copy(space: space(size + size / 5 + reserve))
+        #expect(copy.record.base.size == size)
+        try fixture.close()
+    }
+
+    @Test("A part ends before it takes what others on the disk need, however little fits in")
+    func reserveStays() throws {
+        let fixture = try CopyFixture()
+        try fixture.insert(3000, bytes: 3000)
+        // Of a file system of 1 GiB, 1 % stays free. The server takes 1 MiB between two looks.
+        let (total, begin) = (Int64(1 << 30), Int64(30 << 20))
+        var (free, looks) = (begin, 0)
+        func shrinking(_ path: String) -> FileSystemSpace? {
+            defer { free -= 1 << 20 }
+            looks += 1
+            return FileSystemSpace(free: free, total: total, place: "/")
+        }
+        let base = try fixture.copy(space: shrinking)
+        #expect(looks > 4, "of \(base.record.base.size) bytes")
+
+        try fixture.execute("UPDATE messages SET stanza = randomblob(2900)")
+        (free, looks) = (total / 100 + (3 << 20), 0)
+        let error = #expect(throws: BackupError.self) { try fixture.copy(space: shrinking) }
+        #expect(error?.code == .full && (2...5).contains(looks), "\(looks)")
+        #expect(try Files.names(in: fixture.folder + "/partial/database/kinglet.db").isEmpty)
+        try fixture.insert(10)
+        (free, looks) = (total, 0)
+        #expect(try fixture.copy(space: shrinking).record.changes.count == 1)
         try fixture.close()
     }
 }

@@ -33,8 +33,8 @@ struct BackupRunTests {
         "A failure of any step is the run's, and leaves the history as it was",
         arguments: PlayedTarget.Step.allCases.filter { ![.remove, .cleanUp].contains($0) },
         [
-            BackupError.Code.absent, .temporary, .permanent, .full, .foreign, .damaged, .cancelled,
-            .key,
+            BackupError.Code.absent, .temporary, .permanent, .full, .fullSource, .foreign, .damaged,
+            .cancelled, .key,
         ])
     func failures(step: PlayedTarget.Step, code: BackupError.Code) throws {
         let run = try PlayedRun()
@@ -186,6 +186,9 @@ struct BackupRunTests {
         run.targets[0].failures[.store] = failure(.temporary)
         #expect(try run.perform().result == .failed)
         #expect(run.targets[0].removed.count == 3, "it was not full")
+        run.targets[0].failures[.store] = failure(.fullSource)
+        #expect(try run.perform().targets[0].code == .fullSource)
+        #expect(run.targets[0].removed.count == 3, "what is full is not the target")
         run.removable = []
         run.targets[0].failures[.store] = failure(.full)
         #expect(try run.perform().targets[0].code == .full, "nothing may go")

@@ -284,7 +284,8 @@ struct JobScheduleTests {
     @Test(
         "What somebody has to mend is not retried before the next time",
         arguments: [
-            BackupError.Code.permanent, .full, .foreign, .damaged, .suspicious, .cancelled, .key,
+            BackupError.Code.permanent, .full, .fullSource, .foreign, .damaged, .suspicious,
+            .cancelled, .key,
         ])
     func permanent(code: BackupError.Code) throws {
         var world = try World("0 3 * * *", at: at(2026, 11, 21, 2))
