@@ -28,7 +28,11 @@ struct CopyRun {
         defer { if !isDone { unlink(temporary) } }
 
         let (writer, end) = try copyPages(copy, to: temporary, progress)
-        let facts = try readFacts(copy)
+        // A new base is checked as a whole where it lies.
+        let facts = try FactsReader(
+            copier: copier, copy: copy, bytes: Int64(end.pageCount) * Int64(end.pageSize),
+            cancellation: cancellation
+        ).read(whole: copier.wantsWholeCheck && before != nil)
         copy.endReading()
         var record = Manifest.Database(
             name: copier.name, base: Manifest.Part(path: "", sha256: "", size: 0), changes: [],
@@ -37,6 +41,8 @@ struct CopyRun {
         var result = DatabaseCopy(record: record)
         result.wasRead = true
         result.faults = facts.faults
+        result.unfinished = facts.unfinished
+        result.wasCheckedWhole = facts.isCheckedWhole
         result.walBytesAtStart = copy.logBytes
         if before != nil, let previous {
             record.base = previous.base
@@ -196,68 +202,5 @@ struct CopyRun {
         return FileEntry(
             path: path, kind: .file(size: written.size, hash: written.hash), mode: 0o600,
             modified: written.modified, md5: written.md5)
-    }
-
-    // MARK: Facts
-
-    private struct Facts {
-        var rows: [String: Int64] = [:]
-        var lastMessage: Int64 = 0
-        var isChecked: Bool?
-        var faults: [String] = []
-    }
-
-    /// Counts and checks what was copied. What does not finish in its time is left out.
-    private func readFacts(_ copy: OnlineCopy) throws(BackupError) -> Facts {
-        var facts = Facts()
-        let deadline = ContinuousClock.now + copier.checkTime
-        let log = copier.database.file + "-wal"
-        func isWanted() -> Bool {
-            var status = stat()
-            let size = lstat(log, &status) == 0 ? Int64(status.st_size) : 0
-            guard cancellation.reason == nil, ContinuousClock.now < deadline,
-                size <= copier.mostLogBytes
-            else { return false }
-            cancellation.pace?.rest { cancellation.reason == nil }
-            return true
-        }
-        do {
-            try copy.read { connection in
-                try connection.run(while: isWanted) { try count(connection, &facts) }
-                var faults: [String] = []
-                try connection.run(while: isWanted) {
-                    try connection.rows("PRAGMA quick_check(100)") { row in
-                        let line = row.text(0) ?? ""
-                        if line != "ok" { faults.append(line) }
-                    }
-                }
-                facts.isChecked = faults.isEmpty
-                facts.faults = faults
-            }
-        } catch {
-            try cancellation.check()
-            guard error.code == .interrupted else { throw BackupError(storage: error) }
-        }
-        return facts
-    }
-
-    private func count(_ connection: Connection, _ facts: inout Facts) throws {
-        var tables: [String] = []
-        try connection.rows(
-            """
-            SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%'
-                ESCAPE '\\' AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name
-            """
-        ) { tables.append($0.text(0) ?? "") }
-        if tables.contains("messages") {
-            facts.lastMessage =
-                try connection.first("SELECT max(rowid) FROM messages") { $0.integer(0) } ?? 0
-        }
-        for table in tables {
-            let name = table.split(separator: "\"", omittingEmptySubsequences: false)
-                .joined(separator: "\"\"")
-            facts.rows[table] =
-                try connection.first("SELECT count(*) FROM \"\(name)\"") { $0.integer(0) }
-        }
     }
 }

@@ -17,6 +17,10 @@ struct DatabaseCopy {
     var unchanged = false
     /// What SQLite's check found wrong.
     var faults: [String] = []
+    /// What SQLite did not count or check in its time, a sentence; nil when nothing is missing.
+    var unfinished: String?
+    /// `integrity_check` found nothing wrong with it.
+    var wasCheckedWhole = false
     var duration = Duration.zero
     /// Its pages were read, for nothing said that they are what they were.
     var wasRead = false
@@ -38,8 +42,12 @@ struct DatabaseCopier {
 
     let database: Storage.Database
     let name: String
-    /// So long the check of what was copied may take.
+    /// So long the rows may take to be counted, and the check of what was copied again, besides
+    /// what the size of the database makes it.
     var checkTime = Duration.seconds(60)
+    /// It is time for `integrity_check`, and there is no stored copy to look at: an unchanged
+    /// database is read, too, and what was read is checked, unless it is a new base.
+    var wantsWholeCheck = false
     /// The check ends when the log has grown to this: it cannot be emptied while somebody reads.
     var mostLogBytes: Int64 = 67_108_864
     /// Asked before and while a part is written; a test has its own.
@@ -73,7 +81,7 @@ struct DatabaseCopier {
         let began = ContinuousClock.now
         let image = previous.map { PageDigests.identity(of: $0) }
         let seen = readSeen(memory)
-        if let previous, let seen, seen.image == image, let now = try state(),
+        if !wantsWholeCheck, let previous, let seen, seen.image == image, let now = try state(),
             now.isSame(as: seen.state)
         {
             progress(Progress(.database, bytes: 0, totalBytes: 0))

@@ -58,7 +58,10 @@ enum DatabaseParts {
         let image = try image(of: record, in: folder)
         let faults: [String]?
         do {
-            faults = try image.check(isFull: full) { cancellation.reason == nil }
+            faults = try image.check(isFull: full) {
+                cancellation.pace?.rest { cancellation.reason == nil }
+                return cancellation.reason == nil
+            }
         } catch {
             throw BackupError(storage: error)
         }

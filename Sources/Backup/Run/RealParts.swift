@@ -147,7 +147,9 @@ extension BackupProgram {
         guard let database else {
             throw BackupError(.permanent, subject: dataDirectory, "the database is not open")
         }
-        let copier = DatabaseCopier(database: database)
+        var copier = DatabaseCopier(database: database)
+        var note = try WholeCheckNote(request.context)
+        copier.wantsWholeCheck = request.folder == request.context.staging && note.isDue
         let previous = request.previous?.manifest.databases.first { $0.name == copier.name }
         let copy: DatabaseCopy
         do throws(BackupError) {
@@ -169,6 +171,12 @@ extension BackupProgram {
                 "SQLite finds it damaged: \(copy.faults.prefix(3).joined(separator: "; "))",
                 advice: "restore the last snapshot; the medium may be dying")
         }
+        if let unfinished = copy.unfinished { request.context.warn(unfinished) }
+        if copy.wasCheckedWhole {
+            try note.succeed()
+        } else if copier.wantsWholeCheck, !copy.kept.isEmpty {
+            try note.fail(request.context)
+        }
         let kept = try copy.kept.map { path throws(BackupError) -> FileEntry in
             guard let entry = request.previous?.list[path] else {
                 throw BackupError(
@@ -187,36 +195,6 @@ extension BackupProgram {
 
     private static func noPath(_ text: String) -> BackupError {
         BackupError(.permanent, subject: text, "this cannot be a path in a snapshot")
-    }
-
-    /// Once a week, SQLite looks at all of what is stored, where it can be read in its place; on
-    /// other days, a part that was added is checked to continue the one before it.
-    private func checkDatabase(
-        _ prepared: PreparedSnapshot, _ stored: Stored, _ context: TargetContext
-    ) throws(BackupError) {
-        guard let folder = stored.folder else { return }
-        let note = context.memory + "/integrity-checked"
-        let last = try Files.read(note, limit: 64).flatMap {
-            Int64(String(decoding: $0, as: UTF8.self))
-        }
-        let now = Int64(time(nil))
-        let isDue = last.map { $0 <= now - 7 * 86_400 || $0 > now } ?? false
-        let isNew = stored.new.contains { $0.path.isBelow("database") }
-        for record in prepared.manifest.databases {
-            if isDue {
-                let faults = try DatabaseParts.check(
-                    record, in: folder, full: true, cancellation: context.cancellation)
-                guard faults.isEmpty else {
-                    throw BackupError(
-                        .damaged, subject: record.name,
-                        "the stored copy is damaged: \(faults.prefix(3).joined(separator: "; "))",
-                        advice: "the next run copies everything anew")
-                }
-            } else if isNew {
-                _ = try DatabaseParts.image(of: record, in: folder)
-            }
-        }
-        if isDue || last == nil { try Files.replace(note, Array("\(now)".utf8), mode: 0o600) }
     }
 
     // MARK: Pings

@@ -57,12 +57,14 @@ final class CopyFixture {
     func copy(
         publish: Bool = true, remember: Bool = true, into place: String? = nil,
         cancellation: Cancellation = Cancellation(), progress: (Backup.Progress) -> Void = { _ in },
-        space: ((String) -> FileSystemSpace?)? = nil
+        space: ((String) -> FileSystemSpace?)? = nil,
+        prepare: (inout DatabaseCopier) -> Void = { _ in }
     ) throws -> DatabaseCopy {
         let place = place ?? "\(folder)/partial"
         try Files.remove("\(folder)/partial")
         var copier = DatabaseCopier(database: database)
         if let space { copier.space = space }
+        prepare(&copier)
         let copy = try copier.copy(
             previous: previous, memory: memory, into: place, md5: true,
             cancellation: cancellation, progress: progress)

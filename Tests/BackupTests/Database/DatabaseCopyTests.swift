@@ -2,6 +2,7 @@
 
 import Foundation
 import Storage
+import Synchronization
 import TLS
 import Testing
 
@@ -260,6 +261,56 @@ struct AbandonedCopyTests {
         #expect(left.isEmpty)
         try fixture.insert(1)
         #expect(try fixture.copy().record.rows["messages"] == 5001)
+        try fixture.close()
+    }
+
+    @Test("A check that does not end is told, and the rows are counted all the same")
+    func unfinishedCheck() throws {
+        let fixture = try CopyFixture()
+        try fixture.insert(2000)
+        #expect(try fixture.copy(publish: false).unfinished == nil)
+        let hasty = try fixture.copy(prepare: { $0.checkTime = .zero })
+        #expect(hasty.record.isChecked == nil)
+        #expect(hasty.unfinished?.contains("check of what was copied did not end") == true)
+        #expect(hasty.unfinished?.contains("longer than") == true)
+        try fixture.insert(10)
+        let long = try fixture.copy(prepare: { $0.mostLogBytes = 0 })
+        #expect(long.record.isChecked == nil)
+        #expect(long.unfinished?.contains("log had grown") == true)
+        try fixture.close()
+    }
+
+    @Test("What the pace of a run takes is not counted against its check")
+    func restsDoNotCount() throws {
+        let fixture = try CopyFixture()
+        try fixture.execute(
+            """
+            WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+            INSERT INTO pairs (a, b) SELECT i, i FROM n
+            """)
+        let stanzas = Mutex(0)
+        func busy() -> Cancellation {
+            // So many that it is busy, however often it asks.
+            let pace = Pace {
+                stanzas.withLock { count in
+                    count += 1_000_000
+                    return count
+                }
+            }
+            return Cancellation(timeLimit: nil, pace: pace)
+        }
+        // It rests three times as long as it works, at the least. A machine that is busy itself
+        // may need another attempt.
+        var isChecked: Bool?
+        for _ in 0..<3 where isChecked == nil {
+            let began = ContinuousClock.now
+            _ = try fixture.copy(publish: false)
+            let time = (ContinuousClock.now - began) * 2
+            let copy = try fixture.copy(
+                publish: false, cancellation: busy(), prepare: { $0.checkTime = time })
+            isChecked = copy.record.isChecked
+        }
+        #expect(isChecked == true)
         try fixture.close()
     }
 

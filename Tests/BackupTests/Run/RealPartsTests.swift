@@ -30,8 +30,68 @@ final class RealFixture {
 
     func request(into folder: String) throws -> DatabaseRequest {
         DatabaseRequest(
-            id: try #require(SnapshotID(time: 1, sequence: 1)), previous: nil, folder: folder,
+            id: try #require(SnapshotID(time: 1, sequence: 1)), previous: previous, folder: folder,
             needsMD5: false, context: context)
+    }
+
+    /// What was stored last.
+    private var previous: (manifest: Manifest, list: FileList)?
+
+    /// Copies into staging for a target that is no folder, checks and remembers, as a run does.
+    func store(whenChecked: (PreparedSnapshot) throws -> Void = { _ in }) throws -> DatabaseFound {
+        let parts = try program.parts()
+        try Files.remove(context.staging)
+        try Files.makeFolder(context.staging)
+        let request = try request(into: context.staging)
+        let found = try parts.copyDatabase(request)
+        var manifest = Manifest(
+            id: request.id, instance: context.instance, backup: "default", domains: [],
+            software: [:], previous: nil)
+        manifest.databases = found.databases
+        let list = FileList(found.entries)
+        let prepared = PreparedSnapshot(
+            manifest: manifest, list: list, sources: found.sources, kept: found.kept,
+            previous: previous)
+        let stored = Stored(
+            new: found.entries.filter { !found.kept.contains($0.path) },
+            verify: { (_) throws(BackupError) in VerificationReport() }, folder: nil)
+        try parts.checkDatabase(prepared, stored, context)
+        try whenChecked(prepared)
+        try found.remember()
+        previous = (manifest, list)
+        return found
+    }
+
+    /// The numbers in the note of the whole checks.
+    var note: [Int64] {
+        get throws {
+            let bytes = try Files.read(copy.memory + "/integrity-checked", limit: 100) ?? []
+            return String(decoding: bytes, as: UTF8.self).split(separator: " ").map {
+                Int64($0) ?? -1
+            }
+        }
+    }
+
+    func setNote(_ text: String) throws {
+        try Files.replace(copy.memory + "/integrity-checked", Array(text.utf8), mode: 0o600)
+    }
+
+    /// A row that its index does not have: `quick_check` does not look.
+    func damageIndex() throws {
+        let sql = "CREATE INDEX pairs_by_a ON pairs (a)"
+        let page = try CopyFixture.sqlite(
+            copy.file, "SELECT rootpage FROM sqlite_schema WHERE name = 'pairs_by_a'"
+        ).filter(\.isNumber)
+        for script in [
+            """
+            PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE name = 'pairs_by_a';
+            """,
+            "INSERT INTO pairs (a, b) VALUES (1, 2);",
+            """
+            PRAGMA writable_schema = ON;
+            INSERT INTO sqlite_schema VALUES ('index', 'pairs_by_a', 'pairs', \(page), '\(sql)');
+            """,
+        ] { _ = try CopyFixture.sqlite(copy.file, script) }
     }
 }
 
@@ -55,6 +115,84 @@ struct RealPartsTests {
         let own = #expect(throws: BackupError.self) { try parts.copyDatabase(request) }
         #expect(own?.code == .fullSource && own?.message == full?.message)
         #expect(umount(small) == 0)
+        try fixture.copy.close()
+    }
+
+    @Test(
+        "A week after the first snapshot all of the database is checked, also where no target can")
+    func wholeCheck() throws {
+        let fixture = try RealFixture()
+        try fixture.copy.insert(100)
+        let before = Int64(time(nil))
+        #expect(try fixture.store().kept.isEmpty)
+        let first = try fixture.note
+        #expect(first.count == 3 && first[0] >= before && first[1] == 0, "\(first)")
+
+        // What did not change is not read, but when it is time.
+        let first2 = try fixture.store()
+        #expect(first2.kept.count == 1)
+        #expect(try fixture.note == first)
+        try fixture.setNote("\(before - 8 * 86_400) 0 0")
+        _ = try fixture.store()
+        #expect(try fixture.note[1] >= before)
+        try fixture.setNote("\(before - 8 * 86_400)")
+        try fixture.copy.insert(3)
+        _ = try fixture.store()
+        #expect(try fixture.note[1] >= before, "as an earlier version has left it")
+        #expect(fixture.warnings.isEmpty)
+        try fixture.copy.close()
+    }
+
+    @Test(
+        "Only a whole check finds an index that is not its table's: in a new base, in what changed",
+        arguments: [true, false])
+    func damagedIndex(isBase: Bool) throws {
+        let fixture = try RealFixture()
+        try fixture.copy.insert(300)
+        if !isBase { _ = try fixture.store() }
+        try fixture.damageIndex()
+        let found = try fixture.store()
+        #expect(found.kept.isEmpty == isBase)
+        #expect(found.databases[0].isChecked == true, "quick_check passes")
+        if isBase { try Files.remove(fixture.copy.memory + "/pages-kinglet.db") }
+        try fixture.setNote("1 1 0")
+        let error = #expect(throws: BackupError.self) { try fixture.store() }
+        #expect(error?.code == .damaged && error?.message.contains("index") == true)
+        #expect(try fixture.note == [1, 1, 0], "it is tried again")
+        try fixture.copy.close()
+    }
+
+    @Test("A whole check is due a week after the last, a day after one that did not end")
+    func whenDue() throws {
+        let fixture = try RealFixture()
+        let day: Int64 = 86_400
+        func note(_ text: String?, at days: Int64) throws -> WholeCheckNote {
+            if let text {
+                try fixture.setNote(text)
+            } else {
+                try Files.remove(fixture.copy.memory + "/integrity-checked")
+            }
+            return try WholeCheckNote(fixture.context, now: days * day)
+        }
+        #expect(try !note(nil, at: 100).isDue)
+        #expect(try !note("\(100 * day)", at: 106).isDue)
+        #expect(try note("\(100 * day)", at: 107).isDue)
+        #expect(try !note("\(100 * day) \(105 * day) 0", at: 111).isDue)
+        #expect(try note("\(100 * day) \(105 * day) 0", at: 112).isDue)
+        #expect(try note("\(100 * day) \(200 * day) 0", at: 112).isDue, "the clock was wrong")
+        #expect(try note("x \(Int64.min) y", at: 112).isDue)
+
+        var failing = try note("\(100 * day) 0 0", at: 107)
+        try failing.fail(fixture.context)
+        #expect(try !note("\(100 * day) 0 \(107 * day)", at: 107).isDue)
+        #expect(try note("\(100 * day) 0 \(107 * day)", at: 108).isDue)
+        #expect(fixture.warnings.isEmpty)
+        failing = try note("\(100 * day) 0 \(113 * day)", at: 114)
+        try failing.fail(fixture.context)
+        #expect(fixture.warnings.count == 1, "two weeks without one")
+        #expect(try fixture.note == [100 * day, 0, 114 * day])
+        try failing.succeed()
+        #expect(try fixture.note == [100 * day, 114 * day, 0])
         try fixture.copy.close()
     }
 }
