@@ -259,12 +259,36 @@ struct RestoreTests {
             ("---\ndomain: a\n", "---\ndata_dir: .\ndomain: a\n"),
             (
                 "# data_dir: no\nlog:\n  data_dir: no\n",
-                "data_dir: .\n# data_dir: no\nlog:\n  data_dir: no\n"
+                "# data_dir: no\ndata_dir: .\nlog:\n  data_dir: no\n"
             ),
+            // As an editor of Windows leaves it.
+            (
+                "domain: a\r\ndata_dir: /srv\r\nlog:\r\n  level: info\r\n",
+                "domain: a\r\ndata_dir: .\r\nlog:\r\n  level: info\r\n"
+            ),
+            ("domain: a\r\n", "data_dir: .\r\ndomain: a\r\n"),
+            ("\u{FEFF}data_dir: /srv\ndomain: a\n", "\u{FEFF}data_dir: .\ndomain: a\n"),
+            ("  domain: a\n  data_dir: /srv\n", "  domain: a\n  data_dir: .\n"),
+            ("--- # mine\ndomain: a\n", "--- # mine\ndata_dir: .\ndomain: a\n"),
+            ("# nothing\n", "data_dir: .\n# nothing\n"),
         ])
     func configuration(_ text: String, _ expected: String) {
         var configuration = RestoredConfiguration(Array(text.utf8))
         #expect(configuration.pointToItsOwnFolder() != nil)
         #expect(String(decoding: configuration.bytes, as: UTF8.self) == expected)
+        // Twice is once.
+        #expect(configuration.pointToItsOwnFolder() == nil)
+    }
+
+    @Test(
+        "A configuration that cannot be changed by lines stays as it is, and its owner is told",
+        arguments: [
+            "{\n  \"domain\": \"a\",\n  \"data_dir\": \"/srv\"\n}\n",
+            "{\n\"data_dir\": \"/srv\",\n\"domain\": \"a\"\n}\n", "{domain: a}\n", "domain: [\n",
+        ])
+    func byHand(_ text: String) {
+        var configuration = RestoredConfiguration(Array(text.utf8))
+        #expect(configuration.pointToItsOwnFolder()?.contains("by hand") == true)
+        #expect(String(decoding: configuration.bytes, as: UTF8.self) == text)
     }
 }
