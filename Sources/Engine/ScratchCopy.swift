@@ -5,6 +5,13 @@ public import Addresses
 public import Storage
 
 extension Host {
+    /// How much the copy holds: nothing of it may be missing in what was opened.
+    public func countStored() throws(StorageError) -> (accounts: Int, messages: Int) {
+        try database.readNow { connection in
+            (try AccountStore.count(connection), try MessageStore.count(connection))
+        }
+    }
+
     /// Gives an account that has no history the longest that there is, and so takes it from its
     /// owner. For commands that work on a scratch copy.
     ///

@@ -6,6 +6,7 @@ internal import Administration
 internal import ArgumentParser
 internal import Backup
 internal import Engine
+internal import Glibc
 internal import Logging
 internal import Programs
 internal import Storage
@@ -26,9 +27,10 @@ struct TestRestoreProgram: TestRestoreServer {
 
     func program(configuration: String) -> Programs.Program {
         var arguments = [
-            "serve", "--isolated", "--config", configuration, "--set", "log.format=json",
-            "--set", "log.level=notice",
+            "serve", "--isolated", "--config", configuration,
+            "--set", "log.format=json", "--set", "log.level=notice",
         ]
+        arguments += Self.assignments(configuration).flatMap { ["--set", $0] }
         let temporary = TemporaryIdentity(configuration)
         if temporary.exists {
             arguments += [
@@ -39,10 +41,40 @@ struct TestRestoreProgram: TestRestoreServer {
         return Programs.Program("/proc/self/exe", arguments)
     }
 
+    /// What holds whatever the restored configuration says: the data is the folder that it is in.
+    private static func assignments(_ configuration: String) -> [String] {
+        ["data_dir=" + folder(of: configuration)]
+    }
+
+    private static func folder(of configuration: String) -> String {
+        let folder = configuration.lastIndex(of: "/").map { String(configuration[..<$0]) } ?? "."
+        return resolved(folder) ?? folder
+    }
+
+    private static func resolved(_ path: String) -> String? {
+        guard let resolved = realpath(path, nil) else { return nil }
+        defer { free(resolved) }
+        return String(cString: resolved)
+    }
+
+    /// A test changes the data: it must be the copy, and never what a server lives on.
+    private static func requireOwnFolder(
+        _ program: ProgramOptions, _ configuration: String
+    ) throws {
+        guard let data = resolved(program.dataDirectory), data == folder(of: configuration)
+        else {
+            throw Failure(
+                "a test would work on \(program.dataDirectory), which is not the restored copy")
+        }
+    }
+
     private func probe(_ configuration: String) throws -> ProbeAccount {
         let declared = try DeclaredProgram(
-            try CommonArguments.parse(["--config", configuration]), isolated: true)
+            try CommonArguments.parse(
+                ["--config", configuration]
+                    + Self.assignments(configuration).flatMap { ["--set", $0] }), isolated: true)
         let program = declared.options
+        try Self.requireOwnFolder(program, configuration)
         try program.requireDomain()
         try program.files.prepare()
         guard let lock = try DataLock(program.files) else {
@@ -53,6 +85,7 @@ struct TestRestoreProgram: TestRestoreServer {
             program, declared.builder, eventLoops: [],
             log: Logger(label: "kinglet") { _ in SwiftLogNoOpLogHandler() })
         defer { try? host.database.close() }
+        let stored = try host.countStored()
         // Nobody has this name, and after the test nobody ever had.
         let name = "probe-" + SecureRandom.bytes(12).map { String($0, radix: 16) }.joined()
         let jid = BareJID(preparedLocal: name, preparedDomain: program.domains[0])
@@ -66,7 +99,8 @@ struct TestRestoreProgram: TestRestoreServer {
         let messages = try host.takeLongestHistory(for: jid)
         _ = consume lock
         return ProbeAccount(
-            name: name, domain: program.domains[0], password: password, messages: messages)
+            name: name, domain: program.domains[0], password: password, messages: messages,
+            storedAccounts: stored.accounts, storedMessages: stored.messages)
     }
 }
 

@@ -16,13 +16,22 @@ public struct ProbeAccount: Sendable {
     public var password: String
     /// How many messages its archive has, as the database says.
     public var messages: Int
+    /// How many accounts the copy had when it was opened, without this one.
+    public var storedAccounts: Int
+    /// How many messages it had then, of all accounts.
+    public var storedMessages: Int
 
     /// Creates a description.
-    public init(name: String, domain: String, password: String, messages: Int) {
+    public init(
+        name: String, domain: String, password: String, messages: Int, storedAccounts: Int,
+        storedMessages: Int
+    ) {
         self.name = name
         self.domain = domain
         self.password = password
         self.messages = messages
+        self.storedAccounts = storedAccounts
+        self.storedMessages = storedMessages
     }
 }
 
@@ -125,7 +134,9 @@ final class ProbeClient {
         while true {
             try cancellation.check()
             guard ContinuousClock.now < deadline else {
-                throw Self.failure("it does not answer in time")
+                throw BackupError(
+                    .temporary, subject: "the restored server", "it does not answer in time",
+                    advice: "the machine may be busy; it is tried again")
             }
             var entry = pollfd(fd: socket, events: Int16(event), revents: 0)
             if poll(&entry, 1, 200) > 0 { return }

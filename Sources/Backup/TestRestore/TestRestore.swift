@@ -124,7 +124,7 @@ public struct TestRestore {
             report.bytes = restored.bytes
             report.rows = manifest.databases.flatMap(\.rows.values).reduce(0, &+)
             report.restoreDuration = Self.seconds(since: start)
-            try probe("\(data)/kinglet.yaml", context, &report)
+            try probe("\(data)/kinglet.yaml", manifest, context, &report)
             return report
         } catch {
             // The data's own disk is smaller than the data twice; the target may be sound.
@@ -136,9 +136,11 @@ public struct TestRestore {
     }
 
     private func probe(
-        _ configuration: String, _ context: TargetContext, _ report: inout Report
+        _ configuration: String, _ manifest: Manifest, _ context: TargetContext,
+        _ report: inout Report
     ) throws(BackupError) {
         let account = try server.makeProbe(configuration: configuration)
+        try compare(account, manifest)
         report.messages = account.messages
         try context.cancellation.check()
         let start = ContinuousClock.now
@@ -160,6 +162,19 @@ public struct TestRestore {
         client.close()
         report.endedCleanly = scratch.stop()
         try compare(report)
+    }
+
+    /// What was opened is what was restored, and not a new and empty server's. A start may store
+    /// more: what sessions had not got yet.
+    private func compare(_ account: ProbeAccount, _ manifest: Manifest) throws(BackupError) {
+        let rows = manifest.databases.first { $0.name == RestorePlan.databaseName }?.rows ?? [:]
+        let (accounts, messages) = (rows["accounts"] ?? 0, rows["messages"] ?? 0)
+        guard account.storedAccounts == accounts, account.storedMessages >= messages else {
+            throw RestorePlan.damaged(
+                "snapshot \(manifest.id)",
+                "the restored server has \(account.storedAccounts) accounts and "
+                    + "\(account.storedMessages) messages in place of \(accounts) and \(messages)")
+        }
     }
 
     private func compare(_ report: Report) throws(BackupError) {

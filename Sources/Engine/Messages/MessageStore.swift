@@ -166,6 +166,11 @@ public enum MessageStore {
         ) { $0.integer(0) } ?? 1
     }
 
+    /// How many messages are stored, of all accounts.
+    static func count(_ connection: Connection) throws -> Int {
+        try connection.first("SELECT count(*) FROM messages") { Int($0.integer(0)) } ?? 0
+    }
+
     /// Fingerprints of the latest messages and when these were received, oldest first.
     static func fingerprints(
         _ connection: Connection, count: Int

@@ -72,11 +72,14 @@ struct ScratchServerTests {
 
     private struct FakeServer: TestRestoreServer {
         let script: String
+        var messages = 3
         func makeProbe(configuration: String) throws(BackupError) -> ProbeAccount {
             guard Files.exists(configuration) else {
                 throw BackupError(.damaged, subject: configuration, "is not there")
             }
-            return ProbeAccount(name: "probe", domain: "a", password: "b", messages: 1)
+            return ProbeAccount(
+                name: "probe", domain: "a", password: "b", messages: 1, storedAccounts: 1,
+                storedMessages: messages)
         }
         func program(configuration: String) -> Program {
             Program("/bin/sh", ["-c", script])
@@ -106,6 +109,50 @@ struct ScratchServerTests {
         try folder.write("restore-test/data/kinglet.db", "left")
         try TestRestore.cleanUp(scratch: folder.path)
         #expect(try folder.names().isEmpty)
+    }
+
+    @Test("A server that has opened other data than what was restored is a failure")
+    func otherData() throws {
+        let folder = try RestoreFolder()
+        let test = TestRestore(
+            parts: FakeParts(), server: FakeServer(script: "exit 1", messages: 0),
+            scratch: folder.path, patience: .seconds(20))
+        let target = FakeTarget.example()
+        #expect {
+            _ = try test.run(try target.manifest(), try target.list(), from: target, folder.context)
+        } throws: { error in
+            let error = error as? BackupError
+            return error?.code == .damaged
+                && error?.message.contains("1 accounts and 0 messages in place of 1 and 3") == true
+        }
+    }
+
+    @Test("A server that is ready and then says nothing in time may be right: it is tried again")
+    func silentServer() throws {
+        let folder = try RestoreFolder()
+        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(listener) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                #expect(bind(listener, $0, size) == 0 && listen(listener, 1) == 0)
+                #expect(getsockname(listener, $0, &size) == 0)
+            }
+        }
+        let line = Self.line.replacing("40001", with: "\(UInt16(bigEndian: address.sin_port))")
+        let server = FakeServer(script: "echo '\(line)' >&2; exec sleep 60")
+        let test = TestRestore(
+            parts: FakeParts(), server: server, scratch: folder.path, patience: .seconds(1))
+        let target = FakeTarget.example()
+        #expect {
+            _ = try test.run(try target.manifest(), try target.list(), from: target, folder.context)
+        } throws: { error in
+            let error = error as? BackupError
+            return error?.code == .temporary && error?.message.contains("in time") == true
+        }
     }
 
     @Test("Too little space is no fault of the snapshot's")
