@@ -49,3 +49,14 @@ def test_a_configuration_of_one_line_keeps_a_test_off_the_data(make_server, plac
     before = contents(kinglet)
     kinglet.command("backup", "verify", "--restore")
     assert contents(kinglet) == before
+
+
+def test_the_owners_limits_are_not_the_tests(make_server):
+    """A server that sends its clients elsewhere, and deletes what is older than a second."""
+    kinglet = with_history(make_server)
+    with open(kinglet.configuration, "a", encoding="utf-8") as file:
+        file.write(
+            "\nlisten:\n  see_other_host: elsewhere.example\n"
+            "archive:\n  max_age: 1s\n  query_time: 50ms\n")
+    kinglet.command("backup", "run")
+    kinglet.command("backup", "verify", "--restore")
