@@ -14,6 +14,9 @@ public struct Program: Sendable {
     public var environment = Self.plainEnvironment
     /// A descriptor of ours that it keeps open (as number 3), such as a lock; nil for none.
     public var inherited: Int32?
+    /// Whether its standard input stays open and empty until it has ended. The kernel closes it if
+    /// we end before, however we do, so that a program that watches it can end with us.
+    public var holdsInput = false
     /// Whether its complaints are read; if not, they are dropped before they cost anything.
     public var readsErrors = true
     /// Added to our own niceness, 0 to 19.
@@ -82,7 +85,7 @@ public struct Program: Sendable {
     ) throws(Failure) -> End {
         // A program that ends before it has read everything must not end us.
         if input != nil { signal(SIGPIPE, SIG_IGN) }
-        let started = try start(readsInput: input != nil)
+        let started = try start(readsInput: input != nil || holdsInput)
         var run = Run(process: started.process, program: self)
         run.ends = [started.output, started.errors]
         run.input = started.input

@@ -256,7 +256,8 @@ struct CommandProgress {
     func end() { line?.end() }
 }
 
-/// Ctrl-C and SIGTERM end a command's work instead of its process.
+/// Ctrl-C, SIGTERM and the end of the terminal (SIGHUP) end a command's work instead of its process:
+/// programs that were started have to end with it, and what was made for it has to go.
 enum Interruption {
     static let cancellation = Cancellation()
     private static let sources = Mutex<[any DispatchSourceSignal]>([])
@@ -265,7 +266,9 @@ enum Interruption {
     static func watch() {
         sources.withLock { sources in
             guard sources.isEmpty else { return }
-            sources = [SIGINT, SIGTERM].map { number in
+            // Who ignores it already (nohup) wants to go on.
+            let hangUp = ignoresHangUp ? [] : [SIGHUP]
+            sources = ([SIGINT, SIGTERM] + hangUp).map { number in
                 signal(number, SIG_IGN)
                 let source = DispatchSource.makeSignalSource(
                     signal: number, queue: DispatchQueue.global())
@@ -274,6 +277,19 @@ enum Interruption {
                 return source
             }
         }
+    }
+
+    /// From here on the end of the terminal ends the process: its work is the server's, and goes on.
+    static func leaveToServer() {
+        let isWatched = sources.withLock { $0.contains { $0.handle == UInt(SIGHUP) } }
+        if isWatched { signal(SIGHUP, SIG_DFL) }
+    }
+
+    private static var ignoresHangUp: Bool {
+        var action = sigaction()
+        guard sigaction(SIGHUP, nil, &action) == 0 else { return false }
+        return unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
+            == unsafeBitCast(SIG_IGN, to: Int.self)
     }
 }
 

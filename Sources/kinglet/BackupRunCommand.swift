@@ -94,6 +94,7 @@ struct BackupRunCommand: AsyncParsableCommand {
     private func inServer(
         _ program: ProgramOptions, _ wish: BackupService.Wish, _ shown: Shown
     ) async throws -> RunOutcome {
+        Interruption.leaveToServer()
         let client = ControlClient(
             file: program.files.controlSocket, group: MultiThreadedEventLoopGroup.singleton)
         func send(_ request: AdministrationRequest) async throws -> AdministrationAnswer {

@@ -2,6 +2,7 @@
 
 internal import ArgumentParser
 internal import Dispatch
+internal import Foundation
 internal import Glibc
 internal import Listeners
 internal import Logging
@@ -16,11 +17,15 @@ struct Serve: AsyncParsableCommand {
     @Flag(help: "Listen on loopback only, on free ports; nothing goes out.")
     var isolated = false
 
+    /// Whoever started it holds the other end: a test restore's server must not outlive the test.
+    @Flag(help: .hidden) var untilInputEnds = false
+
     @Flag(name: .customLong("init"), help: "If there is no configuration, do kinglet init first.")
     var initializesFirst = false
 
     func run() async throws {
         try await reportingFailure {
+            if untilInputEnds { endWithInput() }
             var initialized: Initialization.Outcome?
             if Initialization.existingFile(common.config) == nil {
                 guard initializesFirst || Terminal.isInteractive else {
@@ -88,6 +93,20 @@ struct Serve: AsyncParsableCommand {
         watchdog?.cancel()
         _ = consume lock
     }
+}
+
+/// Ends this process, whatever it is at, when its standard input does: only whoever wanted it could
+/// have told it to end in order.
+private func endWithInput() {
+    let thread = Thread {
+        var byte: UInt8 = 0
+        while true {
+            let count = read(STDIN_FILENO, &byte, 1)
+            if count == 0 || (count < 0 && errno != EINTR) { _exit(1) }
+        }
+    }
+    thread.stackSize = 131_072
+    thread.start()
 }
 
 /// The lock on the data. A command that works on the data itself has it for a moment, and is waited

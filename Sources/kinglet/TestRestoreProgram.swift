@@ -27,7 +27,7 @@ struct TestRestoreProgram: TestRestoreServer {
 
     func program(configuration: String) -> Programs.Program {
         var arguments = [
-            "serve", "--isolated", "--config", configuration,
+            "serve", "--isolated", "--until-input-ends", "--config", configuration,
             "--set", "log.format=json", "--set", "log.level=notice",
         ]
         arguments += Self.assignments(configuration).flatMap { ["--set", $0] }
@@ -38,7 +38,9 @@ struct TestRestoreProgram: TestRestoreServer {
                 "--set", "tls.key=\(temporary.key)", "--set", "tls.certificates=[]",
             ]
         }
-        return Programs.Program("/proc/self/exe", arguments)
+        var program = Programs.Program("/proc/self/exe", arguments)
+        program.holdsInput = true
+        return program
     }
 
     /// What holds whatever the restored configuration says: the data is the folder that it is in,

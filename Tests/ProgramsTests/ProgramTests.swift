@@ -53,6 +53,15 @@ struct ProgramTests {
         #expect(result.end == .exited(7))
     }
 
+    @Test("Input that is held neither ends nor gives anything while the program runs")
+    func heldInput() throws {
+        var program = shell("timeout 0.3 cat; echo $?")
+        program.holdsInput = true
+        #expect(try text(program).output == "124\n")
+        program.holdsInput = false
+        #expect(try text(program).output == "0\n")
+    }
+
     @Test("One that is no longer wanted ends with all that it started")
     func stopped() throws {
         let began = ContinuousClock.now
