@@ -196,7 +196,7 @@ public struct Restore {
         }
         if Files.exists("\(fetched)/config") { try arrangeConfiguration(&report) }
         if Files.exists("\(fetched)/extra") { try move("\(fetched)/extra", "\(new)/extra") }
-        try makeLinks()
+        makeLinks(&report)
         if !Files.exists(BackupFolder(dataDirectory: folder).root) { try adoptInstance(in: new) }
         if plan.database != nil {
             try Files.replace(
@@ -280,7 +280,7 @@ public struct Restore {
             case "uploads", "extra", "data": break
             default: continue
             }
-            let path = Self.place(entry.path, in: fetched)
+            let path = Self.place(entry.path.bytes[...], in: fetched)
             // Nobody becomes somebody else by a file from a backup.
             let isFolder = if case .folder = entry.kind { true } else { false }
             let own: mode_t = isFolder ? 0o700 : 0o600
@@ -293,29 +293,35 @@ public struct Restore {
         }
     }
 
-    /// Last of all, and nothing is opened through them.
-    private func makeLinks() throws(BackupError) {
+    /// Last of all, and nothing is opened through them. One that cannot be made is no reason to have
+    /// nothing back.
+    private func makeLinks(_ report: inout Report) {
+        var (failed, first) = (0, "")
         for entry in plan.links {
             guard case .link(let to) = entry.kind else { continue }
-            let place = Self.place(entry.path, in: new)
-            var above = "\(new)"
-            for component in entry.path.components.dropLast() {
-                above += "/" + String(decoding: component, as: UTF8.self)
-                try Files.makeFolder(above)
+            let bytes = entry.path.bytes
+            for slash in bytes.indices where bytes[slash] == UInt8(ascii: "/") {
+                mkdir(Self.place(bytes[..<slash], in: new), 0o700)
             }
             let target = to.map { CChar(bitPattern: $0) } + [0]
-            guard !to.isEmpty, !to.contains(0), symlink(target, place) == 0 else {
-                throw Files.error("\(new)/\(entry.path)", "make")
-            }
+            errno = EINVAL
+            let isMade =
+                !to.isEmpty && !to.contains(0)
+                && symlink(target, Self.place(bytes[...], in: new)) == 0
+            if isMade { continue }
+            if failed == 0 { first = "\(entry.path): \(String(cString: strerror(errno)))" }
+            failed += 1
         }
     }
 
     /// Paths are bytes, whatever text they look like.
-    private static func place(_ path: SnapshotPath, in folder: String) -> [CChar] {
-        (Array(folder.utf8) + [UInt8(ascii: "/")] + path.bytes + [0]).map {
-            CChar(bitPattern: $0)
-        }
+    private static func place(_ path: ArraySlice<UInt8>, in folder: String) -> [CChar] {
+        (Array(folder.utf8) + [UInt8(ascii: "/")] + path + [0]).map { CChar(bitPattern: $0) }
     }
+        guard failed > 0 else { return }
+        report.notes.append(
+            "\(failed) of \(plan.links.count) links were not made, such as "
+                + "\(RestorePlan.printable(first)).")
 
     // MARK: The end
 

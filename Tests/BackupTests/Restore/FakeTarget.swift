@@ -14,6 +14,8 @@ struct FakeTarget: BackupTarget {
     var databases: [Manifest.Database] = []
     var modes: [String: UInt32] = [:]
     var extra: [String: String] = [:]
+    /// Links whose paths are no text.
+    var oddLinks: [(path: [UInt8], to: [UInt8])] = []
     /// What `fetch` fails with.
     var failure: BackupError?
 
@@ -79,7 +81,12 @@ struct FakeTarget: BackupTarget {
                         size: Int64(bytes.count),
                         hash: try #require(ContentHash(hexadecimal: Self.hash(bytes)))))
             } + folders.map { try entry($0, .folder) }
-                + links.map { try entry($0, .link(to: Array($1.utf8))) })
+                + links.map { try entry($0, .link(to: Array($1.utf8))) }
+                + oddLinks.map {
+                    FileEntry(
+                        path: try #require(SnapshotPath($0.path)), kind: .link(to: $0.to),
+                        mode: 0o777, modified: 0)
+                })
     }
 
     func fetch(

@@ -61,6 +61,20 @@ struct RestoreTests {
         #expect(try folder.names("new") == ["file"])
     }
 
+    @Test("Links in folders whose names are no text are made; one that cannot be stops nothing")
+    func links() throws {
+        let folder = try RestoreFolder()
+        var target = FakeTarget.example()
+        let odd = Array("extra/1/caf".utf8) + [0xE9]
+        target.oddLinks = [(odd + Array("/link".utf8), Array("/srv".utf8))]
+        target.links["extra/1/empty"] = ""
+        let report = try restore(target, to: .folder("\(folder.path)/new"))
+            .run(from: target, folder.context)
+        #expect(report.notes.contains { $0.hasPrefix("1 of 3 links were not made") })
+        #expect(try Files.names(in: "\(folder.path)/new/extra/1").contains([99, 97, 102, 0xE9]))
+        #expect(try folder.read("new/extra/1/notes.txt") == "notes")
+    }
+
     private static let old = ["kinglet.db": "old", "kinglet.db-wal": "old log", "ca.crt": "old ca"]
     private static let other = [
         "backups/x": "snapshot", "backup-state/state.json": "{}", "kinglet.lock": "",
