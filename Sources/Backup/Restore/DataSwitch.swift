@@ -84,14 +84,30 @@ public enum DataSwitch {
         return hasKept ? kept : nil
     }
 
-    /// Begins a switch; `finish` does the rest. Everything new is synced.
-    static func begin(_ journal: Journal, in folder: String) throws(BackupError) {
+    /// Begins a switch; `finish` does the rest. Everything new is synced. After an error it has not
+    /// begun: the next start must not do what was reported as failed.
+    ///
+    /// - Parameter sync: a test has its own.
+    static func begin(
+        _ journal: Journal, in folder: String,
+        sync: (String) throws(BackupError) -> Void = Files.syncFolder
+    ) throws(BackupError) {
         guard let bytes = try? JSONEncoder().encode(journal) else {
             throw BackupError(
                 .permanent, subject: folder, "cannot write down what is to be moved")
         }
-        try Files.replace(Self.journal(folder), Array(bytes), mode: 0o600)
-        try Files.syncFolder(folder)
+        do throws(BackupError) {
+            try Files.replace(Self.journal(folder), Array(bytes), mode: 0o600)
+            try sync(folder)
+        } catch {
+            guard unlink(Self.journal(folder)) == 0 || errno == ENOENT else {
+                throw BackupError(
+                    error.code, subject: error.subject, error.message,
+                    advice: "the next start will put the restored data in place, for "
+                        + "\(Self.journal(folder)) cannot be removed")
+            }
+            throw error
+        }
     }
 
     private static func move(_ from: String, to: String) throws(BackupError) {

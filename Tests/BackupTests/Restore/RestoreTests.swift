@@ -230,6 +230,23 @@ struct RestoreTests {
         try expectOld(folder)
     }
 
+    @Test("A switch that was reported as failed is not carried out by the next start")
+    func failedBegin() throws {
+        let folder = try RestoreFolder()
+        try folder.write("data/.restoring/new/kinglet.db", "new")
+        try folder.write("data/kinglet.db", "old")
+        let journal = DataSwitch.Journal(
+            kept: "kept", old: ["kinglet.db"], new: ["kinglet.db"])
+        #expect(throws: BackupError.self) {
+            try DataSwitch.begin(journal, in: "\(folder.path)/data") { path throws(BackupError) in
+                throw BackupError(.temporary, subject: path, "cannot sync")
+            }
+        }
+        #expect(!DataSwitch.isUnfinished(in: "\(folder.path)/data"))
+        try DataSwitch.finish(in: "\(folder.path)/data")
+        #expect(try folder.read("data/kinglet.db") == "old")
+    }
+
     @Test("Uploads alone leave the rest, and need no new epoch")
     func uploads() throws {
         let folder = try liveData()
