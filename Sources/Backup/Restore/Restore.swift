@@ -36,6 +36,8 @@ public struct Restore {
     /// What `secrets/backup.key` holds afterwards; nil for what it holds now.
     private let keyFile: [UInt8]?
     private let kept: String
+    /// Where the kernel lists mounts; a test has its own.
+    var mounts = "/proc/self/mountinfo"
 
     private var folder: String { plan.destination.folder }
     private var work: String { "\(folder)/\(Self.workName)" }
@@ -107,7 +109,9 @@ public struct Restore {
         try sync()
         try context.cancellation.check()
         try step("journal")
-        try DataSwitch.begin(journal(), in: folder)
+        let journal = try journal()
+        try MovableNames(folder: folder, mounts: mounts).check(journal.old)
+        try DataSwitch.begin(journal, in: folder)
         report.kept = try DataSwitch.finish(in: folder, step: step)
         try adoptInstance(in: folder)
         return report
@@ -131,6 +135,10 @@ public struct Restore {
         try Files.makeFolder(folder)
         if isReplacing {
             try DataSwitch.finish(in: folder)
+            // Before hours of fetching; all names are looked at when they are known.
+            if let names = plan.replacedNames {
+                try MovableNames(folder: folder, mounts: mounts).check(names)
+            }
         } else {
             if case .user = plan.scope {
                 throw BackupError(
@@ -312,16 +320,16 @@ public struct Restore {
             if failed == 0 { first = "\(entry.path): \(String(cString: strerror(errno)))" }
             failed += 1
         }
+        guard failed > 0 else { return }
+        report.notes.append(
+            "\(failed) of \(plan.links.count) links were not made, such as "
+                + "\(RestorePlan.printable(first)).")
     }
 
     /// Paths are bytes, whatever text they look like.
     private static func place(_ path: ArraySlice<UInt8>, in folder: String) -> [CChar] {
         (Array(folder.utf8) + [UInt8(ascii: "/")] + path + [0]).map { CChar(bitPattern: $0) }
     }
-        guard failed > 0 else { return }
-        report.notes.append(
-            "\(failed) of \(plan.links.count) links were not made, such as "
-                + "\(RestorePlan.printable(first)).")
 
     // MARK: The end
 

@@ -92,6 +92,20 @@ public struct RestorePlan: Sendable {
         }
     }
 
+    /// What in a data directory gives way to restored data, as far as it is known before that is
+    /// there; nil when nothing does.
+    var replacedNames: [String]? {
+        switch scope {
+        case .everything:
+            [Self.databaseName, "secrets", "uploads"]
+                + files.lazy.filter { $0.path.top == "data" }.compactMap { entry in
+                    entry.path.components.last.map { String(decoding: $0, as: UTF8.self) }
+                }
+        case .uploads: ["uploads"]
+        case .user, .configuration: nil
+        }
+    }
+
     static func damaged(_ subject: String, _ message: String) -> BackupError {
         BackupError(
             .damaged, subject: subject, message,

@@ -230,6 +230,69 @@ struct RestoreTests {
         try expectOld(folder)
     }
 
+    @Test(
+        "What is mounted in the data directory is found before anything is fetched or moved",
+        arguments: [RestoreScope.everything, .uploads])
+    func mounts(_ scope: RestoreScope) throws {
+        let folder = try liveData()
+        var target = FakeTarget.example()
+        let resolved = try #require(realpath("\(folder.path)/data", nil))
+        defer { free(resolved) }
+        let data = String(cString: resolved)
+        func run(_ point: String) throws {
+            try folder.write(
+                "mounts",
+                "20 1 8:1 / / rw - ext4 /dev/sda1 rw\n25 20 8:1 /x \(point) rw - ext4 /dev/sda1 rw\n"
+            )
+            var restore = try restore(target, scope, to: live(folder))
+            restore.mounts = "\(folder.path)/mounts"
+            _ = try restore.run(from: target, folder.context)
+        }
+        // It is not even asked for files.
+        target.failure = BackupError(.temporary, subject: "target", "was asked")
+        #expect { try run("\(data)/uploads") } throws: { error in
+            let error = error as? BackupError
+            return error?.code == .permanent && error?.message.contains("mounted here") == true
+                && error?.subject == "\(folder.path)/data/uploads"
+        }
+        try expectOld(folder)
+        target.failure = nil
+        // What stays where it is may be mounted.
+        try run("\(data)/backups")
+        try run("\(data)/uploads/deeper")
+    }
+
+    @Test("A name that is only known at the end is looked at before the journal")
+    func lateMount() throws {
+        let folder = try liveData()
+        try folder.write("data/restored-kinglet.yaml", "old")
+        let resolved = try #require(realpath("\(folder.path)/data", nil))
+        defer { free(resolved) }
+        try folder.write(
+            "mounts",
+            "25 20 8:1 /x \(String(cString: resolved))/restored-kinglet.yaml rw - ext4 x rw\n")
+        let target = FakeTarget.example()
+        var restore = try restore(target, to: live(folder))
+        restore.mounts = "\(folder.path)/mounts"
+        #expect(throws: BackupError.self) { _ = try restore.run(from: target, folder.context) }
+        #expect(try folder.read("data/kinglet.db") == "old")
+        #expect(!Files.exists("\(folder.path)/data/.restoring"))
+    }
+
+    @Test("A path with blanks is found among the mounts as the kernel writes it")
+    func blanks() throws {
+        let folder = try RestoreFolder()
+        try folder.write("my data/uploads/x", "x")
+        let resolved = try #require(realpath("\(folder.path)/my data", nil))
+        defer { free(resolved) }
+        let path = String(cString: resolved).replacing(" ", with: "\\040")
+        try folder.write("mounts", "25 20 8:1 /x \(path)/uploads rw - ext4 x rw\n")
+        let names = MovableNames(
+            folder: "\(folder.path)/my data", mounts: "\(folder.path)/mounts")
+        #expect(throws: BackupError.self) { try names.check(["uploads"]) }
+        try names.check(["other"])
+    }
+
     @Test("A switch that was reported as failed is not carried out by the next start")
     func failedBegin() throws {
         let folder = try RestoreFolder()
