@@ -92,6 +92,11 @@ private final class ArchiveRun {
         if let previous = snapshot.previous, let archive = previous.manifest.archive {
             known.append(.init(packs: archive.packs, list: previous.list))
         }
+        if let own = snapshot.previousOfJob, let archive = own.manifest.archive,
+            own.manifest.id != snapshot.previous?.manifest.id
+        {
+            known.append(.init(packs: archive.packs, list: own.list))
+        }
         known.append(unfinished)
         let plan = try ArchivePlan(
             list: snapshot.list, kept: snapshot.kept, sources: known, stored: stored)

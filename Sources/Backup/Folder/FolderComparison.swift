@@ -131,7 +131,7 @@ struct FolderComparison {
     }
 
     private mutating func sample(_ entry: FileEntry, _ status: stat) {
-        guard sampled < 100, let before = snapshot.previous?.list[entry.path],
+        guard sampled < 100, let before = snapshot.before(entry.path),
             before.kind == entry.kind, before.modified == entry.modified, before.mode == entry.mode
         else { return }
         sampled += 1

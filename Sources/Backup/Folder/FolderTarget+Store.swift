@@ -74,7 +74,10 @@ private struct FolderPublication {
 
     mutating func fill() throws(BackupError) {
         try target.atStep(.begun)
-        let links = try linkDestinations()
+        let links = try linkDestinations(snapshot.base(of: ""))
+        let extraLinks =
+            snapshot.base(of: "extra/") == snapshot.base(of: "")
+            ? links : try linkDestinations(snapshot.base(of: "extra/"))
         let fresh = new(in: list)
         try checkSpace(for: fresh)
         try linkKept()
@@ -98,8 +101,9 @@ private struct FolderPublication {
             }
             var request = TransferRequest(
                 sources: step.sources, destination: "\(partial)/\(step.folder)",
-                linkDestinations: links.map { parent.isEmpty ? $0 : "\($0)/\(parent)" },
-                context: context)
+                linkDestinations: (step.folder.hasPrefix("extra/") ? extraLinks : links).map {
+                    parent.isEmpty ? $0 : "\($0)/\(parent)"
+                }, context: context)
             request.excludes = step.excludes
             request.comparesNanoseconds = isSameSecond
             request.expectedBytes = bytes
@@ -110,18 +114,16 @@ private struct FolderPublication {
 
     /// Entries whose content the last snapshot does not have at that path.
     private func new(in list: FileList) -> [FileEntry] {
-        let previous = snapshot.previous?.list
-        return list.entries.filter { entry in
+        list.entries.filter { entry in
             guard let hash = entry.hash else { return false }
-            return previous?[entry.path]?.hash != hash
+            return snapshot.before(entry.path)?.hash != hash
         }
     }
 
     /// The last snapshot, then what earlier attempts have left, newest first. One with a link in its
     /// top folder was tampered with.
-    private func linkDestinations() throws(BackupError) -> [String] {
+    private func linkDestinations(_ last: SnapshotID?) throws(BackupError) -> [String] {
         guard !snapshot.sharesNothing else { return [] }
-        let last = snapshot.previous?.manifest.id
         let abandoned = try target.names(prefix: FolderTarget.partialPrefix)
             .filter { $0 != id }.reversed().map { target.partial(of: $0) }
         let all = (last.map { [target.folder(of: $0)] } ?? []) + abandoned

@@ -55,6 +55,9 @@ public struct PreparedSnapshot: Sendable {
     public var kept: Set<SnapshotPath>
     /// The snapshot that this one follows, and its files.
     public var previous: (manifest: Manifest, list: FileList)?
+    /// The newest snapshot of the same job, which may be an older one: what is below `extra` is
+    /// another job's in any other. Only the files below `extra` are looked at.
+    public var previousOfJob: (manifest: Manifest, list: FileList)?
     /// What is left out below `extra`, as the owner wrote it; see `ExcludePattern`.
     public var excludes: [String] = []
     /// Damage was found on the target: nothing that is there is shared, neither of snapshots nor of
@@ -71,18 +74,30 @@ public struct PreparedSnapshot: Sendable {
         self.sources = sources
         self.kept = kept
         self.previous = previous
+        previousOfJob = previous
+    }
+
+    /// The entry at a path in the snapshot that this one follows there.
+    func before(_ path: SnapshotPath) -> FileEntry? {
+        (path.isBelow("extra") ? previousOfJob : previous)?.list[path]
+    }
+
+    /// The snapshot whose files are shared.
+    ///
+    /// - Parameter folder: where, as in `TransferStep`.
+    func base(of folder: String) -> SnapshotID? {
+        (folder.hasPrefix("extra/") ? previousOfJob : previous)?.manifest.id
     }
 
     /// Whether a file has other content than in the previous snapshot, but the same size, and was
     /// changed within the same second: what looks at these only would take it for unchanged.
     var hasSameSecond: Bool {
-        guard let old = previous?.list else { return false }
+        guard previous != nil || previousOfJob != nil else { return false }
         return list.entries.contains { entry in
-            guard case .file(let size, let hash) = entry.kind,
-                case .file(size, let oldHash) = old[entry.path]?.kind, oldHash != hash,
-                let modified = old[entry.path]?.modified
+            guard case .file(let size, let hash) = entry.kind, let old = before(entry.path),
+                case .file(size, let oldHash) = old.kind, oldHash != hash
             else { return false }
-            return modified / 1_000_000_000 == entry.modified / 1_000_000_000
+            return old.modified / 1_000_000_000 == entry.modified / 1_000_000_000
         }
     }
 }

@@ -53,9 +53,8 @@ extension RsyncTarget {
 
     /// What the previous snapshot has not, or not with this content.
     static func newEntries(_ snapshot: PreparedSnapshot) -> [FileEntry] {
-        let old = snapshot.previous?.list
-        return snapshot.list.entries.filter { entry in
-            entry.hash != nil && old?[entry.path]?.hash != entry.hash
+        snapshot.list.entries.filter { entry in
+            entry.hash != nil && snapshot.before(entry.path)?.hash != entry.hash
         }
     }
 
@@ -94,7 +93,7 @@ extension RsyncTarget {
         let id = snapshot.manifest.id
         var bases: [SnapshotID] = []
         if !snapshot.sharesNothing {
-            if let previous = snapshot.previous { bases.append(previous.manifest.id) }
+            if let previous = snapshot.base(of: step.folder) { bases.append(previous) }
             // What earlier attempts have brought there, the latest first.
             bases += (listed?.attempts ?? []).reversed().filter { $0 != id }
         }

@@ -179,7 +179,7 @@ struct BackupMetrics {
             rows.add("target_size_bytes", record.space?.total, label)
             rows.add("target_available", record.isAvailable, label)
             snapshots += record.snapshots.filter { $0.job == name }
-            if let turn = record.turnRatio { ratio = min(ratio ?? 1, turn) }
+            if let turn = record.jobs?[name]?.turnRatio { ratio = min(ratio ?? 1, turn) }
         }
         rows.add("verified_ratio", ratio)
         guard job.lastAttempt != nil else { return }

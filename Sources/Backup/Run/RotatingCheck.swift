@@ -1,7 +1,7 @@
-// Which of the files that a target had before are read back in a run: a share of them, going on
+// Which of the files that a job had on a target before are read back in a run: a share of them, going on
 // where the last run ended, so that everything is read within so many runs, and within a month.
 
-/// The state of the rotating check of one target.
+/// The state of the rotating check of one job on one target.
 struct RotatingCheck {
     /// Everything is read back when that was not done for so long, in seconds.
     static let longest: Int64 = 31 * 86_400
@@ -12,13 +12,14 @@ struct RotatingCheck {
     private var isComplete = false
     private var ratio = 1.0
 
-    init(_ record: TargetState, now: Int64) {
+    /// - Parameter hasSnapshots: whether the job has any there.
+    init(_ record: JobOnTarget, hasSnapshots: Bool, now: Int64) {
         cursor = record.cursor.flatMap { Hexadecimal.bytes($0.utf8) }
             .flatMap { SnapshotPath($0) }
         began = record.turnBegan ?? now
         // Without an earlier check all files are new, and read back as such.
         isOverdue =
-            !record.snapshots.isEmpty
+            hasSnapshots
             && (record.lastFullVerification ?? began) <= now - Self.longest
         // The clock was set back: better once too often.
         if began > now { began = now }
@@ -50,7 +51,7 @@ struct RotatingCheck {
     }
 
     /// Remembers how far it came, once the snapshot is there.
-    func save(to record: inout TargetState, now: Int64) {
+    func save(to record: inout JobOnTarget, now: Int64) {
         // Paths are bytes; JSON has only text.
         record.cursor = cursor.map { Hexadecimal.text($0.bytes) }
         record.turnRatio = isComplete ? 1 : ratio

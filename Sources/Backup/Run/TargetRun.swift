@@ -54,7 +54,7 @@ struct TargetRun {
         let known = try place.snapshots(context)
         learn(known, of: place, &state)
         let remembered = state.targets[target.name, default: TargetState()]
-        let previous = remembered.startsAnew == true ? nil : try latest(of: known, on: place)
+        let before = try latest(of: known, on: place, remembered)
         let sequence = max(known.last?.sequence ?? 0, remembered.sequence) &+ 1
         guard let id = SnapshotID(time: parts.now(), sequence: sequence) else {
             throw BackupError(
@@ -66,9 +66,11 @@ struct TargetRun {
         state.update(target: target.name) { $0.sequence = sequence }
         try state.save(run.folder)
 
-        let (prepared, database) = try prepare(id, previous, place, &state)
+        let (prepared, database) = try prepare(id, before, place, &state)
         try context.cancellation.check()
-        var turn = RotatingCheck(state.targets[target.name] ?? TargetState(), now: parts.now())
+        var turn = RotatingCheck(
+            state.job(job.name, on: target.name),
+            hasSnapshots: remembered.snapshots.contains { $0.job == job.name }, now: parts.now())
         var verified = 0
         do throws(BackupError) {
             outcome.transfer = try place.store(prepared, context) { stored throws(BackupError) in
@@ -92,9 +94,9 @@ struct TargetRun {
         }
         let now = parts.now()
         state.update(job: job.name) { $0.verifyLastSuccess = now }
+        state.update(job: job.name, on: target.name) { turn.save(to: &$0, now: now) }
         state.update(target: target.name) { record in
             record.startsAnew = nil
-            turn.save(to: &record, now: now)
             record.snapshots.append(
                 SnapshotRecord(
                     id: id, job: job.name, files: prepared.manifest.files,
@@ -105,9 +107,11 @@ struct TargetRun {
 
     /// Everything that the snapshot is made of.
     private func prepare(
-        _ id: SnapshotID, _ previous: (manifest: Manifest, list: FileList)?,
-        _ place: any BackupTarget, _ state: inout BackupState
+        _ id: SnapshotID, _ before: Before, _ place: any BackupTarget,
+        _ state: inout BackupState
     ) throws(BackupError) -> (PreparedSnapshot, DatabaseFound) {
+        let sharesNothing = state.targets[target.name]?.startsAnew == true
+        let previous = sharesNothing ? nil : before.newest
         // Parts are written under their paths in the snapshot, which begin with `database`.
         let folder =
             try place.placeForDatabase(of: id, context).map { Files.parent(of: $0) }
@@ -122,7 +126,7 @@ struct TargetRun {
         try context.cancellation.check()
         context.progress(Progress(.files))
         let scan = ScanRequest(
-            job: job, previous: previous?.list, needsMD5: place.needsMD5,
+            job: job, previous: sharesNothing ? nil : before.list, needsMD5: place.needsMD5,
             staging: context.staging, context: context)
         let found = try parts.scan(scan)
         let secrets = try parts.secrets(scan)
@@ -141,7 +145,7 @@ struct TargetRun {
             manifest.files += 1
             manifest.bytes += size
         }
-        try judge(list, manifest, previous?.list, copyTime, &state)
+        try judge(list, manifest, before.list, copyTime, &state)
         var sources = database.sources + found.sources
         if let secrets, let path = SnapshotPath("secrets.age") {
             sources.append((path, secrets.place))
@@ -150,7 +154,8 @@ struct TargetRun {
             manifest: manifest, list: list, sources: sources, kept: database.kept,
             previous: previous)
         prepared.excludes = job.exclude
-        prepared.sharesNothing = state.targets[target.name]?.startsAnew == true
+        prepared.previousOfJob = sharesNothing ? nil : before.own
+        prepared.sharesNothing = sharesNothing
         return (prepared, database)
     }
 
@@ -204,13 +209,53 @@ struct TargetRun {
 
     // MARK: What is there
 
-    /// The newest snapshot that can be read. Older ones serve as well when it cannot.
+    /// What is on the target already, as a new snapshot sees it.
+    private struct Before {
+        /// The newest snapshot, of whatever job: all of them hold the instance, and the database's
+        /// chain goes on from the last.
+        var newest: (manifest: Manifest, list: FileList)?
+        /// The newest of this job: what is below `extra` is another job's in any other.
+        var own: (manifest: Manifest, list: FileList)?
+
+        /// The files to compare with; nil when there are none.
+        var list: FileList? {
+            guard let newest else { return nil }
+            guard own?.manifest.id != newest.manifest.id else { return newest.list }
+            return FileList(
+                newest.list.entries.filter { !$0.path.isBelow("extra") }
+                    + (own?.list.entries.filter { $0.path.isBelow("extra") } ?? []))
+        }
+    }
+
+    /// What can be read there. Older snapshots serve as well when the newest cannot.
     private func latest(
-        of known: [SnapshotID], on place: any BackupTarget
+        of known: [SnapshotID], on place: any BackupTarget, _ record: TargetState
+    ) throws(BackupError) -> Before {
+        do throws(BackupError) {
+            guard let newest = try latest(of: known, on: place) else { return Before() }
+            guard newest.manifest.backup != job.name else {
+                return Before(newest: newest, own: newest)
+            }
+            let ids = Set(record.snapshots.filter { $0.job == job.name }.map(\.id))
+            let own = try latest(
+                of: known.filter { ids.contains($0) }, on: place, onlyForExtra: true)
+            return Before(newest: newest, own: own)
+        } catch {
+            // Nothing of it would be used but for the comparison.
+            guard record.startsAnew == true, error.code != .cancelled else { throw error }
+            context.warn("what is there cannot be compared with: \(error.message)")
+            return Before()
+        }
+    }
+
+    /// The newest snapshot that can be read.
+    private func latest(
+        of known: [SnapshotID], on place: any BackupTarget, onlyForExtra: Bool = false
     ) throws(BackupError) -> (manifest: Manifest, list: FileList)? {
         for id in known.suffix(3).reversed() {
             do throws(BackupError) {
                 let manifest = try place.manifest(of: id, context)
+                if onlyForExtra, manifest.extra.isEmpty { return (manifest, FileList([])) }
                 return (manifest, try place.list(of: manifest, context))
             } catch {
                 guard error.code == .damaged else { throw error }

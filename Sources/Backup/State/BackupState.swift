@@ -72,6 +72,9 @@ struct BackupState: Codable, Sendable, Equatable {
             else { continue }
             targets[name]?.snapshots.removeFirst(count - TargetState.snapshotLimit)
         }
+        for (name, target) in targets where (target.jobs?.count ?? 0) > Self.mostNames {
+            targets[name]?.jobs = target.jobs?.filter { jobs[$0.key] != nil }
+        }
         for name in jobs.keys {
             guard let count = jobs[name]?.history.count, count > JobState.historyLength else {
                 continue
@@ -92,6 +95,21 @@ struct BackupState: Codable, Sendable, Equatable {
     /// Changes a target's part.
     mutating func update(target name: String, _ change: (inout TargetState) -> Void) {
         change(&targets[name, default: TargetState()])
+    }
+
+    /// What is remembered of a job on a target.
+    func job(_ job: String, on target: String) -> JobOnTarget {
+        targets[target]?.jobs?[job] ?? JobOnTarget()
+    }
+
+    /// Changes that.
+    mutating func update(
+        job: String, on target: String, _ change: (inout JobOnTarget) -> Void
+    ) {
+        var record = self.job(job, on: target)
+        change(&record)
+        targets[target, default: TargetState()].jobs = (targets[target]?.jobs ?? [:])
+            .merging([job: record]) { $1 }
     }
 }
 

@@ -101,6 +101,17 @@ struct SnapshotRecord: Codable, Sendable, Equatable {
     var verified: Int64?
 }
 
+/// What is remembered of one job on one target.
+struct JobOnTarget: Codable, Sendable, Equatable {
+    /// The path after which the rotating check goes on; nil for the beginning.
+    var cursor: String?
+    /// When the present turn of the rotating check began, and when the last one ended.
+    var turnBegan: Int64?
+    var lastFullVerification: Int64?
+    /// The share of the present turn that is done, 0 to 1.
+    var turnRatio: Double?
+}
+
 /// A target, whoever used it.
 struct TargetState: Codable, Sendable, Equatable {
     /// Snapshots that are remembered at most; a target that has more is asked for the older ones.
@@ -110,13 +121,8 @@ struct TargetState: Codable, Sendable, Equatable {
     var snapshots: [SnapshotRecord] = []
     /// The largest number that a snapshot ever had there: numbers only grow.
     var sequence = 0
-    /// The path after which the rotating check goes on; nil for the beginning.
-    var cursor: String?
-    /// When the present turn of the rotating check began, and when the last one ended.
-    var turnBegan: Int64?
-    var lastFullVerification: Int64?
-    /// The share of the present turn that is done, 0 to 1.
-    var turnRatio: Double?
+    /// By job: what each of them holds there is another matter.
+    var jobs: [String: JobOnTarget]?
     var space: TargetSpace?
     var isAvailable: Bool?
     var isOnSameMedium: Bool?

@@ -47,6 +47,27 @@ struct ArchiveTargetTests {
         try fixture.expectRestores(second.id, files, from: fixture.target())
     }
 
+    @Test("What only the job's own older snapshot has is not sent again")
+    func extraOfTwoJobs() throws {
+        let fixture = try ArchiveFixture()
+        defer { try? fixture.end() }
+        var random = ArchiveRandom(state: 4)
+        let target = fixture.target()
+        let photo = random.bytes(300_000)
+        try fixture.write("uploads/a", random.bytes(1000))
+        try fixture.write("extra/1/photo", photo)
+        let first = try fixture.store(on: target).id
+        try Files.remove(fixture.source + "/extra")
+        try fixture.store(on: target)
+        try fixture.write("extra/1/photo", photo)
+        var third = try fixture.prepare(on: target)
+        let own = try target.manifest(of: first, fixture.context)
+        third.previousOfJob = (own, try target.list(of: own, fixture.context))
+        let report = try target.store(third, fixture.context) { (_) throws(BackupError) in }
+        #expect(report.literalBytes == 0)
+        #expect(report.bytesSent < 8192)
+    }
+
     @Test("Removed snapshots take along the packs that no other one needs")
     func pruning() throws {
         let fixture = try ArchiveFixture()

@@ -142,6 +142,36 @@ struct FolderTargetTests {
         #expect(Files.exists(place + "/extra/0/site/page.html"))
     }
 
+    @Test("The owner's paths are shared with the job's own snapshot, the rest with the newest")
+    func extraOfTwoJobs() throws {
+        let rig = try FolderRig(.rsync)
+        try rig.scratch.write("site/page.html", "hello")
+        let extra = [("extra/1", rig.scratch.path + "/site")]
+        try rig.target.open(rig.context, forWriting: true)
+        let check: (Stored) throws(BackupError) -> Void = { (_) throws(BackupError) in }
+        let own = try rig.prepare(FolderRig.id(1), extra: extra)
+        _ = try rig.target.store(own, rig.context, check: check)
+        // Another job's, with a file of its own under that path.
+        try rig.scratch.write("other/page.html", "HELLO")
+        try rig.scratch.write("data/uploads/readable", "another one by then", mode: 0o644)
+        _ = try rig.target.store(
+            rig.prepare(FolderRig.id(2), extra: [("extra/1", rig.scratch.path + "/other")]),
+            rig.context, check: check)
+        var third = try rig.prepare(FolderRig.id(3), extra: extra)
+        let first = try rig.target.manifest(of: FolderRig.id(1), rig.context)
+        third.previousOfJob = (first, try rig.target.list(of: first, rig.context))
+        var new: [FileEntry]?
+        _ = try rig.target.store(third, rig.context) { (stored) throws(BackupError) in
+            new = stored.new
+        }
+        #expect(try #require(new).isEmpty)
+        let page = "extra/1/page.html"
+        #expect(try rig.file(3, page).inode == rig.file(1, page).inode)
+        let upload = "uploads/readable"
+        #expect(try rig.file(3, upload).inode == rig.file(2, upload).inode)
+        #expect(try rig.verify(3).faultCount == 0)
+    }
+
     @Test("Files that vanish or change between the walk and the transfer are told and described")
     func races() throws {
         let rig = try FolderRig(.rsync)

@@ -146,6 +146,63 @@ struct BackupRunTests {
         #expect(run.targets[0].verified.count == 12, "everything within a month")
     }
 
+    @Test("Jobs on one target are compared with themselves, share the instance, and send once")
+    func twoJobs() throws {
+        let run = try PlayedRun()
+        let instance = run.files
+        let nightly = run.job
+        var photos = JobSettings(name: "photos")
+        photos.extra = ["/photos"]
+        for round in 0..<3 {
+            run.job = photos
+            run.files = instance
+            for number in 0..<20 { run.files["extra/1/\(number)"] = Int64(number) }
+            let own = try run.perform()
+            #expect(own.result == .success, "\(own.reason)")
+            #expect(own.targets[0].transfer.files == (round == 0 ? 22 : 0))
+            #expect(try run.jobState.deletedFiles == 0)
+            run.job = nightly
+            run.files = instance
+            let other = try run.perform()
+            #expect(other.result == .success, "\(other.reason)")
+            #expect(other.targets[0].transfer.files == 0)
+            #expect(try run.jobState.deletedFiles == 0)
+        }
+        run.job = photos
+        #expect(try run.perform().targets[0].code == .suspicious, "its own are gone")
+    }
+
+    @Test("Each job has its own turn of the rotating check")
+    func rotationOfTwoJobs() throws {
+        let run = try PlayedRun()
+        for number in 0..<10 { run.files["uploads/\(number)"] = Int64(number) }
+        run.job.verify = 1.0 / 4
+        _ = try run.perform()
+        var other = JobSettings(name: "weekly")
+        other.verify = 1.0 / 4
+        var checked: [String: [SnapshotPath]] = [:]
+        for job in [other, run.job, other, run.job, other, run.job, other, run.job] {
+            run.targets[0].verified = []
+            run.job = job
+            _ = try run.perform()
+            checked[job.name, default: []] += run.targets[0].verified
+        }
+        for paths in checked.values { #expect(paths.count == 12 && Set(paths).count == 12) }
+        #expect(checked.count == 2)
+    }
+
+    @Test("After damage nothing is shared, but a source that was emptied is still seen")
+    func emptiedAfterDamage() throws {
+        let run = try PlayedRun()
+        run.job.verify = 1
+        _ = try run.perform()
+        run.targets[0].damaged = [try #require(SnapshotPath("uploads/a"))]
+        _ = try run.perform()
+        run.targets[0].damaged = []
+        run.files = [:]
+        #expect(try run.perform().targets[0].code == .suspicious)
+    }
+
     @Test("What is old is removed after a success; when that fails, the backup is still there")
     func pruning() throws {
         let run = try PlayedRun()

@@ -20,7 +20,7 @@ struct BackupStateTests {
             job.durations.observe(61)
             job.targets = ["disk": .success]
         }
-        state.update(target: "disk") { $0.cursor = "00ff" }
+        state.update(job: "nightly", on: "disk") { $0.cursor = "00ff" }
         try state.save(folder)
         #expect(try BackupState.load(folder) { Issue.record("\($0)") } == state)
         var status = stat()

@@ -70,8 +70,7 @@ final class PlayedTarget: BackupTarget {
         hadPrevious = snapshot.previous != nil
         sharedNothing = snapshot.sharesNothing
         excludes = snapshot.excludes
-        let old = Set(snapshot.previous?.list.entries.map(\.path) ?? [])
-        let new = snapshot.list.entries.filter { !old.contains($0.path) }
+        let new = snapshot.list.entries.filter { snapshot.before($0.path) == nil }
         let manifest = snapshot.manifest
         try check(
             Stored(
@@ -199,12 +198,18 @@ final class PlayedRun {
                 self.steps.append("scan")
                 var entries: [FileEntry] = []
                 for (path, size) in self.files { entries.append(try self.entry(path, size)) }
-                return ScanFound(entries: entries, sources: [])
+                var found = ScanFound(entries: entries, sources: [])
+                for (index, path) in self.job.extra.enumerated() {
+                    found.extra["\(index + 1)"] = path
+                }
+                return found
             },
             secrets: { (_) throws(BackupError) -> (entry: FileEntry, place: String)? in nil },
             describeLists: { _ in [] },
-            judge: { (_, _) throws(BackupError) in
-                guard let reason = self.suspicion else { return }
+            judge: { (request, context) throws(BackupError) in
+                guard let reason = self.suspicion else {
+                    return try SuspicionGuard.judge(request, warn: context.warn)
+                }
                 throw BackupError(
                     .suspicious, subject: "disk", reason, advice: "type --accept-changes")
             },
