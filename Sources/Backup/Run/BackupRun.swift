@@ -110,15 +110,17 @@ struct BackupRun {
             guard step.wantsSpace(outcome), removals < TargetRun.mostRemovals else {
                 return outcome
             }
-            let more: [SnapshotID]
+            let before = removed.count
+            var isOfUse = false
             do throws(BackupError) {
-                more = try step.makeSpace(&state)
+                isOfUse = try step.makeSpace(&state, &removed)
             } catch {
                 step.context.warn("no space can be made: \(error)")
+            }
+            guard isOfUse, removed.count > before else {
+                outcome.pruned = removed
                 return outcome
             }
-            guard !more.isEmpty else { return outcome }
-            removed += more
             removals += 1
         }
     }

@@ -38,7 +38,7 @@ struct TargetRun {
             }
         } catch {
             // One that was stored is there, whatever came afterwards.
-            var failure = TargetOutcome(target: target.name, error)
+            var failure = TargetOutcome(target: target.name, placed(error))
             failure.isOnSameMedium = outcome.isOnSameMedium
             failure.snapshot = outcome.snapshot
             return failure

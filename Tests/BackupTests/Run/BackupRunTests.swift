@@ -246,9 +246,31 @@ struct BackupRunTests {
         run.targets[0].failures[.store] = failure(.fullSource)
         #expect(try run.perform().targets[0].code == .fullSource)
         #expect(run.targets[0].removed.count == 3, "what is full is not the target")
+        for path in [run.folder.state, run.folder.staging + "/secrets.age"] {
+            run.targets[0].failures[.store] = BackupError(.full, subject: path, "no space")
+            #expect(try run.perform().targets[0].code == .fullSource)
+            #expect(run.targets[0].removed.count == 3, "it is this machine's own")
+        }
         run.removable = []
         run.targets[0].failures[.store] = failure(.full)
         #expect(try run.perform().targets[0].code == .full, "nothing may go")
+    }
+
+    @Test("History does not go on going where that makes no space", arguments: [true, false])
+    func fullWithoutUse(doesTell: Bool) throws {
+        let run = try PlayedRun()
+        run.job.whenFull = .removeOldest
+        let old = try (0..<6).map { _ in try #require(try run.perform().targets[0].snapshot) }
+        run.removable = old
+        run.targets[0].growth = 0
+        if !doesTell { run.targets[0].free = nil }
+        run.targets[0].failures[.store] = failure(.full)
+        let outcome = try run.perform()
+        #expect(run.targets[0].removed == Array(old.prefix(doesTell ? 1 : 3)))
+        #expect(outcome.targets[0].pruned == run.targets[0].removed)
+        #expect(outcome.targets[0].code == (doesTell ? .full : nil))
+        let left = try run.state.targets["disk"]?.snapshots.map(\.id.sequence)
+        #expect(left == (doesTell ? [2, 3, 4, 5, 6] : [4, 5, 6, 8]))
     }
 
     @Test("The command before decides, the one after hears; both know the job")

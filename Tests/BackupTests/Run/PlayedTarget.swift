@@ -23,6 +23,9 @@ final class PlayedTarget: BackupTarget {
     var lists: [SnapshotID: FileList] = [:]
     var removed: [SnapshotID] = []
     var pinned: Set<SnapshotID> = []
+    /// Free space, and what a removal adds to it; nil for a target that does not tell.
+    var free: Int64? = 600
+    var growth: Int64 = 10
     /// Paths whose bytes are not what was stored.
     var damaged: Set<SnapshotPath> = []
     var verified: [SnapshotPath] = []
@@ -110,6 +113,7 @@ final class PlayedTarget: BackupTarget {
         try fail(.remove)
         manifests[id] = nil
         removed.append(id)
+        free = free.map { $0 + growth }
     }
 
     func cleanUp(_ context: TargetContext) throws(BackupError) { try fail(.cleanUp) }
@@ -118,7 +122,7 @@ final class PlayedTarget: BackupTarget {
         pinned = pins
     }
     func space(_ context: TargetContext) throws(BackupError) -> TargetSpace? {
-        TargetSpace(free: 600, total: 1000)
+        free.map { TargetSpace(free: $0, total: 1000) }
     }
 }
 
