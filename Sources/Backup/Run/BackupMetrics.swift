@@ -31,10 +31,14 @@ struct BackupMetrics {
         gauge("next_run_timestamp_seconds", "When the next run is due."),
         gauge("period_seconds", "Time between runs by the schedule."),
         counter("missed_runs_total", "Times of the schedule at which no run could begin."),
-        gauge("verify_last_success_timestamp_seconds", "When stored files were last proven good."),
+        gauge(
+            "verify_last_success_timestamp_seconds",
+            "When stored files were last proven good, on the target where that is longest ago."),
         counter("verify_failures_total", "Runs that found damage on a target."),
         gauge("verified_ratio", "Share of the files read back in the present turn of checks."),
-        gauge("restore_test_last_success_timestamp_seconds", "When a restore last worked."),
+        gauge(
+            "restore_test_last_success_timestamp_seconds",
+            "When a restore last worked, on the target where that is longest ago."),
         gauge("restore_test_duration_seconds", "Time that the last test of a restore took."),
         counter("restore_test_failures_total", "Tests of a restore that failed."),
         gauge("database_copy_duration_seconds", "Time that the last copy of the database took."),
@@ -42,7 +46,9 @@ struct BackupMetrics {
         gauge("running", "Whether it runs now."),
         gauge("progress_ratio", "How far the present step of the run is."),
         gauge("key_available", "Whether the recovery key is there."),
-        gauge("prune_last_success_timestamp_seconds", "When old snapshots were last removed."),
+        gauge(
+            "prune_last_success_timestamp_seconds",
+            "When old snapshots were last removed, on the target where that is longest ago."),
         counter("suspicious_total", "Runs that stopped because too much had vanished or changed."),
         gauge("clock_synchronised", "Whether the clock was right enough to plan by."),
     ]
@@ -151,12 +157,9 @@ struct BackupMetrics {
         rows.add("last_literal_bytes", job.transfer?.literalBytes)
         rows.add("last_matched_bytes", job.transfer?.matchedBytes)
         rows.add("protected", job.isProtected)
-        rows.add("verify_last_success_timestamp_seconds", job.verifyLastSuccess)
-        rows.add("restore_test_last_success_timestamp_seconds", job.restoreTestLastSuccess)
         rows.add("restore_test_duration_seconds", job.restoreTestDuration)
         rows.add("database_copy_duration_seconds", job.databaseDuration)
         rows.add("rsync_exit_code", job.exitStatus)
-        rows.add("prune_last_success_timestamp_seconds", job.pruneLastSuccess)
         guard job.lastAttempt != nil else { return }
         rows.add("retries_total", job.retries)
         rows.add("transferred_bytes_total", job.transferredBytes)
@@ -182,6 +185,10 @@ struct BackupMetrics {
             if let turn = record.jobs?[name]?.turnRatio { ratio = min(ratio ?? 1, turn) }
         }
         rows.add("verified_ratio", ratio)
+        let proof = state.proof(of: name, on: names)
+        rows.add("verify_last_success_timestamp_seconds", proof.verified)
+        rows.add("prune_last_success_timestamp_seconds", proof.pruned)
+        rows.add("restore_test_last_success_timestamp_seconds", proof.restoreTest)
         guard job.lastAttempt != nil else { return }
         rows.add("snapshots", snapshots.count)
         rows.add("snapshot_oldest_timestamp_seconds", snapshots.map(\.id.time).min())

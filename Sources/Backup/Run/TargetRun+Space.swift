@@ -9,10 +9,11 @@ extension TargetRun {
     /// A failure, as what it is when no space is left: on this machine, not at the target, where
     /// what is written belongs to the run itself.
     func placed(_ error: BackupError) -> BackupError {
-        let isOwn = [run.folder.root, context.memory, context.staging].contains {
-            error.subject.hasPrefix($0 + "/") || error.subject == $0
-        }
-        return isOwn ? error.ofSource : error
+        let own = [run.folder.root, context.memory, context.staging]
+        let isOwn = own.contains { error.subject == $0 || error.subject.hasPrefix($0 + "/") }
+        // The server's own log cannot grow.
+        let isDatabase = error.subject.hasPrefix(run.folder.dataDirectory + "/kinglet.db")
+        return isOwn || isDatabase ? error.ofSource : error
     }
 
     /// Whether a run that ended so may try again with fewer old snapshots.

@@ -93,8 +93,11 @@ struct TargetRun {
             context.warn("the next copy of the database will be a whole one: \(error)")
         }
         let now = parts.now()
-        state.update(job: job.name) { $0.verifyLastSuccess = now }
-        state.update(job: job.name, on: target.name) { turn.save(to: &$0, now: now) }
+        state.update(job: job.name, on: target.name) { record in
+            turn.save(to: &record, now: now)
+            record.verified = now
+            if record.firstStored == nil { record.firstStored = now }
+        }
         state.update(target: target.name) { record in
             record.startsAnew = nil
             record.snapshots.append(
@@ -341,7 +344,7 @@ struct TargetRun {
             // What earlier attempts have left was of use to this one.
             try place.cleanUp(context)
             let now = parts.now()
-            state.update(job: job.name) { $0.pruneLastSuccess = now }
+            state.update(job: job.name, on: target.name) { $0.pruned = now }
         } catch {
             outcome.result = .warning
             outcome.reason = "old snapshots cannot be removed: \(error.subject): \(error.message)"
@@ -353,15 +356,14 @@ struct TargetRun {
     private func testRestore(
         _ place: any BackupTarget, _ outcome: TargetOutcome, _ state: inout BackupState
     ) {
-        let record = state.jobs[job.name, default: JobState()]
-        guard let id = outcome.snapshot,
-            parts.isTestDue(job, record.restoreTestLastAttempt, parts.now())
-        else { return }
-        let tester = RestoreTest(parts: parts, job: job.name)
+        let last = state.job(job.name, on: target.name).restoreTestAttempt
+        guard let id = outcome.snapshot, parts.isTestDue(job, last, parts.now()) else { return }
+        let tester = RestoreTest(parts: parts, job: job.name, target: target.name)
         do throws(BackupError) {
             try tester.perform(place, id, context, &state)
         } catch {
-            context.warn("the test restore of \(id) failed: \(error)")
+            let end = error.code == .absent ? "was put off" : "failed"
+            context.warn("the test restore of \(id) \(end): \(error)")
         }
     }
 }
@@ -370,30 +372,32 @@ struct TargetRun {
 struct RestoreTest {
     let parts: RunParts
     let job: String
+    let target: String
 
     func perform(
         _ place: any BackupTarget, _ id: SnapshotID, _ context: TargetContext,
         _ state: inout BackupState
     ) throws(BackupError) {
         let now = parts.now()
-        state.update(job: job) { $0.restoreTestLastAttempt = now }
+        state.update(job: job, on: target) { $0.restoreTestAttempt = now }
         let began = ContinuousClock.now
         context.progress(Progress(.test))
         do throws(BackupError) {
             try parts.testRestore(place, id, context)
         } catch {
+            switch error.code {
             // One that was ended says nothing.
-            if error.code != .cancelled {
-                state.update(job: job) { $0.restoreTestFailures &+= 1 }
-            } else {
-                state.update(job: job) { $0.restoreTestLastAttempt = nil }
+            case .cancelled: state.update(job: job, on: target) { $0.restoreTestAttempt = nil }
+            // No room for it, or the disk is gone: nothing was found wrong.
+            case .absent: break
+            default: state.update(job: job) { $0.restoreTestFailures &+= 1 }
             }
             throw error
         }
         let end = parts.now()
-        state.update(job: job) { record in
-            record.restoreTestLastSuccess = end
-            record.restoreTestDuration = (ContinuousClock.now - began).inSeconds
+        state.update(job: job) {
+            $0.restoreTestDuration = (ContinuousClock.now - began).inSeconds
         }
+        state.update(job: job, on: target) { $0.restoreTest = end }
     }
 }

@@ -219,24 +219,27 @@ public struct BackupCommands: Sendable {
             if !isGood { record.startsAnew = true }
         }
         if let job, state.jobs[job] != nil {
-            state.update(job: job) { record in
-                if isGood {
-                    record.verifyLastSuccess = now
-                } else {
-                    record.verifyFailures &+= 1
-                }
+            if isGood {
+                state.update(job: job, on: name) { $0.verified = now }
+            } else {
+                state.update(job: job) { $0.verifyFailures &+= 1 }
             }
         }
         return outcome
     }
 
-    /// Restores the newest snapshot of a target into scratch and tries it.
+    /// Restores the newest snapshot of a target into scratch and tries it: of the one that is named,
+    /// or of the one where a restore was not proven for the longest time.
     public func testRestore(target name: String?) throws(BackupError) -> SnapshotID {
         let parts = try program.parts()
         let session = try session("backup verify --restore", parts)
         var state = try BackupState.load(program.folder, warn: warn)
         var failure: BackupError?
-        for target in try targets(name) {
+        let proven = state.targets.mapValues { target in
+            target.jobs?.values.compactMap(\.restoreTest).max() ?? 0
+        }
+        let order = try targets(name).sorted { proven[$0.name] ?? 0 < proven[$1.name] ?? 0 }
+        for target in order {
             do throws(BackupError) {
                 let place = try parts.target(target)
                 let context = try session.context(for: target.name)
@@ -244,7 +247,8 @@ public struct BackupCommands: Sendable {
                 guard let id = try place.snapshots(context).last else { continue }
                 let job = try place.manifest(of: id, context).backup
                 do throws(BackupError) {
-                    try RestoreTest(parts: parts, job: job).perform(place, id, context, &state)
+                    try RestoreTest(parts: parts, job: job, target: target.name)
+                        .perform(place, id, context, &state)
                 } catch {
                     try state.save(program.folder)
                     throw error
@@ -312,7 +316,7 @@ public struct BackupCommands: Sendable {
                     }
                     let now = Int64(time(nil))
                     if state.jobs[job.name] != nil {
-                        state.update(job: job.name) { $0.pruneLastSuccess = now }
+                        state.update(job: job.name, on: target.name) { $0.pruned = now }
                     }
                 }
                 outcomes.append(

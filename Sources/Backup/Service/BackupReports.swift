@@ -46,7 +46,9 @@ public enum BackupReports {
     }
 
     /// The week's digest; nil when it is not due. The first one counts from the first run.
-    static func digest(of job: JobState, job name: String, now: Int64) -> String? {
+    static func digest(
+        of job: JobState, job name: String, proof: JobProof, now: Int64
+    ) -> String? {
         if let last = job.lastDigest, now - last < week, last <= now { return nil }
         let runs = job.history.filter { $0.began > now - week }
         var text = "Backup \(name), the last seven days: \(runs.count) good runs"
@@ -54,7 +56,7 @@ public enum BackupReports {
         if let success = job.lastSuccess {
             text += ", the newest snapshot is \(age(now - success)) old"
         }
-        if let test = job.restoreTestLastSuccess {
+        if let test = proof.restoreTest {
             text += ", a restore was last proven \(age(now - test)) ago"
         }
         text += "."

@@ -328,8 +328,12 @@ public final class BackupService: Sendable {
     private func digest() {
         let now = Int64(time(nil))
         for job in program.settings.runnableJobs where job.report == .weekly {
-            guard let record = cache.state.jobs[job.name],
-                let text = BackupReports.digest(of: record, job: job.name, now: now)
+            let state = cache.state
+            let targets = program.settings.targets(of: job).map(\.name)
+            guard let record = state.jobs[job.name],
+                let text = BackupReports.digest(
+                    of: record, job: job.name, proof: state.proof(of: job.name, on: targets),
+                    now: now)
             else { continue }
             // Noted first: one that is lost is better than one that comes every minute.
             guard (try? cache.update({ $0.update(job: job.name) { $0.lastDigest = now } })) != nil

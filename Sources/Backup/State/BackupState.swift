@@ -102,6 +102,17 @@ struct BackupState: Codable, Sendable, Equatable {
         targets[target]?.jobs?[job] ?? JobOnTarget()
     }
 
+    /// What is proven of a job on all of these targets.
+    func proof(of job: String, on targets: [String]) -> JobProof {
+        let records = targets.compactMap { self.targets[$0]?.jobs?[job] }
+        let isTested = records.contains { $0.restoreTest != nil }
+        return JobProof(
+            verified: records.compactMap(\.verified).min(),
+            pruned: records.compactMap(\.pruned).min(),
+            restoreTest: isTested
+                ? records.compactMap { $0.restoreTest ?? $0.firstStored }.min() : nil)
+    }
+
     /// Changes that.
     mutating func update(
         job: String, on target: String, _ change: (inout JobOnTarget) -> Void

@@ -77,13 +77,9 @@ struct JobState: Codable, Sendable, Equatable {
     var exitStatus: Int?
     /// Whether any target was off the data's medium.
     var isProtected: Bool?
-    var verifyLastSuccess: Int64?
     var verifyFailures: UInt64 = 0
-    var restoreTestLastSuccess: Int64?
     var restoreTestDuration: Double?
     var restoreTestFailures: UInt64 = 0
-    var restoreTestLastAttempt: Int64?
-    var pruneLastSuccess: Int64?
     /// When the weekly digest was sent.
     var lastDigest: Int64?
     /// By target, how the last run ended there.
@@ -110,6 +106,23 @@ struct JobOnTarget: Codable, Sendable, Equatable {
     var lastFullVerification: Int64?
     /// The share of the present turn that is done, 0 to 1.
     var turnRatio: Double?
+    /// When the first snapshot was stored there.
+    var firstStored: Int64?
+    /// When stored files were last proven good, and old snapshots last removed.
+    var verified: Int64?
+    var pruned: Int64?
+    /// When a restore was last tried, and when one last worked.
+    var restoreTestAttempt: Int64?
+    var restoreTest: Int64?
+}
+
+/// What of a job is proven, on the target where that is longest ago: what one target proves says
+/// nothing of another. Nil for nothing.
+struct JobProof: Equatable {
+    var verified: Int64?
+    var pruned: Int64?
+    /// A target where none was tested counts from its first snapshot, once one is tested elsewhere.
+    var restoreTest: Int64?
 }
 
 /// A target, whoever used it.

@@ -25,7 +25,8 @@ struct BackupRunTests {
         #expect(job.lastResult == .success && job.lastSuccess == run.clock)
         #expect(job.runs == ["success": 1] && job.history.count == 1)
         #expect(job.sourceFiles == 2 && job.sourceBytes == 30 && job.changedFiles == 2)
-        #expect(job.transferredBytes == 30 && job.verifyLastSuccess == run.clock)
+        #expect(job.transferredBytes == 30)
+        #expect(try run.proof.verified == run.clock)
         #expect(try run.state.targets["disk"]?.snapshots.map(\.id.sequence) == [1])
     }
 
@@ -212,7 +213,7 @@ struct BackupRunTests {
         let outcome = try run.perform()
         #expect(outcome.result == .warning && outcome.targets[0].snapshot != nil)
         #expect(outcome.reason.hasPrefix("old snapshots cannot be removed"))
-        let pruned = try run.jobState.pruneLastSuccess
+        let pruned = try run.proof.pruned
         #expect(pruned == run.clock - 86_400)
         #expect(try run.perform().targets[0].pruned == [first])
         #expect(run.targets[0].removed == [first])
@@ -246,7 +247,10 @@ struct BackupRunTests {
         run.targets[0].failures[.store] = failure(.fullSource)
         #expect(try run.perform().targets[0].code == .fullSource)
         #expect(run.targets[0].removed.count == 3, "what is full is not the target")
-        for path in [run.folder.state, run.folder.staging + "/secrets.age"] {
+        for path in [
+            run.folder.state, run.folder.staging + "/secrets.age",
+            run.folder.dataDirectory + "/kinglet.db",
+        ] {
             run.targets[0].failures[.store] = BackupError(.full, subject: path, "no space")
             #expect(try run.perform().targets[0].code == .fullSource)
             #expect(run.targets[0].removed.count == 3, "it is this machine's own")
@@ -300,12 +304,50 @@ struct BackupRunTests {
         let run = try PlayedRun()
         run.isTestDue = true
         #expect(try run.perform().result == .success)
-        #expect(try run.jobState.restoreTestLastSuccess == run.clock)
+        #expect(try run.proof.restoreTest == run.clock)
         run.testFailure = failure(.damaged)
         #expect(try run.perform().result == .warning)
-        let job = try run.jobState
-        #expect(job.restoreTestFailures == 1 && job.restoreTestLastAttempt == run.clock)
-        #expect(job.restoreTestLastSuccess == run.clock - 86_400)
+        #expect(try run.jobState.restoreTestFailures == 1)
+        let record = try run.state.job("nightly", on: "disk")
+        #expect(record.restoreTestAttempt == run.clock)
+        #expect(record.restoreTest == run.clock - 86_400)
+        // No room for it.
+        run.testFailure = failure(.absent)
+        let outcome = try run.perform()
+        #expect(outcome.result == .warning && outcome.reason.contains("was put off"))
+        #expect(try run.jobState.restoreTestFailures == 1, "it is only a delay")
+    }
+
+    @Test("Each target proves itself: what is shown is the one where that is longest ago")
+    func proofOfEach() throws {
+        let run = try PlayedRun()
+        run.targets = [PlayedTarget("usb"), PlayedTarget("cloud")]
+        run.testPeriod = 3 * 86_400
+        run.targets[1].failures[.open] = failure(.absent)
+        _ = try run.perform()
+        let first = run.clock
+        #expect(run.tested == ["usb"])
+        _ = try run.perform()
+        #expect(run.tested == ["usb", "cloud"], "it was not tested yet")
+        #expect(try run.proof.restoreTest == first && run.proof.verified == run.clock)
+        for _ in 0..<3 {
+            run.targets[1].failures[.open] = failure(.absent)
+            _ = try run.perform()
+        }
+        #expect(run.tested == ["usb", "cloud", "usb"])
+        let proof = try run.proof
+        let last = first + 86_400
+        #expect(proof == JobProof(verified: last, pruned: last, restoreTest: last))
+        // One that has snapshots and was never tested counts from the first of them.
+        run.testFailure = failure(.permanent)
+        run.targets.append(PlayedTarget("nas"))
+        _ = try run.perform()
+        let added = run.clock
+        run.testFailure = nil
+        _ = try run.perform()
+        #expect(run.tested.last == "usb")
+        #expect(try run.state.proof(of: "nightly", on: ["nas"]).restoreTest == nil)
+        #expect(try run.state.proof(of: "nightly", on: ["usb", "nas"]).restoreTest == added)
     }
 
     @Test("On the data's own medium it is a copy, but no protection")

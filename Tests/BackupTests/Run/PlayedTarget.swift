@@ -143,6 +143,10 @@ final class PlayedRun {
     /// What may go for space, a few at a time.
     var removable: [SnapshotID] = []
     var isTestDue = false
+    /// Seconds after which the next test is due; nil for `isTestDue`.
+    var testPeriod: Int64?
+    /// Targets, in order.
+    var tested: [String] = []
     var testFailure: BackupError?
     var steps: [String] = []
     let cancellation = Cancellation()
@@ -156,6 +160,10 @@ final class PlayedRun {
 
     var state: BackupState {
         get throws { try BackupState.load(folder) { Issue.record("\($0)") } }
+    }
+
+    var proof: JobProof {
+        get throws { try state.proof(of: job.name, on: targets.map(\.name)) }
     }
 
     var jobState: JobState { get throws { try #require(try state.jobs[job.name]) } }
@@ -228,8 +236,12 @@ final class PlayedRun {
                 if let failure = self.hookFailures[request.name] { throw failure }
             },
             ping: { (request) throws(BackupError) in self.pings.append(request) },
-            isTestDue: { _, _, _ in self.isTestDue },
-            testRestore: { (_, _, _) throws(BackupError) in
+            isTestDue: { _, last, now in
+                self.testPeriod.map { period in last.map { now - $0 >= period } ?? true }
+                    ?? self.isTestDue
+            },
+            testRestore: { (place, _, _) throws(BackupError) in
+                self.tested.append(place.name)
                 self.steps.append("test")
                 if let failure = self.testFailure { throw failure }
             })
