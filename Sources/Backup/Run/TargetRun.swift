@@ -12,6 +12,7 @@ struct TargetRun {
     /// Does everything; a failure is in the outcome.
     func perform(_ state: inout BackupState) -> TargetOutcome {
         var outcome = TargetOutcome(target: target.name, result: .success)
+        var opened: (any BackupTarget)?
         do throws(BackupError) {
             try context.cancellation.check()
             let place = try parts.target(target)
@@ -23,6 +24,7 @@ struct TargetRun {
                 }
                 throw error
             }
+            opened = place
             let now = parts.now()
             state.update(target: target.name) { record in
                 record.isAvailable = true
@@ -33,10 +35,10 @@ struct TargetRun {
             try store(on: place, &outcome, &state)
             prune(place, &outcome, &state)
             testRestore(place, outcome, &state)
-            if let space = try? place.space(context) {
-                state.update(target: target.name) { $0.space = space }
-            }
+            measure(place, &state)
         } catch {
+            // That it is full is why most fail.
+            if let opened, error.code != .cancelled { measure(opened, &state) }
             // One that was stored is there, whatever came afterwards.
             var failure = TargetOutcome(target: target.name, placed(error))
             failure.isOnSameMedium = outcome.isOnSameMedium
@@ -44,6 +46,11 @@ struct TargetRun {
             return failure
         }
         return outcome
+    }
+
+    private func measure(_ place: any BackupTarget, _ state: inout BackupState) {
+        guard let space = try? place.space(context) else { return }
+        state.update(target: target.name) { $0.space = space }
     }
 
     // MARK: Storing

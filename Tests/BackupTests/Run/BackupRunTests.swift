@@ -260,6 +260,20 @@ struct BackupRunTests {
         #expect(try run.perform().targets[0].code == .full, "nothing may go")
     }
 
+    @Test("How much space is left is known also when there was too little")
+    func spaceAfterFailure() throws {
+        let run = try PlayedRun()
+        _ = try run.perform()
+        run.targets[0].free = 7
+        run.targets[0].failures[.store] = failure(.full)
+        _ = try run.perform()
+        #expect(try run.state.targets["disk"]?.space?.free == 7)
+        run.targets[0].free = 9
+        run.targets[0].failures[.open] = failure(.absent)
+        _ = try run.perform()
+        #expect(try run.state.targets["disk"]?.space?.free == 7, "it was not there")
+    }
+
     @Test("History does not go on going where that makes no space", arguments: [true, false])
     func fullWithoutUse(doesTell: Bool) throws {
         let run = try PlayedRun()
