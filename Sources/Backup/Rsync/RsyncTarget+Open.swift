@@ -38,7 +38,6 @@ extension RsyncTarget {
 
     /// Finds out what the other side is and allows, once a day.
     func explore(_ context: TargetContext, forWriting: Bool) throws(BackupError) {
-        program.warnIfOld(context)
         let memory = try RsyncMemory(context.memory)
         findings = memory.findings
         let now = Int64(time(nil))

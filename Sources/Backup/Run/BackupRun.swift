@@ -249,6 +249,7 @@ extension JobState {
         transferredBytes &+= UInt64(clamping: sum.bytesSent)
         guard outcome.result.isGood else { return }
         lastSuccess = outcome.began
+        lastRemarks = outcome.remarks
         history.append(
             RunRecord(
                 began: outcome.began, duration: outcome.duration, changedFiles: changedFiles ?? 0,

@@ -107,6 +107,12 @@ public struct RunOutcome: Sendable, Codable, Equatable {
         if !reached.isEmpty { isProtected = reached.contains(false) }
     }
 
+    /// Everything that somebody should look at though there is a snapshot.
+    var remarks: [String] {
+        let reasons = targets.filter { !$0.reason.isEmpty }.map { "\($0.target): \($0.reason)" }
+        return (reasons + warnings).map { Excerpt.line($0) }
+    }
+
     /// One line for a person.
     public var summary: String {
         var text = "backup \(job): \(result.rawValue)"

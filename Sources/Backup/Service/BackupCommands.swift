@@ -368,6 +368,7 @@ public struct BackupCommands: Sendable {
         let target = try target(name)
         let place = try parts.target(target)
         let context = try session.context(for: name)
+        if let remark = try? RsyncProgram.find().remark { warn(remark) }
         try place.open(context, forWriting: true)
         var state = try BackupState.load(program.folder, warn: warn)
         return look(at: target, parts, session, &state)

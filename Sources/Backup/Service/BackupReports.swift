@@ -4,6 +4,8 @@
 /// The words of the reports.
 public enum BackupReports {
     private static let week: Int64 = 7 * 86_400
+    /// In one report.
+    private static let mostRemarks = 10
 
     /// What is said of a run; nil for nothing.
     ///
@@ -27,20 +29,25 @@ public enum BackupReports {
             let failures = before?.consecutiveFailures ?? 0
             if failures > 0 {
                 return "Backup \(job.name) works again, after \(failures) that failed."
-                    + remark(outcome)
+                    + remarks(outcome, outcome.remarks)
             }
-            let isNews = outcome.result == .warning && before?.lastReason != outcome.reason
-            guard job.report == .always || isNews else { return nil }
+            // What was said after the last run need not be said again.
+            let known = job.report == .always ? [] : before?.lastRemarks ?? []
+            let news = outcome.remarks.filter { !known.contains($0) }
+            guard job.report == .always || !news.isEmpty else { return nil }
             return "Backup \(job.name): \(outcome.result.rawValue) in "
-                + "\(Int(outcome.duration.rounded())) s." + remark(outcome)
+                + "\(Int(outcome.duration.rounded())) s." + remarks(outcome, news)
         case .skipped, .cancelled:
             guard job.report == .always else { return nil }
             return "Backup \(job.name) was \(outcome.result.rawValue): \(outcome.reason)"
         }
     }
 
-    private static func remark(_ outcome: RunOutcome) -> String {
-        var text = outcome.reason.isEmpty ? "" : "\nBut: \(outcome.reason)"
+    private static func remarks(_ outcome: RunOutcome, _ remarks: [String]) -> String {
+        var text = remarks.prefix(mostRemarks).map { "\nBut: \($0)" }.joined()
+        if remarks.count > mostRemarks {
+            text += "\nAnd \(remarks.count - mostRemarks) more; the log has them."
+        }
         if outcome.isProtected == false { text += "\nNote: \(RunOutcome.unprotected)." }
         return text
     }

@@ -80,6 +80,7 @@ public final class BackupService: Sendable {
         var last: (number: Int, outcome: RunOutcome?, refusal: String?)?
         var live: [String: BackupMetrics.Live] = [:]
         var blocks: [String: String] = [:]
+        var hasNotedRsync = false
     }
 
     private let state = Mutex(State())
@@ -293,6 +294,7 @@ public final class BackupService: Sendable {
             return true
         }
         guard isWanted else { return }
+        noteRsync()
         let before = cache.state.jobs[job.name]
         planner.began(job)
         var outcome: RunOutcome?
@@ -322,6 +324,18 @@ public final class BackupService: Sendable {
         if let text = BackupReports.text(of: outcome, refusal, job: job, before: before) {
             surroundings.report(text)
         }
+    }
+
+    /// Says once that rsync is old: it is no matter of one run.
+    private func noteRsync() {
+        let isNoted = state.withLock { state in
+            defer { state.hasNotedRsync = true }
+            return state.hasNotedRsync
+        }
+        guard !isNoted, let rsync = try? RsyncProgram.find(), let remark = rsync.remark else {
+            return
+        }
+        surroundings.log("backup: \(remark)", false)
     }
 
     /// Sends the digests that are due.

@@ -56,6 +56,8 @@ struct JobState: Codable, Sendable, Equatable {
     /// Why the last one ended as it did, and what to do.
     var lastReason = ""
     var lastNextStep = ""
+    /// What the last run that made a snapshot had to say.
+    var lastRemarks: [String]?
     /// What kind of failure it was.
     var lastCode: BackupError.Code?
     var lastDuration: Double?

@@ -1,7 +1,6 @@
 // The system's rsync: where it is, which version, and one call of it.
 
 internal import Programs
-internal import Synchronization
 
 /// A version of rsync.
 struct RsyncVersion: Sendable, Comparable, CustomStringConvertible {
@@ -44,7 +43,6 @@ final class RsyncProgram: Sendable {
     let version: RsyncVersion
     /// What it is started by.
     private let launcher: [String]
-    private let hasWarned = Mutex(false)
 
     private init(path: String, version: RsyncVersion) {
         self.path = path
@@ -85,16 +83,11 @@ final class RsyncProgram: Sendable {
         return RsyncProgram(path: found, version: version)
     }
 
-    /// Tells once that a version is old.
-    func warnIfOld(_ context: TargetContext) {
-        guard version < .recommended,
-            hasWarned.withLock({ warned in
-                defer { warned = true }
-                return !warned
-            })
-        else { return }
-        context.warn(
-            "rsync \(version) works, but \(RsyncVersion.recommended) or newer closes known holes")
+    /// What is to be said of an old version; nil for a new one. No matter for a run: it is the same
+    /// in each, and would hide what is not.
+    var remark: String? {
+        guard version < .recommended else { return nil }
+        return "rsync \(version) works, but \(RsyncVersion.recommended) or newer closes known holes"
     }
 
     /// One call of it.

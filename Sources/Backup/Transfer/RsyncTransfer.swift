@@ -69,7 +69,6 @@ struct RsyncTransfer: FileTransfer {
     }
 
     func send(_ request: TransferRequest) throws(BackupError) -> TransferReport {
-        program.warnIfOld(request.context)
         let arguments = try arguments(request)
         var report = TransferReport()
         let (end, errors) = try program.run(

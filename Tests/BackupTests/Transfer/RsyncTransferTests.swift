@@ -189,10 +189,10 @@ struct RsyncTransferTests {
             #expect(try far.arguments(request).contains("--fsync") == (version != "3.1.3"))
             #expect(arguments.contains("--bwlimit=1"))
             _ = try transfer.send(request)
-            _ = try transfer.send(request)
+            #expect((transfer.program.remark != nil) == (version != "3.5.0"))
         }
-        // Once for each rsync that is old.
-        #expect(installation.heard.warnings.count == 2)
+        // An old rsync is no warning of a run: it would be one of every run.
+        #expect(installation.heard.warnings.isEmpty)
         var relative = request(installation)
         relative.linkDestinations = ["../previous"]
         let transfer = try fake("exit 0", in: installation)
