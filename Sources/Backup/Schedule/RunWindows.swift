@@ -121,6 +121,18 @@ struct RunWindows: Sendable, Equatable {
         return earliest
     }
 
+    /// The longest stretch in which no run may begin, in seconds.
+    var longestPause: Int64 {
+        var longest = 0
+        var pause = 0
+        // Twice, for one may go over the end of the week.
+        for minute in 0..<2 * Self.week {
+            pause = isOpen(minute: minute % Self.week) ? 0 : pause + 1
+            longest = max(longest, pause)
+        }
+        return Int64(longest) * 60
+    }
+
     /// The minute of the week.
     private static func minute(_ local: Int64) -> Int {
         let week = Int64(Self.week) * 60

@@ -156,9 +156,50 @@ struct Schedule: Sendable, Equatable {
         return newest
     }
 
-    /// The usual distance of two times, in seconds; nil when there is at most one more.
+    /// The longest time between two runs that follow each other, in seconds, by the clocks that
+    /// people see: where it lies now, the next fifty, and all within eight days. One that runs on
+    /// working days, or by day only, is not late in between. Nil when there is at most one more.
     func period(after time: Int64, in zone: TimeZoneRules) -> Int64? {
-        let times = next(2, after: time, in: zone)
-        return times.count == 2 ? times[1] - times[0] : nil
+        guard case .calendar(let pattern) = form else { return nil }
+        let start = zone.local(time)
+        guard let first = pattern.next(after: start), var last = pattern.next(after: first) else {
+            return nil
+        }
+        var longest = last - first
+        for _ in 0..<50 {
+            guard let next = pattern.next(after: last) else { break }
+            longest = max(longest, next - last)
+            last = next
+        }
+        // Fifty may be over in a minute. No longer gap hides between two looks that are as far from
+        // each other as the longest that is known.
+        var look = start
+        while look < start + 8 * 86_400, let next = pattern.next(after: look) {
+            let known = max(longest, 900)
+            if let gap = Self.gap(before: next, of: pattern, longerThan: known) { longest = gap }
+            look = max(look + known, next)
+        }
+        return longest
+    }
+
+    /// How long before a time the one before it lies; nil when that is not longer than what is
+    /// known, or longer than a year.
+    private static func gap(
+        before time: Int64, of pattern: CalendarPattern, longerThan known: Int64
+    ) -> Int64? {
+        func isShorter(_ gap: Int64) -> Bool {
+            pattern.next(after: time - gap - 1).map { $0 < time } ?? false
+        }
+        guard !isShorter(known) else { return nil }
+        var (low, high) = (known, known)
+        while !isShorter(high) {
+            (low, high) = (high, 2 * high)
+            guard high < 2 * 367 * 86_400 else { return nil }
+        }
+        while low + 1 < high {
+            let middle = (low + high) / 2
+            if isShorter(middle) { high = middle } else { low = middle }
+        }
+        return high
     }
 }

@@ -29,6 +29,8 @@ struct BackupPlanner {
         var schedule: JobSchedule
         /// For the next times.
         var plan: JobSchedule.Settings
+        /// Between two runs, and when that was found out, by uptime: it takes a while.
+        var period: (seconds: Int64?, uptime: Int64)?
 
         /// What decides when it runs.
         var times: [String] {
@@ -161,16 +163,21 @@ struct BackupPlanner {
     }
 
     /// What is to come.
-    func plan(_ conditions: BackupConditions) -> Plan {
+    mutating func plan(_ conditions: BackupConditions) -> Plan {
         var plan = Plan()
-        let now = Self.now.wall
+        let now = Self.now
+        for index in entries.indices {
+            if let period = entries[index].period, now.uptime - period.uptime < 3600 { continue }
+            entries[index].period = (
+                ScheduleTexts.period(of: entries[index].job, at: now.wall), now.uptime
+            )
+        }
         let hasKey = Files.exists(program.keyFile)
         for entry in entries {
             let memory = entry.schedule.memory
             var live = BackupMetrics.Live()
             live.nextRun = memory.nextDue
-            live.period = entry.plan.schedule.period(after: now, in: entry.plan.zone)
-                .map { Double($0) }
+            live.period = entry.period?.seconds.map { Double($0) }
             live.missed = UInt64(clamping: memory.missed)
             live.isClockSynchronised = conditions.clockIsRight
             live.isKeyAvailable = hasKey

@@ -55,12 +55,14 @@ enum ScheduleTexts {
         return schedule.next(count, after: now, in: zone)
     }
 
-    /// Seconds between two runs by the job's schedule; nil when it runs by hand only.
+    /// The longest time between two runs by the job's schedule and windows, in seconds; nil when it
+    /// runs by hand only.
     static func period(of job: JobSettings, at now: Int64) -> Int64? {
         guard let text = job.schedule, let schedule = try? Schedule(text),
             let zone = try? zone(of: job)
         else { return nil }
-        return schedule.period(after: now, in: zone)
+        let pause = (try? RunWindows(job.windows))?.longestPause ?? 0
+        return schedule.period(after: now, in: zone).map { max($0, pause) }
     }
 
     /// Whether a restore is to be tested.

@@ -46,6 +46,41 @@ struct ScheduleTests {
         }
     }
 
+    static let periods: [(String, Int64)] = [
+        ("Mon..Fri 03:30", 259_200), ("0 9-17 * * *", 57_600), ("30 3 * * *", 86_400),
+        ("*-*-* *:*:*", 1), ("* 9-17 * * 1-5", 226_860), ("@weekly", 604_800),
+        ("0 3 1 * *", 2_678_400), ("*/15 * * * *", 900), ("0 3 1,2 * *", 2_592_000),
+        ("@hourly", 3_600),
+    ]
+
+    @Test("The period is the longest time between two runs, whenever one asks", arguments: periods)
+    func period(text: String, seconds: Int64) throws {
+        let schedule = try Schedule(text)
+        let berlin = try TimeZoneRules.named("Europe/Berlin")
+        // On each day of three weeks, among them the one on which clocks are set back.
+        for hour in stride(from: 0, to: 24 * 21, by: 7) {
+            let now = at(2026, 10, 15) + Int64(hour) * 3600
+            #expect(schedule.period(after: now, in: berlin) == seconds, "\(text) at \(now)")
+        }
+    }
+
+    @Test("Runs that come close together count the time in which none comes")
+    func sparsePeriod() throws {
+        let schedule = try Schedule("* * 1 * *")
+        let gap = Int64(29 * 86_400 + 60)
+        #expect(schedule.period(after: at(2026, 11, 20), in: .utc) == gap)
+        #expect(schedule.period(after: at(2026, 11, 1, 12), in: .utc) == gap)
+        #expect(try Schedule("2027-01-01 12:00").period(after: at(2026, 1, 1), in: .utc) == nil)
+        #expect(try Schedule("@reboot").period(after: at(2026, 1, 1), in: .utc) == nil)
+        // Windows may leave longer pauses than the schedule.
+        var job = JobSettings(name: "a")
+        job.schedule = "@hourly"
+        job.windows = ["01:00-06:00", "Sat 10:00-12:00"]
+        #expect(ScheduleTexts.period(of: job, at: at(2026, 11, 20)) == Int64(68_400))
+        job.windows = ["Sat 10:00-12:00"]
+        #expect(ScheduleTexts.period(of: job, at: at(2026, 11, 20)) == Int64(597_600))
+    }
+
     @Test("The next time is the first minute that fits, looked at one by one")
     func bruteForce() throws {
         var random = SeededGenerator(seed: 3)
