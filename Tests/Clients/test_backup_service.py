@@ -41,6 +41,7 @@ NAMES = {
     "missed_runs_total", "verify_last_success_timestamp_seconds", "verify_failures_total",
     "verified_ratio", "restore_test_last_success_timestamp_seconds",
     "restore_test_duration_seconds", "restore_test_failures_total",
+    "restore_test_period_seconds", "prune_possible",
     "database_copy_duration_seconds", "rsync_exit_code", "running", "key_available",
     "prune_last_success_timestamp_seconds", "suspicious_total", "clock_synchronised"}
 
@@ -495,6 +496,19 @@ def test_metrics_are_all_there_and_survive(installation):
     installation.restart()
     eventually(lambda: installation.metric("next_run_timestamp_seconds"), "it is planned")
     assert of_job() == before
+
+
+def test_what_is_not_configured_any_more_is_not_shown(installation):
+    """Neither the job of before any was configured, nor one that was removed."""
+    installation.run()
+    assert installation.job("default")["lastResult"] == "success"
+    assert installation.metric("protected", backup="default") is not None
+    installation.reload({"name": "other"})
+    for page in ("status", "metrics"):
+        assert "default" not in installation.kinglet.command(page).stdout
+    assert installation.metric("suspicious_total", backup="other") == 0, "it counts from 0"
+    installation.reload({"name": "another"})
+    assert installation.metric("suspicious_total", backup="other") is None
 
 
 def test_without_a_job_there_are_none(make_server):

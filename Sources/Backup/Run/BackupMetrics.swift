@@ -39,6 +39,7 @@ struct BackupMetrics {
         gauge(
             "restore_test_last_success_timestamp_seconds",
             "When a restore last worked, on the target where that is longest ago."),
+        gauge("restore_test_period_seconds", "Time between tests of a restore."),
         gauge("restore_test_duration_seconds", "Time that the last test of a restore took."),
         counter("restore_test_failures_total", "Tests of a restore that failed."),
         gauge("database_copy_duration_seconds", "Time that the last copy of the database took."),
@@ -46,6 +47,7 @@ struct BackupMetrics {
         gauge("running", "Whether it runs now."),
         gauge("progress_ratio", "How far the present step of the run is."),
         gauge("key_available", "Whether the recovery key is there."),
+        gauge("prune_possible", "0 when this machine may only add to all of the targets."),
         gauge(
             "prune_last_success_timestamp_seconds",
             "When old snapshots were last removed, on the target where that is longest ago."),
@@ -67,6 +69,7 @@ struct BackupMetrics {
     struct Live: Sendable {
         var nextRun: Int64?
         var period: Double?
+        var testPeriod: Double?
         var missed: UInt64?
         var isRunning = false
         var progress: Double?
@@ -78,14 +81,16 @@ struct BackupMetrics {
     let state: BackupState
     let live: [String: Live]
 
-    /// Every job that is configured or has run.
+    /// Every job that can run; the one that needs no configuration, once it has run. What is
+    /// remembered of others is not shown: nothing could ever end an alert about them.
     func render(into sink: inout SampleSink) {
-        let configured = Set(settings.jobs.map(\.name))
-        for name in configured.union(state.jobs.keys).sorted() {
+        for settings in settings.runnableJobs.sorted(by: { $0.name < $1.name }) {
+            let name = settings.name
+            guard !self.settings.jobs.isEmpty || state.jobs[name] != nil else { continue }
             let job = state.jobs[name] ?? JobState()
             var rows = Rows(name: name)
             fill(&rows, job, live[name])
-            fillTargets(&rows, name, job, isConfigured: configured.contains(name))
+            fillTargets(&rows, settings, job)
             for row in rows.values { sink.add(row.name, labels: row.labels, value: row.value) }
             if job.lastDuration != nil {
                 sink.addHistogram(
@@ -143,11 +148,7 @@ struct BackupMetrics {
             }
         }
         for result in RunResult.allCases {
-            // With one there, the others are known to be 0.
-            if !job.runs.isEmpty {
-                rows.add(
-                    "runs_total", job.runs[result.rawValue] ?? 0, ("result", result.rawValue))
-            }
+            rows.add("runs_total", job.runs[result.rawValue] ?? 0, ("result", result.rawValue))
         }
         rows.add("source_files", job.sourceFiles)
         rows.add("source_bytes", job.sourceBytes)
@@ -157,10 +158,11 @@ struct BackupMetrics {
         rows.add("last_literal_bytes", job.transfer?.literalBytes)
         rows.add("last_matched_bytes", job.transfer?.matchedBytes)
         rows.add("protected", job.isProtected)
+        rows.add("restore_test_period_seconds", live?.testPeriod)
         rows.add("restore_test_duration_seconds", job.restoreTestDuration)
         rows.add("database_copy_duration_seconds", job.databaseDuration)
         rows.add("rsync_exit_code", job.exitStatus)
-        guard job.lastAttempt != nil else { return }
+        // From 0 on, or the first one would be no increase.
         rows.add("retries_total", job.retries)
         rows.add("transferred_bytes_total", job.transferredBytes)
         rows.add("verify_failures_total", job.verifyFailures)
@@ -168,15 +170,15 @@ struct BackupMetrics {
         rows.add("suspicious_total", job.suspicious)
     }
 
-    private func fillTargets(
-        _ rows: inout Rows, _ name: String, _ job: JobState, isConfigured: Bool
-    ) {
-        let configured = settings.jobs.first { $0.name == name }.map { settings.targets(of: $0) }
-        let names = configured.map { $0.map(\.name) } ?? job.targets.keys.sorted()
+    private func fillTargets(_ rows: inout Rows, _ settings: JobSettings, _ job: JobState) {
+        let name = settings.name
         var snapshots: [SnapshotRecord] = []
         var ratio: Double?
+        var canPrune: Bool?
+        let names = self.settings.targets(of: settings).map(\.name)
         for target in names {
             guard let record = state.targets[target] else { continue }
+            if let canRemove = record.canRemove { canPrune = canPrune == true || canRemove }
             let label = ("target", target)
             rows.add("target_free_bytes", record.space?.free, label)
             rows.add("target_size_bytes", record.space?.total, label)
@@ -189,6 +191,7 @@ struct BackupMetrics {
         rows.add("verify_last_success_timestamp_seconds", proof.verified)
         rows.add("prune_last_success_timestamp_seconds", proof.pruned)
         rows.add("restore_test_last_success_timestamp_seconds", proof.restoreTest)
+        rows.add("prune_possible", canPrune)
         guard job.lastAttempt != nil else { return }
         rows.add("snapshots", snapshots.count)
         rows.add("snapshot_oldest_timestamp_seconds", snapshots.map(\.id.time).min())

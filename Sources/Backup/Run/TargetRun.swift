@@ -29,6 +29,7 @@ struct TargetRun {
             state.update(target: target.name) { record in
                 record.isAvailable = true
                 record.isOnSameMedium = place.isOnSameMedium
+                record.canRemove = place.canRemove
                 record.lastSeen = now
             }
             outcome.isOnSameMedium = place.isOnSameMedium

@@ -29,8 +29,9 @@ struct BackupPlanner {
         var schedule: JobSchedule
         /// For the next times.
         var plan: JobSchedule.Settings
-        /// Between two runs, and when that was found out, by uptime: it takes a while.
-        var period: (seconds: Int64?, uptime: Int64)?
+        /// Between two runs and two tests of a restore, and when that was found out, by uptime: it
+        /// takes a while.
+        var periods: (run: Int64?, test: Int64?, uptime: Int64)?
 
         /// What decides when it runs.
         var times: [String] {
@@ -167,9 +168,11 @@ struct BackupPlanner {
         var plan = Plan()
         let now = Self.now
         for index in entries.indices {
-            if let period = entries[index].period, now.uptime - period.uptime < 3600 { continue }
-            entries[index].period = (
-                ScheduleTexts.period(of: entries[index].job, at: now.wall), now.uptime
+            let job = entries[index].job
+            if let last = entries[index].periods, now.uptime - last.uptime < 3600 { continue }
+            entries[index].periods = (
+                ScheduleTexts.period(of: job, at: now.wall),
+                ScheduleTexts.testPeriod(of: job, at: now.wall), now.uptime
             )
         }
         let hasKey = Files.exists(program.keyFile)
@@ -177,7 +180,8 @@ struct BackupPlanner {
             let memory = entry.schedule.memory
             var live = BackupMetrics.Live()
             live.nextRun = memory.nextDue
-            live.period = entry.period?.seconds.map { Double($0) }
+            live.period = entry.periods?.run.map { Double($0) }
+            live.testPeriod = entry.periods?.test.map { Double($0) }
             live.missed = UInt64(clamping: memory.missed)
             live.isClockSynchronised = conditions.clockIsRight
             live.isKeyAvailable = hasKey

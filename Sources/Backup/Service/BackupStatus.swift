@@ -26,7 +26,7 @@ public struct BackupStatus: Codable, Sendable, Equatable {
         public var protected: Bool?
     }
 
-    /// Those of the configuration, and those that ran.
+    /// Those of the configuration; without any, the one that needs none, once it has run.
     public var jobs: [Job]
     /// The job that runs now.
     public var running: String?
@@ -68,7 +68,9 @@ extension BackupProgram {
         let settings = settings
         let outlook = service?.outlook ?? [:]
         let configured = settings.jobs.map(\.name)
-        let names = configured + state.jobs.keys.filter { !configured.contains($0) }.sorted()
+        let names = settings.runnableJobs.map(\.name).filter {
+            !configured.isEmpty || state.jobs[$0] != nil
+        }
         var problems: [String] = []
         let jobs = names.map { name in
             let record = state.jobs[name] ?? JobState()

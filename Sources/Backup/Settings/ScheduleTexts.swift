@@ -65,6 +65,22 @@ enum ScheduleTexts {
         return schedule.period(after: now, in: zone).map { max($0, pause) }
     }
 
+    /// The longest time between two tests of a restore, in seconds; nil when none are made. They are
+    /// made after runs, so not more often than these.
+    static func testPeriod(of job: JobSettings, at now: Int64) -> Int64? {
+        guard job.schedule != nil else { return nil }
+        let runs = period(of: job, at: now) ?? 0
+        switch job.testRestore {
+        case .never: return nil
+        case .every(let period): return max(period.components.seconds, runs)
+        case .schedule(let text):
+            guard let schedule = try? Schedule(text), let zone = try? zone(of: job) else {
+                return nil
+            }
+            return schedule.period(after: now, in: zone).map { max($0, runs) }
+        }
+    }
+
     /// Whether a restore is to be tested.
     ///
     /// - Parameter last: when one was last tried; nil for never.

@@ -141,6 +141,8 @@ struct TargetState: Codable, Sendable, Equatable {
     var space: TargetSpace?
     var isAvailable: Bool?
     var isOnSameMedium: Bool?
+    /// Whether this machine may remove snapshots there.
+    var canRemove: Bool?
     var pinned: [SnapshotID] = []
     /// Damage was found there: the next run links nothing to what is there.
     var startsAnew: Bool?

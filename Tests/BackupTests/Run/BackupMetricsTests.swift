@@ -21,21 +21,36 @@ struct BackupMetricsTests {
 
     private let none = BackupSettings(targets: [], jobs: [], dataDirectory: "/d")
 
+    private let nightly = BackupSettings(
+        targets: [TargetSettings(name: "disk", location: .folder("/disk"))],
+        jobs: [JobSettings(name: "nightly")], dataDirectory: "/d")
+
     @Test("Without a job and without a run there is nothing")
     func nothing() {
         #expect(page(none, BackupState()).isEmpty)
     }
 
-    @Test("A job that never ran says only when it will")
+    @Test("A job that never ran says when it will, and counts from 0")
     func neverRan() {
         let settings = BackupSettings(
             targets: [], jobs: [JobSettings(name: "nightly")], dataDirectory: "/d")
-        let live = BackupMetrics.Live(nextRun: 1000, period: 86_400)
+        let live = BackupMetrics.Live(nextRun: 1000, period: 86_400, testPeriod: 604_800)
         #expect(
             page(settings, BackupState(), ["nightly": live]) == """
                 kinglet_backup_next_run_timestamp_seconds{backup="nightly"} 1000
                 kinglet_backup_period_seconds{backup="nightly"} 86400
+                kinglet_backup_restore_test_failures_total{backup="nightly"} 0
+                kinglet_backup_restore_test_period_seconds{backup="nightly"} 604800
+                kinglet_backup_retries_total{backup="nightly"} 0
                 kinglet_backup_running{backup="nightly"} 0
+                kinglet_backup_runs_total{backup="nightly",result="success"} 0
+                kinglet_backup_runs_total{backup="nightly",result="warning"} 0
+                kinglet_backup_runs_total{backup="nightly",result="failed"} 0
+                kinglet_backup_runs_total{backup="nightly",result="skipped"} 0
+                kinglet_backup_runs_total{backup="nightly",result="cancelled"} 0
+                kinglet_backup_suspicious_total{backup="nightly"} 0
+                kinglet_backup_transferred_bytes_total{backup="nightly"} 0
+                kinglet_backup_verify_failures_total{backup="nightly"} 0
                 """)
     }
 
@@ -55,7 +70,7 @@ struct BackupMetricsTests {
             job.durations.observe(2)
         }
         #expect(
-            page(none, state) == """
+            page(nightly, state) == """
                 kinglet_backup_changed_files{backup="nightly"} 2
                 kinglet_backup_database_copy_duration_seconds{backup="nightly"} 0.5
                 kinglet_backup_deleted_files{backup="nightly"} 0
@@ -72,6 +87,7 @@ struct BackupMetricsTests {
                 kinglet_backup_last_transferred_bytes{backup="nightly"} 30
                 kinglet_backup_protected{backup="nightly"} 1
                 kinglet_backup_prune_last_success_timestamp_seconds{backup="nightly"} 1800086400
+                kinglet_backup_prune_possible{backup="nightly"} 1
                 kinglet_backup_restore_test_failures_total{backup="nightly"} 0
                 kinglet_backup_retries_total{backup="nightly"} 0
                 kinglet_backup_rsync_exit_code{backup="nightly"} 0
@@ -115,6 +131,25 @@ struct BackupMetricsTests {
             job.durations.counts = [1]
             job.durations.sum = -1
         }
-        #expect(page(none, state).isEmpty)
+        let settings = BackupSettings(
+            targets: [], jobs: [JobSettings(name: "a")], dataDirectory: "/d")
+        #expect(!page(settings, state).contains("duration"))
+    }
+
+    @Test("Of a job that is not configured any more nothing is shown")
+    func removed() {
+        var state = BackupState()
+        state.update(job: "default") { $0.isProtected = false }
+        #expect(page(none, state).contains("kinglet_backup_protected{backup=\"default\"} 0"))
+        #expect(!page(nightly, state).contains("default"), "it was there before jobs were")
+        state.update(job: "old") { $0.isProtected = false }
+        #expect(!page(none, state).contains("old"))
+    }
+
+    @Test("Where this machine may only add, that is said")
+    func appendOnly() {
+        var state = BackupState()
+        state.update(target: "disk") { $0.canRemove = false }
+        #expect(page(nightly, state).contains("prune_possible{backup=\"nightly\"} 0"))
     }
 }

@@ -81,6 +81,23 @@ struct ScheduleTests {
         #expect(ScheduleTexts.period(of: job, at: at(2026, 11, 20)) == Int64(597_600))
     }
 
+    @Test("Restores are tested by their own period, but not more often than there are runs")
+    func testPeriod() {
+        let now = at(2026, 11, 20)
+        func seconds(_ schedule: String?, _ test: TestRestoreTime) -> Int64? {
+            var job = JobSettings(name: "a")
+            job.schedule = schedule
+            job.testRestore = test
+            return ScheduleTexts.testPeriod(of: job, at: now)
+        }
+        let week = TestRestoreTime.every(.seconds(604_800))
+        #expect(seconds("@daily", week) == Int64(604_800))
+        #expect(seconds("@monthly", week) == Int64(2_678_400))
+        #expect(seconds("@daily", .schedule("0 5 1 */3 *")) == Int64(7_948_800))
+        #expect(seconds("@daily", .never) == nil)
+        #expect(seconds(nil, week) == nil)
+    }
+
     @Test("The next time is the first minute that fits, looked at one by one")
     func bruteForce() throws {
         var random = SeededGenerator(seed: 3)
