@@ -50,6 +50,8 @@ struct JobSchedule: Sendable {
         case failed(BackupError.Code)
         /// The program is stopped; the run is made up for after the next start.
         case interrupted
+        /// Somebody ended it, and wants no other before the next time.
+        case ended
     }
 
     /// Years 1970 to 9999.
@@ -321,6 +323,9 @@ struct JobSchedule: Sendable {
         case .interrupted:
             memory.owed = .interrupted
             notBefore = now.uptime + settings.grace
+        case .ended:
+            memory.retries = 0
+            memory.owed = nil
         case .failed(.absent):
             count(\.skipped, 1)
             memory.owed = .absent

@@ -29,6 +29,8 @@ struct BackupPlanner {
         var schedule: JobSchedule
         /// For the next times.
         var plan: JobSchedule.Settings
+        /// The schedule as it was before the run that is at work.
+        var before: JobSchedule?
         /// Between two runs and two tests of a restore, and when that was found out, by uptime: it
         /// takes a while.
         var periods: (run: Int64?, test: Int64?, uptime: Int64)?
@@ -139,27 +141,45 @@ struct BackupPlanner {
 
     /// A run of a job was begun.
     mutating func began(_ job: JobSettings) {
-        change(job) { $0.began(at: Self.now) }
+        change(job) { entry in
+            entry.before = entry.schedule
+            entry.schedule.began(at: Self.now)
+        }
     }
 
-    /// It has ended; without an outcome it could not even begin.
-    mutating func ended(_ job: JobSettings, _ outcome: RunOutcome?) {
+    /// It has ended.
+    ///
+    /// - Parameter isStopping: whether the server stops; else it was a person who ended it.
+    mutating func ended(_ job: JobSettings, _ outcome: RunOutcome, isStopping: Bool) {
         let end: JobSchedule.Outcome
-        switch outcome?.result {
+        switch outcome.result {
         case .success, .warning: end = .success
-        case .cancelled: end = .interrupted
+        case .cancelled: end = isStopping ? .interrupted : .ended
         case .skipped: end = .failed(.absent)
         case .failed:
-            let code = outcome?.targets.compactMap(\.code).first { $0 == .temporary }
+            let code = outcome.targets.compactMap(\.code).first { $0 == .temporary }
             end = .failed(code ?? .permanent)
-        case nil: end = .failed(.busy)
         }
-        change(job) { $0.ended(end, at: Self.now) }
+        change(job) { $0.schedule.ended(end, at: Self.now) }
     }
 
-    private mutating func change(_ job: JobSettings, _ body: (inout JobSchedule) -> Void) {
+    /// It could not even begin. One that a person asked for leaves the schedule as it was: whoever
+    /// asked knows, and asks again.
+    mutating func refused(_ job: JobSettings, _ error: BackupError, isByHand: Bool) {
+        change(job) { entry in
+            if isByHand, let before = entry.before {
+                entry.schedule = before
+            } else {
+                // What is in the way, such as a full disk, may be gone soon.
+                let code: BackupError.Code = error.code == .busy ? .busy : .temporary
+                entry.schedule.ended(.failed(code), at: Self.now)
+            }
+        }
+    }
+
+    private mutating func change(_ job: JobSettings, _ body: (inout Entry) -> Void) {
         guard let index = entries.firstIndex(where: { $0.job.name == job.name }) else { return }
-        body(&entries[index].schedule)
+        body(&entries[index])
         save()
     }
 

@@ -7,17 +7,26 @@ public enum BackupReports {
     /// In one report.
     private static let mostRemarks = 10
 
+    /// What is said of a run that could not begin; nil for nothing.
+    ///
+    /// - Parameter last: why the run before could not.
+    static func text(refused error: BackupError, job: JobSettings, last: String?) -> String? {
+        // That another one is at work is no news; nor is what was said five minutes ago.
+        guard job.report != .never, error.code != .busy, error.description != last else {
+            return nil
+        }
+        return "Backup \(job.name) could not begin: \(error)"
+    }
+
     /// What is said of a run; nil for nothing.
     ///
-    /// - Parameter before: the job's state before the run.
+    /// - Parameters:
+    ///   - before: the job's state before the run.
+    ///   - wasRefused: whether the run before could not begin.
     static func text(
-        of outcome: RunOutcome?, _ refusal: String?, job: JobSettings, before: JobState?
+        of outcome: RunOutcome, job: JobSettings, before: JobState?, wasRefused: Bool = false
     ) -> String? {
         guard job.report != .never else { return nil }
-        guard let outcome else {
-            // That another one is at work is no news.
-            return refusal.map { "Backup \(job.name) could not begin: \($0)" }
-        }
         switch outcome.result {
         case .failed:
             var text = "Backup \(job.name) failed: \(outcome.reason)"
@@ -27,8 +36,9 @@ public enum BackupReports {
             return text
         case .success, .warning:
             let failures = before?.consecutiveFailures ?? 0
-            if failures > 0 {
-                return "Backup \(job.name) works again, after \(failures) that failed."
+            if failures > 0 || wasRefused {
+                return "Backup \(job.name) works again"
+                    + (failures > 0 ? ", after \(failures) that failed." : ".")
                     + remarks(outcome, outcome.remarks)
             }
             // What was said after the last run need not be said again.

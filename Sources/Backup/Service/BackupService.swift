@@ -81,6 +81,8 @@ public final class BackupService: Sendable {
         var live: [String: BackupMetrics.Live] = [:]
         var blocks: [String: String] = [:]
         var hasNotedRsync = false
+        /// By job, why its last run could not begin.
+        var refusals: [String: String] = [:]
     }
 
     private let state = Mutex(State())
@@ -256,7 +258,8 @@ public final class BackupService: Sendable {
             let jobs = program.settings.runnableJobs
             let job = jobs.first { $0.name == wish.wish.job } ?? jobs.first
             if let job {
-                perform(job, number: wish.number, wish.wish, isRetry: false, &planner)
+                perform(
+                    job, number: wish.number, wish.wish, isRetry: false, isByHand: true, &planner)
             }
             state.withLock { if $0.wish?.number == wish.number { $0.wish = nil } }
         } else if let due = planner.due(conditions) {
@@ -265,7 +268,8 @@ public final class BackupService: Sendable {
                 return state.nextNumber
             }
             perform(
-                due.job, number: number, Wish(job: due.job.name), isRetry: due.isRetry, &planner)
+                due.job, number: number, Wish(job: due.job.name), isRetry: due.isRetry,
+                isByHand: false, &planner)
         } else {
             hasRun = false
         }
@@ -273,7 +277,8 @@ public final class BackupService: Sendable {
         let plan = planner.plan(conditions)
         state.withLock { state in
             state.live = plan.live
-            state.blocks = plan.blocks
+            state.blocks = state.refusals.mapValues { "the last run could not begin: \($0)" }
+                .merging(plan.blocks) { $1 }
         }
         let isWanted = state.withLock { $0.wish != nil || $0.isStopping || $0.isReloaded }
         // After a run nobody knows yet when the next one is due.
@@ -281,7 +286,7 @@ public final class BackupService: Sendable {
     }
 
     private func perform(
-        _ job: JobSettings, number: Int, _ wish: Wish, isRetry: Bool,
+        _ job: JobSettings, number: Int, _ wish: Wish, isRetry: Bool, isByHand: Bool,
         _ planner: inout BackupPlanner
     ) {
         let cancellation = Cancellation(
@@ -297,8 +302,7 @@ public final class BackupService: Sendable {
         noteRsync()
         let before = cache.state.jobs[job.name]
         planner.began(job)
-        var outcome: RunOutcome?
-        var refusal: String?
+        let end: Result<RunOutcome, BackupError>
         do throws(BackupError) {
             var run = BackupRun(
                 settings: program.settings, job: job, folder: program.folder,
@@ -308,22 +312,53 @@ public final class BackupService: Sendable {
             run.onlyTarget = wish.target
             run.acceptsChanges = wish.acceptsChanges
             run.isRetry = isRetry
-            let result = try run.perform()
-            outcome = result
-            surroundings.log(result.summary, !result.result.isGood)
+            end = .success(try run.perform())
         } catch {
-            refusal = error.description
-            surroundings.log("backup \(job.name): \(error)", true)
+            end = .failure(error)
         }
         cache.forget()
-        planner.ended(job, outcome)
+        let isStopping = state.withLock { $0.isStopping }
+        let text: String?
+        switch end {
+        case .success(let outcome):
+            surroundings.log(outcome.summary, !outcome.result.isGood)
+            planner.ended(job, outcome, isStopping: isStopping)
+            let last = state.withLock { $0.refusals.removeValue(forKey: job.name) }
+            text = BackupReports.text(
+                of: outcome, job: job, before: before, wasRefused: last != nil)
+            finish(number, outcome, nil)
+        case .failure(let error):
+            surroundings.log("backup \(job.name): \(error)", error.code != .busy)
+            planner.refused(job, error, isByHand: isByHand)
+            text = note(error, of: job)
+            finish(number, nil, error.description)
+        }
+        if let text { surroundings.report(text) }
+    }
+
+    private func finish(_ number: Int, _ outcome: RunOutcome?, _ refusal: String?) {
         state.withLock { state in
             state.running = nil
             state.last = (number, outcome, refusal)
         }
-        if let text = BackupReports.text(of: outcome, refusal, job: job, before: before) {
-            surroundings.report(text)
+    }
+
+    /// Remembers that a run could not begin, unless another one was at work; gives what is to be
+    /// said of it.
+    private func note(_ error: BackupError, of job: JobSettings) -> String? {
+        guard error.code != .busy else { return nil }
+        let last = state.withLock { $0.refusals.updateValue(error.description, forKey: job.name) }
+        var outcome = RunOutcome(job: job.name, result: .failed, began: Int64(time(nil)))
+        outcome.reason = "it could not begin: \(error.subject): \(error.message)"
+        outcome.nextStep = error.advice
+        // What cannot be written is why, mostly; then the log, the chat and the status have it.
+        try? cache.update { state in
+            state.update(job: job.name) { record in
+                record.lastAttempt = outcome.began
+                record.note(outcome)
+            }
         }
+        return BackupReports.text(refused: error, job: job, last: last)
     }
 
     /// Says once that rsync is old: it is no matter of one run.

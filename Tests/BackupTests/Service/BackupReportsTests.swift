@@ -22,7 +22,7 @@ struct BackupReportsTests {
     }
 
     private func text(_ outcome: RunOutcome, _ before: JobState?) -> String? {
-        BackupReports.text(of: outcome, nil, job: job, before: before)
+        BackupReports.text(of: outcome, job: job, before: before)
     }
 
     @Test("A warning that is new is said, beside one that is in every run")
@@ -60,5 +60,19 @@ struct BackupReportsTests {
         #expect(said?.contains("But: warning 9") == true)
         #expect(said?.contains("warning 10") == false)
         #expect(said?.hasSuffix("And 21 more; the log has them.") == true)
+    }
+
+    @Test("That another one is at work is no news; another hindrance is, once")
+    func refusals() {
+        let busy = BackupError(.busy, subject: "lock", "backup verify is at work")
+        #expect(BackupReports.text(refused: busy, job: job, last: nil) == nil)
+        let full = BackupError(.permanent, subject: "state.json", "it cannot be written")
+        let said = BackupReports.text(refused: full, job: job, last: nil)
+        #expect(said?.hasPrefix("Backup nightly could not begin: ") == true)
+        #expect(BackupReports.text(refused: full, job: job, last: full.description) == nil)
+        #expect(BackupReports.text(refused: full, job: job, last: "another") != nil)
+        let again = BackupReports.text(
+            of: outcome([]), job: job, before: nil, wasRefused: true)
+        #expect(again == "Backup nightly works again.")
     }
 }
