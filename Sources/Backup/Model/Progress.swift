@@ -96,10 +96,14 @@ public final class Cancellation: Sendable {
 
     /// Who asked for the end, and when; nil when nobody did.
     private var asked: (reason: String, since: ContinuousClock.Instant)? {
-        state.withLock { state in
+        let own = state.withLock { state -> (String, ContinuousClock.Instant)? in
             guard let reason = state.reason, let since = state.since else { return nil }
             return (reason, since)
         }
+        guard own == nil, let other, let (reason, since) = other.cancellation.asked else {
+            return own
+        }
+        return (reason, max(since, began) + other.delay)
     }
 
     /// Throws when it is to end. Asked between any two pieces of work, it also waits where the run

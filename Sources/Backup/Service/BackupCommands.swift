@@ -28,39 +28,29 @@ public struct BackupCommands: Sendable {
     /// Runs a job here, because no server runs that could.
     public func run(_ wish: BackupService.Wish) throws(BackupError) -> RunOutcome {
         let settings = program.settings
-        let job = try job(wish.job)
-        if let name = wish.target { _ = try target(name) }
+        let job = try settings.job(named: wish.job, target: wish.target)
         var run = BackupRun(
             settings: settings, job: job, folder: program.folder, parts: try program.parts(),
-            cancellation: cancellation, progress: progress, warn: warn)
+            cancellation: limited(job), progress: progress, warn: warn)
         run.onlyTarget = wish.target
         run.acceptsChanges = wish.acceptsChanges
         return try run.perform()
     }
 
-    private func job(_ name: String?) throws(BackupError) -> JobSettings {
-        let jobs = program.settings.runnableJobs
-        guard let job = name.map({ name in jobs.first { $0.name == name } }) ?? jobs.first else {
-            throw BackupError(
-                .permanent, subject: "job \(name ?? "")", "there is none of this name",
-                advice: "known are \(jobs.map(\.name).joined(separator: ", "))")
-        }
-        return job
+    /// Ends a run by the person who asked for it, or when it takes too long.
+    func limited(_ job: JobSettings) -> Cancellation {
+        Cancellation(timeLimit: job.maximumTime, .zero, after: cancellation)
     }
 
     private func target(_ name: String) throws(BackupError) -> TargetSettings {
         let settings = program.settings
-        guard let target = settings.target(named: name) else {
-            throw BackupError(
-                .permanent, subject: "target \(name)", "there is none of this name",
-                advice: "known are \(settings.targets.map(\.name).joined(separator: ", "))")
-        }
+        guard let target = settings.target(named: name) else { throw settings.unknown(name) }
         return target
     }
 
-    /// The targets of the configuration, or the one of this name.
+    /// The targets that there are, or the one of this name.
     private func targets(_ name: String?) throws(BackupError) -> [TargetSettings] {
-        guard let name else { return program.settings.targets }
+        guard let name else { return program.targets }
         return [try target(name)]
     }
 
@@ -84,14 +74,14 @@ public struct BackupCommands: Sendable {
             let parts = try program.parts()
             let session = try session("backup list", parts)
             var state = try BackupState.load(program.folder, warn: warn)
-            for target in settings.targets {
+            for target in program.targets {
                 listing.targets.append(look(at: target, parts, session, &state))
             }
         } catch {
             guard error.code == .busy else { throw error }
             listing.busy = error.message
             let state = try BackupState.peek(program.folder)
-            listing.targets = settings.targets.map { remembered($0, state) }
+            listing.targets = program.targets.map { remembered($0, state) }
         }
         let state = try BackupState.peek(program.folder)
         let now = Int64(time(nil))

@@ -84,7 +84,7 @@ extension BackupCommands {
         _ id: SnapshotID?, _ source: String?, _ access: LocationAccess?, _ scope: RestoreScope,
         _ destination: RestoreDestination, _ parts: RunParts, _ session: borrowing BackupSession
     ) throws(BackupError) -> (Restoration, TargetContext) {
-        var candidates = program.settings.targets
+        var candidates = program.targets
         if let access {
             candidates = [TargetSettings(name: Self.given, location: access.location)]
         } else if let source {

@@ -66,5 +66,11 @@ public struct BackupProgram: Sendable {
     /// What the configuration says now.
     public var settings: BackupSettings { options.settings(dataDirectory: dataDirectory) }
 
+    /// The targets that commands look at.
+    var targets: [TargetSettings] {
+        let marker = "\(dataDirectory)/backups/\(TargetMarker.name)"
+        return settings.visibleTargets(isLocalUsed: Files.exists(marker))
+    }
+
     var folder: BackupFolder { BackupFolder(dataDirectory: dataDirectory) }
 }

@@ -161,21 +161,13 @@ public final class BackupService: Sendable {
 
     /// Asks for a run; gives its number, or why there will be none.
     public func run(_ wish: Wish) -> Result<Int, BackupError> {
-        let settings = program.settings
-        let jobs = settings.runnableJobs
-        if let name = wish.job, !jobs.contains(where: { $0.name == name }) {
-            return .failure(
-                BackupError(
-                    .permanent, subject: "job \(name)", "there is none of this name",
-                    advice: "known are \(jobs.map(\.name).joined(separator: ", "))"))
+        var wish = wish
+        do throws(BackupError) {
+            wish.job = try program.settings.job(named: wish.job, target: wish.target).name
+        } catch {
+            return .failure(error)
         }
-        if let name = wish.target, settings.target(named: name) == nil {
-            return .failure(
-                BackupError(
-                    .permanent, subject: "target \(name)", "there is none of this name",
-                    advice: "known are \(settings.targets.map(\.name).joined(separator: ", "))"))
-        }
-        return state.withLock { state in
+        return state.withLock { [wish] state in
             guard !state.isStopping else {
                 return .failure(
                     BackupError(.cancelled, subject: "backup", "the server stops"))
@@ -255,11 +247,14 @@ public final class BackupService: Sendable {
         let conditions = surroundings.conditions()
         var hasRun = true
         if let wish {
-            let jobs = program.settings.runnableJobs
-            let job = jobs.first { $0.name == wish.wish.job } ?? jobs.first
-            if let job {
+            do throws(BackupError) {
+                // The configuration may be another one by now.
+                let job = try program.settings.job(
+                    named: wish.wish.job, target: wish.wish.target)
                 perform(
                     job, number: wish.number, wish.wish, isRetry: false, isByHand: true, &planner)
+            } catch {
+                finish(wish.number, nil, error.description)
             }
             state.withLock { if $0.wish?.number == wish.number { $0.wish = nil } }
         } else if let due = planner.due(conditions) {

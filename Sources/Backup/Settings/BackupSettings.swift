@@ -175,6 +175,47 @@ public struct BackupSettings: Sendable, Equatable {
         jobs.isEmpty ? [JobSettings(name: JobSettings.defaultName)] : jobs
     }
 
+    /// The job that a person means: the one of a name, or the first that goes to a target. What is
+    /// wrong is a mistake in the question, and no run that failed.
+    func job(named name: String?, target: String?) throws(BackupError) -> JobSettings {
+        let jobs = name.map { name in runnableJobs.filter { $0.name == name } } ?? runnableJobs
+        guard let first = jobs.first else {
+            throw BackupError(
+                .permanent, subject: "job \(name ?? "")", "there is none of this name",
+                advice: "known are \(runnableJobs.map(\.name).joined(separator: ", "))")
+        }
+        guard let target else { return first }
+        guard self.target(named: target) != nil else { throw unknown(target) }
+        let goesThere = jobs.first { targets(of: $0).contains { $0.name == target } }
+        guard let goesThere else {
+            throw BackupError(
+                .permanent, subject: "target \(target)",
+                name.map { "the job \($0) does not go there" } ?? "no job goes there",
+                advice: "add it to the targets of a job in the configuration, and reload it")
+        }
+        return goesThere
+    }
+
+    /// What is said of a name that no target has.
+    func unknown(_ target: String) -> BackupError {
+        var known = targets.map(\.name)
+        if !known.contains(Self.localName) { known.append(Self.localName) }
+        return BackupError(
+            .permanent, subject: "target \(target)", "there is none of this name",
+            advice: "known are \(known.joined(separator: ", "))")
+    }
+
+    /// The targets that there are to look at: those of the configuration, and `local` beside them
+    /// where a job goes there, or went there once.
+    ///
+    /// - Parameter isLocalUsed: whether there are snapshots in the data directory.
+    func visibleTargets(isLocalUsed: Bool) -> [TargetSettings] {
+        guard !targets.contains(where: { $0.name == Self.localName }),
+            isLocalUsed || jobs.contains(where: { $0.targets.contains(Self.localName) })
+        else { return targets }
+        return targets + [local]
+    }
+
     /// The targets of a job.
     public func targets(of job: JobSettings) -> [TargetSettings] {
         job.targets.isEmpty ? targets : job.targets.compactMap { target(named: $0) }
