@@ -23,7 +23,7 @@ extension ArchiveTarget {
             verify: { entries throws(BackupError) in
                 let wanted = ArchiveTarget.wanted(entries, in: list)
                 return try Self.verify(wanted, packs: packs, run.store, context)
-            }, folder: nil)
+            }, folder: nil, list: list)
         try check(stored)
         try context.cancellation.check()
         context.progress(Progress(.publication))

@@ -9,6 +9,7 @@ struct FolderComparison {
     let snapshot: PreparedSnapshot
     let context: TargetContext
     let reader: FolderReader
+    private let places: SourcePlaces
     private var content = FileContent()
     private var vanished = 0
     private var changed = 0
@@ -25,6 +26,7 @@ struct FolderComparison {
         self.snapshot = snapshot
         self.context = context
         self.reader = reader
+        places = SourcePlaces(snapshot.sources)
     }
 
     /// The entries as they are stored.
@@ -46,7 +48,7 @@ struct FolderComparison {
     private mutating func stored(_ entry: FileEntry) throws(BackupError) -> FileEntry? {
         guard let status = try reader.status(entry.path) else {
             if case .folder = entry.kind { return try makeFolder(entry) }
-            if try source(of: entry.path) == nil, !snapshot.kept.contains(entry.path) {
+            if places.status(entry.path) == nil, !snapshot.kept.contains(entry.path) {
                 vanished += 1
                 return nil
             }
@@ -63,34 +65,38 @@ struct FolderComparison {
             return entry
         case .file(let size, _) where status.st_mode & S_IFMT == S_IFREG:
             if status.st_mode & 0o7777 != entry.mode { otherModes += 1 }
-            if size == status.st_size, isSameTime(nanoseconds(status), entry.modified) {
+            if size == status.st_size, isAsSeen(entry, nanoseconds(status)) {
                 sample(entry, status)
                 return entry
             }
-            return try reread(entry, status)
+            return try reread(entry)
         default:
             throw BackupError(
                 .temporary, subject: reader.text(entry.path), "it has become something else")
         }
     }
 
-    /// Some file systems keep seconds only, or every other one.
-    private func isSameTime(_ one: Int64, _ other: Int64) -> Bool {
-        let (difference, overflow) = one.subtractingReportingOverflow(other)
-        return !overflow && difference.magnitude < 2_000_000_000
+    /// Some file systems keep seconds only, or every other one, and rsync takes times within a second
+    /// for the same: where the time is not quite what was seen, the source says whether it was
+    /// changed. The owner's own files are looked at in any case, for one that is written while it is
+    /// copied has the time from before.
+    private func isAsSeen(_ entry: FileEntry, _ stored: Int64) -> Bool {
+        let (difference, overflow) = stored.subtractingReportingOverflow(entry.modified)
+        guard !overflow, difference.magnitude < 2_000_000_000 else { return false }
+        if difference == 0, !entry.path.isBelow("extra") { return true }
+        return entry.path.isBelow("database") || snapshot.kept.contains(entry.path)
+            || places.isUnchanged(entry)
     }
 
     private func makeFolder(_ entry: FileEntry) throws(BackupError) -> FileEntry? {
-        guard try source(of: entry.path) != nil else { return nil }
+        guard places.status(entry.path) != nil else { return nil }
         try FolderWriter(reader.place).makeFolder(entry.path)
         return entry
     }
 
     /// A file that was changed after it was seen: its digest is that of what was stored. Only a
     /// change of the source is believed; a file that is other than its source was stored wrongly.
-    private mutating func reread(
-        _ entry: FileEntry, _ status: stat
-    ) throws(BackupError) -> FileEntry {
+    private mutating func reread(_ entry: FileEntry) throws(BackupError) -> FileEntry {
         // Parts of the database are written once; the manifest has their digests.
         guard !entry.path.isBelow("database") else {
             throw BackupError(
@@ -98,15 +104,12 @@ struct FolderComparison {
                 "it has another size or time than what was stored",
                 advice: "somebody has changed it; the next run copies everything anew")
         }
-        if let source = try source(of: entry.path), source.st_size == entry.size,
-            nanoseconds(source) == entry.modified
-        {
+        guard !places.isUnchanged(entry) else {
             throw BackupError(
                 .temporary, subject: reader.text(entry.path),
                 "it was stored with another size or time than it has",
                 advice: "does the file system there keep times? If not, set `encrypt: yes`")
         }
-        changed += 1
         let (file, status) = try reader.open(entry.path)
         defer { close(file) }
         let cancellation = context.cancellation
@@ -114,20 +117,12 @@ struct FolderComparison {
             try cancellation.check()
         }
         guard let digest else { throw Files.error(reader.text(entry.path), "read") }
+        // It was changed after it had been copied.
+        if digest.hash == entry.hash, digest.size == entry.size { return entry }
+        changed += 1
         return FileEntry(
             path: entry.path, kind: .file(size: digest.size, hash: digest.hash), mode: entry.mode,
             modified: nanoseconds(status))
-    }
-
-    /// What is in its place on this machine now; nil when nothing is.
-    private func source(of path: SnapshotPath) throws(BackupError) -> stat? {
-        let match = snapshot.sources
-            .filter { path == $0.folder || path.isBelow($0.folder.description) }
-            .max { $0.folder.bytes.count < $1.folder.bytes.count }
-        guard let match else { return nil }
-        let place = Array(match.place.utf8) + path.bytes.dropFirst(match.folder.bytes.count) + [0]
-        var status = stat()
-        return lstat(place.map { CChar(bitPattern: $0) }, &status) == 0 ? status : nil
     }
 
     private mutating func sample(_ entry: FileEntry, _ status: stat) {

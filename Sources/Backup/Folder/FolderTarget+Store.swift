@@ -276,7 +276,7 @@ private struct FolderPublication {
         return Stored(
             new: new(in: list),
             verify: { (entries) throws(BackupError) in try check.verify(entries, context) },
-            folder: partial)
+            folder: partial, list: list)
     }
 
     // MARK: Publishing

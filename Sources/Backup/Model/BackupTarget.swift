@@ -209,13 +209,17 @@ public struct Stored {
     public let verify: (_ entries: [FileEntry]) throws(BackupError) -> VerificationReport
     /// The folder that holds it, on targets that are folders; nil elsewhere.
     public let folder: String?
+    /// All its files as they are stored, which may have changed or vanished since they were seen;
+    /// nil when that is what was prepared.
+    public let list: FileList?
     /// Creates a description.
     public init(
         new: [FileEntry],
         verify: @escaping (_ entries: [FileEntry]) throws(BackupError) -> VerificationReport,
-        folder: String?
+        folder: String?, list: FileList? = nil
     ) {
         self.new = new
+        self.list = list
         self.verify = verify
         self.folder = folder
     }

@@ -309,7 +309,8 @@ struct TargetRun {
             throw damage(new, "what was just stored cannot be read back as it was")
         }
         let old = turn.next(
-            of: prepared.list, without: Set(stored.new.map(\.path)), share: job.verify)
+            of: stored.list ?? prepared.list, without: Set(stored.new.map(\.path)),
+            share: job.verify)
         let report = try stored.verify(old)
         guard report.faultCount == 0 else {
             throw damage(report, "files that were stored before are damaged")
