@@ -15,27 +15,35 @@ extension RsyncTarget {
             throw BackupError(.permanent, subject: "\(name): \(id)", "this snapshot exists")
         }
         let memory = try RsyncMemory(context.memory)
-        let parts = FileListCodec.encode(snapshot.list)
-        snapshot.manifest.lists = parts.map(\.list)
-        let lists = try stageLists(parts, memory, context)
-        let new = Self.newEntries(snapshot)
-
+        var lists = try stageLists(&snapshot, memory, context)
         var report = TransferReport()
         if !snapshot.kept.isEmpty { report.add(try sendKept(snapshot, context)) }
-        let size = new.reduce(into: Int64(0)) { sum, entry in
+        let size = Self.newEntries(snapshot).reduce(into: Int64(0)) { sum, entry in
             sum = sum.addingReportingOverflow(max(0, entry.size)).partialValue
         }
+        let sources = snapshot.sources
         if let folder = SnapshotPath("files") { snapshot.sources.append((folder, lists)) }
         for step in try TransferStep.all(for: snapshot) {
             report.add(try send(step, of: snapshot, expecting: size, context))
         }
+        snapshot.sources = sources
+        if let list = try listAsStored(snapshot, context) {
+            snapshot.list = list
+            snapshot.manifest.files = list.entries.count { $0.hash != nil }
+            snapshot.manifest.bytes = list.entries.reduce(into: Int64(0)) { sum, entry in
+                sum = sum.addingReportingOverflow(max(0, entry.size)).partialValue
+            }
+            lists = try stageLists(&snapshot, memory, context)
+            let step = TransferStep(sources: [lists], folder: "")
+            report.add(try send(step, of: snapshot, expecting: nil, context))
+        }
         try context.cancellation.check()
         try check(
             Stored(
-                new: new,
+                new: Self.newEntries(snapshot),
                 verify: { entries throws(BackupError) in
                     try self.verify(entries, in: id, context)
-                }, folder: nil))
+                }, folder: nil, list: snapshot.list))
         try context.cancellation.check()
         context.progress(Progress(.publication))
         let manifest = try ManifestFile.encode(snapshot.manifest, key: context.key)
@@ -62,9 +70,10 @@ extension RsyncTarget {
 
     /// The lists in a folder named `files`, as links to those that are kept, which keep their time.
     private func stageLists(
-        _ parts: [(list: Manifest.List, bytes: [UInt8])], _ memory: RsyncMemory,
-        _ context: TargetContext
+        _ snapshot: inout PreparedSnapshot, _ memory: RsyncMemory, _ context: TargetContext
     ) throws(BackupError) -> String {
+        let parts = FileListCodec.encode(snapshot.list)
+        snapshot.manifest.lists = parts.map(\.list)
         let folder = try scratch("lists", context) + "/files"
         try Files.makeFolder(folder)
         for (list, bytes) in parts {
@@ -87,7 +96,7 @@ extension RsyncTarget {
     // MARK: Sending
 
     private func send(
-        _ step: TransferStep, of snapshot: PreparedSnapshot, expecting size: Int64,
+        _ step: TransferStep, of snapshot: PreparedSnapshot, expecting size: Int64?,
         _ context: TargetContext
     ) throws(BackupError) -> TransferReport {
         let id = snapshot.manifest.id
@@ -104,6 +113,7 @@ extension RsyncTarget {
                 remotePath("\($0)\(parent)")
             }, context: context)
         request.excludes = step.excludes
+        request.comparesNanoseconds = snapshot.hasSameSecond
         request.expectedBytes = size
         return try RsyncTransfer(program: program, connection: connection).send(request)
     }

@@ -14,7 +14,7 @@ extension RsyncTarget {
     }
 
     /// What one line of digests said of a file.
-    private struct Answer {
+    struct Answer {
         var md5: MD5Digest?
         var size: Int64
     }
@@ -54,7 +54,7 @@ extension RsyncTarget {
     }
 
     /// The digests that the other side's rsync computes. Nothing is sent but names and digests.
-    private func digests(
+    func digests(
         of entries: ArraySlice<FileEntry>, in id: SnapshotID, _ context: TargetContext
     ) throws(BackupError) -> [[UInt8]: Answer] {
         let empty = try scratch("empty", context)
@@ -187,13 +187,7 @@ enum FetchedFile {
     /// What is wrong with a file; nil when it is what the list says.
     static func fault(_ entry: FileEntry, below folder: String) -> String? {
         guard case .file(let size, let hash) = entry.kind else { return "is no file" }
-        guard let parent = openParent(of: entry.path, below: folder, makes: false) else {
-            return "is missing"
-        }
-        defer { close(parent) }
-        let name = cString(entry.path.components.last ?? [])
-        let file = openat(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
-        guard file >= 0 else { return "is missing" }
+        guard let file = open(entry.path, below: folder) else { return "is missing" }
         defer { close(file) }
         var status = stat()
         guard fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
@@ -216,6 +210,15 @@ enum FetchedFile {
         return ContentHash(digest.finish()) == hash ? nil : "is not what was stored"
     }
 
+    /// A descriptor for the caller to close; nil when nothing is there, or only links lead there.
+    static func open(_ path: SnapshotPath, below folder: String) -> Int32? {
+        guard let parent = openParent(of: path, below: folder, makes: false) else { return nil }
+        defer { close(parent) }
+        let name = cString(path.components.last ?? [])
+        let file = openat(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+        return file >= 0 ? file : nil
+    }
+
     /// Makes a folder and those above it, without following links.
     static func makeFolder(_ path: SnapshotPath, below folder: String) throws(BackupError) {
         guard let parent = openParent(of: path, below: folder, makes: true) else {
@@ -230,7 +233,7 @@ enum FetchedFile {
         of path: SnapshotPath, below folder: String, makes: Bool
     ) -> Int32? {
         let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC
-        var current = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        var current = Glibc.open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard current >= 0 else { return nil }
         for component in path.components.dropLast() {
             let name = cString(component)

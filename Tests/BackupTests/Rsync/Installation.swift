@@ -118,7 +118,7 @@ final class Installation {
     func store(_ snapshot: PreparedSnapshot, _ target: RsyncTarget) throws -> TransferReport {
         var report: TransferReport?
         report = try target.store(snapshot, context) { stored throws(BackupError) in
-            let found = try stored.verify(snapshot.list.entries)
+            let found = try stored.verify(stored.list?.entries ?? [])
             guard found.faultCount == 0 else {
                 throw BackupError(.damaged, subject: "check", found.faults.joined(separator: ", "))
             }
