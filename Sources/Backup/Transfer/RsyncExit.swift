@@ -147,13 +147,6 @@ enum RsyncExit {
             )
         ),
         (
-            "Permission denied (",
-            (
-                .permanent, "the other machine refuses our key",
-                "put the line that `kinglet backup target add` prints into authorized_keys there"
-            )
-        ),
-        (
             "Too many authentication failures",
             (.permanent, "the other machine refuses our key", "look at authorized_keys there")
         ),
@@ -271,6 +264,14 @@ enum RsyncExit {
     private static let full: Meaning = (
         .full, "there is no space left at the target", "free some space there, or keep less"
     )
+    private static let keyRefused: Meaning = (
+        .permanent, "the other machine refuses our key",
+        "put the line that `kinglet backup target add` prints into authorized_keys there"
+    )
+    private static let accessDenied: Meaning = (
+        .permanent, "rsync may not read or write a file or a folder",
+        "give the user that kinglet runs as here, or the one that rsync runs as there, access to it"
+    )
     private static let away: Meaning = (
         .absent, "the other machine does not answer", network
     )
@@ -281,6 +282,11 @@ enum RsyncExit {
         for (text, meaning) in texts where errors.contains(where: { $0.contains(text) }) {
             return meaning
         }
-        return nil
+        // ssh says in brackets which ways it tried, rsync the number of the error.
+        let denied = errors.first { $0.contains("Permission denied (") }
+        guard let denied else { return nil }
+        let isOfSSH = ["publickey", "password", "keyboard-interactive", "hostbased", "gssapi"]
+            .contains { denied.contains($0) }
+        return status == 255 && isOfSSH ? keyRefused : accessDenied
     }
 }

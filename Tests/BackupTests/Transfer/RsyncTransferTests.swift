@@ -74,6 +74,14 @@ struct RsyncTransferTests {
         "What was written says more than the status",
         arguments: [
             ("pi@host: Permission denied (publickey).", 255, BackupError.Code.permanent),
+            (
+                "root@h: Permission denied (publickey,password,keyboard-interactive).", 255,
+                .permanent
+            ),
+            (
+                "rsync: [sender] send_files failed to open \"/srv/x\": Permission denied (13)", 23,
+                .permanent
+            ),
             ("Host key verification failed.", 255, .permanent),
             ("ssh: connect to host x port 22: Connection refused", 255, .absent),
             ("ssh: Could not resolve hostname x: Name or service not known", 255, .absent),
@@ -94,6 +102,10 @@ struct RsyncTransferTests {
         let error = try failure { _ = try transfer.send(request(installation)) }
         #expect(error.code == code && error.exitStatus == status)
         #expect(!error.advice.isEmpty)
+        // Not every refusal is one of our key.
+        if text.contains("Permission denied") {
+            #expect(error.message.contains("refuses our key") == text.contains("publickey"))
+        }
     }
 
     @Test("Complaints are cut and made printable")
