@@ -26,8 +26,9 @@ struct ExcludePattern: Sendable {
         var steps = 10_000
         if isAbsolute { return Self.matches(pattern[...], place[...], &steps) }
         var end = place[...]
-        let hasSlash = pattern.contains(UInt8(ascii: "/"))
-        if !hasSlash {
+        // One that crosses slashes may begin and end in different names.
+        let crosses = zip(pattern, pattern.dropFirst()).contains { $0 == 0x2A && $1 == 0x2A }
+        if !crosses, !pattern.contains(UInt8(ascii: "/")) {
             let slash = place.lastIndex(of: UInt8(ascii: "/"))
             return Self.matches(pattern[...], place[(slash.map { $0 + 1 } ?? 0)...], &steps)
         }
@@ -46,6 +47,29 @@ struct ExcludePattern: Sendable {
         guard isAbsolute else { return text }
         guard text.hasPrefix(top + "/") else { return nil }
         return String(text.dropFirst(top.count))
+    }
+
+    /// For `--exclude`, where brackets and backslashes mean more, and some beginnings are orders.
+    var rsyncArgument: String {
+        let bytes = Self.escaped(Array(text.utf8)[...], also: "[")
+        let isOrder = text == "!" || text.hasPrefix("+ ") || text.hasPrefix("- ")
+        return (isOrder ? "- " : "") + String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// A pattern of rsync's that fits one path only.
+    static func literal(_ path: ArraySlice<UInt8>) -> [UInt8] { escaped(path, also: "[*?") }
+
+    /// A backslash is one of these for rsync, unless there is a wildcard in the pattern.
+    private static func escaped(_ pattern: ArraySlice<UInt8>, also special: String) -> [UInt8] {
+        guard pattern.contains(where: { "*?[".utf8.contains($0) }) else { return Array(pattern) }
+        var bytes: [UInt8] = []
+        for byte in pattern {
+            if byte == UInt8(ascii: "\\") || special.utf8.contains(byte) {
+                bytes.append(UInt8(ascii: "\\"))
+            }
+            bytes.append(byte)
+        }
+        return bytes
     }
 
     private static func matches(

@@ -36,6 +36,9 @@ struct SourceScan {
         var hashedBytes: Int64 = 0
         /// Things that a person should know of; the list is incomplete when there are any.
         var warnings = 0
+        /// The owner's own files and folders that cannot be read, absolute: whatever copies the rest
+        /// has to leave them out, too.
+        var leftOut: Set<[UInt8]> = []
     }
 
     /// Walks everything. A root that is not there is left out without a word.
@@ -46,6 +49,7 @@ struct SourceScan {
         var result = Result(list: FileList(walk.entries))
         result.hashedBytes = walk.hashedBytes
         result.warnings = walk.warnings
+        result.leftOut = walk.leftOut
         for entry in result.list.entries {
             guard case .file(let size, _) = entry.kind else { continue }
             result.files += 1
@@ -61,6 +65,7 @@ private struct Walk {
     var entries: [FileEntry] = []
     var warnings = 0
     var hashedBytes: Int64 = 0
+    var leftOut: Set<[UInt8]> = []
     private var root: SourceScan.Root
     private var device: dev_t = 0
     private var seen: Int64 = 0
@@ -81,13 +86,13 @@ private struct Walk {
         var status = stat()
         guard (root.keepsLinks ? lstat : stat)(root.place, &status) == 0 else {
             if errno == ENOENT { return }
-            return warn("\(root.place) cannot be read: \(Self.words(errno))")
+            return leaveOut(Array(root.place.utf8))
         }
         device = status.st_dev
         if status.st_mode & S_IFMT == S_IFDIR {
             let folder = open(root.place, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
             guard folder >= 0 else {
-                return warn("\(root.place) cannot be read: \(Self.words(errno))")
+                return leaveOut(Array(root.place.utf8))
             }
             try walk(folder, root.folder.bytes, Array(root.place.utf8), status)
         } else {
@@ -135,9 +140,7 @@ private struct Walk {
         let text = (name + [0]).map { CChar(bitPattern: $0) }
         guard fstatat(folder, text, &status, AT_SYMLINK_NOFOLLOW) == 0 else {
             // Gone since it was listed.
-            if errno != ENOENT {
-                warn("\(self.text(place)) cannot be read: \(Self.words(errno))")
-            }
+            if errno != ENOENT { leaveOut(place) }
             return
         }
         let isFolder = status.st_mode & S_IFMT == S_IFDIR
@@ -153,9 +156,7 @@ private struct Walk {
         }
         let inner = openat(folder, text, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
         guard inner >= 0 else {
-            if errno != ENOENT {
-                warn("\(self.text(place)) cannot be read: \(Self.words(errno))")
-            }
+            if errno != ENOENT { leaveOut(place) }
             return
         }
         try walk(inner, path, place, status)
@@ -234,14 +235,14 @@ private struct Walk {
         for attempt in 0..<2 {
             let file = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | flags)
             guard file >= 0 else {
-                if errno != ENOENT { warn("\(text(place)) cannot be read: \(Self.words(errno))") }
+                if errno != ENOENT { leaveOut(place) }
                 return
             }
             defer { close(file) }
             var status = stat()
             guard fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return }
             guard let entry = try read(file, snapshotPath, status) else {
-                return warn("\(text(place)) cannot be read: \(Self.words(errno))")
+                return leaveOut(place)
             }
             var after = stat()
             let isSteady =
@@ -296,6 +297,13 @@ private struct Walk {
     private mutating func warn(_ text: String) {
         warnings += 1
         if warnings <= 100 { scan.warn(text) }
+    }
+
+    /// Says that something cannot be read; `errno` says why.
+    private mutating func leaveOut(_ place: [UInt8]) {
+        warn("\(text(place)) cannot be read: \(Self.words(errno))")
+        // Of our own everything has to be there.
+        if root.folder.isBelow("extra") { leftOut.insert(place) }
     }
 
     private mutating func warnOnce(_ kind: String, _ text: String) {

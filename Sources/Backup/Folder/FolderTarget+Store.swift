@@ -105,6 +105,7 @@ private struct FolderPublication {
                     parent.isEmpty ? $0 : "\($0)/\(parent)"
                 }, context: context)
             request.excludes = step.excludes
+            request.leftOut = snapshot.leftOut
             request.comparesNanoseconds = isSameSecond
             request.expectedBytes = bytes
             report.add(try target.transfer.send(request))

@@ -60,6 +60,9 @@ public struct PreparedSnapshot: Sendable {
     public var previousOfJob: (manifest: Manifest, list: FileList)?
     /// What is left out below `extra`, as the owner wrote it; see `ExcludePattern`.
     public var excludes: [String] = []
+    /// Files and folders below the owner's paths that cannot be read, absolute: they are in no list,
+    /// and whoever sends a whole path leaves them out.
+    public var leftOut: Set<[UInt8]> = []
     /// Damage was found on the target: nothing that is there is shared, neither of snapshots nor of
     /// what attempts have left.
     public var sharesNothing = false

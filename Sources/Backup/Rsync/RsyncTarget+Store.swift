@@ -113,6 +113,7 @@ extension RsyncTarget {
                 remotePath("\($0)\(parent)")
             }, context: context)
         request.excludes = step.excludes
+        request.leftOut = snapshot.leftOut
         request.comparesNanoseconds = snapshot.hasSameSecond
         request.expectedBytes = size
         return try RsyncTransfer(program: program, connection: connection).send(request)

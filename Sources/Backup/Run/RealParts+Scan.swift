@@ -59,7 +59,9 @@ extension BackupProgram {
             roots: roots, previous: request.previous, wantsMD5: request.needsMD5,
             cancellation: request.context.cancellation, progress: request.context.progress,
             warn: request.context.warn)
-        found.entries = try scan.run().list.entries
+        let result = try scan.run()
+        found.entries = result.list.entries
+        found.leftOut = result.leftOut
         return found
     }
 

@@ -55,6 +55,8 @@ struct ScanFound {
     var extra: [String: String] = [:]
     /// Where files that the configuration names came from, by where a restore puts them.
     var named: [String: String] = [:]
+    /// See `PreparedSnapshot.leftOut`.
+    var leftOut: Set<[UInt8]> = []
 }
 
 /// What retention has to judge.

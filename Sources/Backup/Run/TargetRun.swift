@@ -165,6 +165,7 @@ struct TargetRun {
             manifest: manifest, list: list, sources: sources, kept: database.kept,
             previous: previous)
         prepared.excludes = job.exclude
+        prepared.leftOut = found.leftOut
         prepared.previousOfJob = sharesNothing ? nil : before.own
         prepared.sharesNothing = sharesNothing
         return (prepared, database)

@@ -78,6 +78,7 @@ private struct Copy {
         }
         for name in names {
             let inner = place + [0x2F] + name
+            if request.leftOut.contains(inner) { continue }
             var status = stat()
             guard lstat(Self.c(inner), &status) == 0 else {
                 if errno == ENOENT { continue }

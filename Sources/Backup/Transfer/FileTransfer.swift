@@ -14,8 +14,10 @@ struct TransferRequest: Sendable {
     var linkDestinations: [String]
     /// Keeps owners, access lists and extended attributes too, where the system lets us.
     var keepsExtendedAttributes = false
-    /// Patterns of rsync's `--exclude`.
+    /// What is left out, by `ExcludePattern`; absolute ones begin where rsync's do.
     var excludes: [String] = []
+    /// Files and folders that are left out, absolute.
+    var leftOut: Set<[UInt8]> = []
     /// Whether times have to differ by less than a second to be the same. Not always: some file
     /// systems know whole seconds only, and everything would be sent again.
     var comparesNanoseconds = false

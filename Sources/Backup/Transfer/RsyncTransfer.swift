@@ -91,6 +91,24 @@ struct RsyncTransfer: FileTransfer {
         return report
     }
 
+    /// A file with what is left out, for there may be thousands; nil when everything is sent.
+    private func listLeftOut(of request: TransferRequest) throws(BackupError) -> String? {
+        var bytes: [UInt8] = []
+        for source in request.sources {
+            // rsync's paths begin with the source's name, and below one that has a slash at its end.
+            let top = source.hasSuffix("/") ? String(source.dropLast()) : Files.parent(of: source)
+            let start = top == "/" ? [] : Array(top.utf8)
+            let below = Array((source.hasSuffix("/") ? source : source + "/").utf8)
+            for place in request.leftOut where place.starts(with: below) {
+                bytes += ExcludePattern.literal(place[start.count...]) + [0]
+            }
+        }
+        guard !bytes.isEmpty else { return nil }
+        let path = request.context.staging + "/.rsync-left-out"
+        try Files.replace(path, bytes, mode: 0o600)
+        return path
+    }
+
     /// Never among them: `--inplace` writes through hard links, `--delete` and `--ignore-errors`
     /// lose history, and rrsync refuses `--protect-args`.
     func arguments(_ request: TransferRequest) throws(BackupError) -> [String] {
@@ -125,7 +143,12 @@ struct RsyncTransfer: FileTransfer {
         for folder in request.linkDestinations.prefix(Self.mostLinkDestinations) {
             arguments.append("--link-dest=\(folder)")
         }
-        for pattern in request.excludes { arguments.append("--exclude=\(pattern)") }
+        if let list = try listLeftOut(of: request) {
+            arguments += ["--from0", "--exclude-from=\(list)"]
+        }
+        for pattern in request.excludes {
+            arguments.append("--exclude=\(ExcludePattern(pattern).rsyncArgument)")
+        }
         let point = !connection.isRemote && request.destination.hasSuffix("/") ? "." : ""
         return arguments + connection.options() + ["--"] + request.sources
             + [request.destination + point]

@@ -9,7 +9,7 @@ struct TransferStep: Sendable, Equatable {
     /// The folder of the snapshot that they go to: empty, or with a slash at its end. Without one it
     /// is the name that the only source, a file, gets.
     var folder: String
-    /// For rsync.
+    /// See `TransferRequest.excludes`.
     var excludes: [String] = []
 
     /// The folder that has to be there first, without a slash at its end.
@@ -29,6 +29,7 @@ struct TransferStep: Sendable, Equatable {
         for (folder, place) in snapshot.sources {
             let isExtra = folder.isBelow("extra")
             if let partial, place == "\(partial)/\(folder)" { continue }
+            if snapshot.leftOut.contains(Array(place.utf8)) { continue }
             guard let place = try resolved(place, keepsLink: isExtra) else { continue }
             let name = folder.components.last.map { String(decoding: $0, as: UTF8.self) } ?? ""
             let parent = String(folder.description.dropLast(name.count))

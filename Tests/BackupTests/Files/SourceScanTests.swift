@@ -172,6 +172,17 @@ struct SourceScanTests {
         #expect(result.list.entries.isEmpty)
         #expect(result.warnings == 1)
         #expect(notes.all.first?.contains("cannot be read") == true)
+        // Of ours everything has to be sent; the owner's can be left out.
+        #expect(result.leftOut.isEmpty)
+        let notes = notes
+        let owners = try SourceScan(
+            roots: [
+                .init(
+                    folder: SnapshotPath(valid: Array("extra/1".utf8)), place: "/proc/self/mem",
+                    keepsLinks: true)
+            ], cancellation: Cancellation(), progress: { _ in }, warn: { notes.add($0) }
+        ).run()
+        #expect(owners.leftOut == [Array("/proc/self/mem".utf8)])
     }
 
     @Test("A file that grows while it is read is read again, then named")
