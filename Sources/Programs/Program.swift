@@ -215,6 +215,14 @@ private struct Run {
     private let began = ContinuousClock.now
     private var endsAt: ContinuousClock.Instant?
     private var isTimedOut = false
+    /// When it was seen to have ended by itself, and bytes that were read since.
+    private var ended: ContinuousClock.Instant?
+    private var readSince = 0
+
+    /// What it has written is read for so long after its end: a child that it leaves behind, such as
+    /// a mount's daemon, may hold the pipes for ever. More than a pipe holds is that child's.
+    private static let readsOn = Duration.seconds(1)
+    private static let mostSince = 1 << 20
 
     init(process: pid_t, program: Program) {
         self.process = process
@@ -227,8 +235,13 @@ private struct Run {
     ) -> Program.End {
         var piece = [UInt8](repeating: 0, count: 65_536)
         while ends.contains(where: { $0 >= 0 }) {
-            stopIfDue(isWanted)
-            if let pause, endsAt == nil { standStill(pause, isWanted) }
+            noteEnd()
+            if ended == nil {
+                stopIfDue(isWanted)
+                if let pause, endsAt == nil { standStill(pause, isWanted) }
+            } else if readSince > Self.mostSince {
+                break
+            }
             feed(source)
             var entries = ends.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
             if let input, !waiting.isEmpty {
@@ -237,11 +250,13 @@ private struct Run {
             guard poll(&entries, nfds_t(entries.count), pause == nil ? 100 : 20) > 0 else {
                 // One that was killed may have left the pipes to a grandchild.
                 if let endsAt, ContinuousClock.now > endsAt + .seconds(5) { break }
+                if let ended, ContinuousClock.now > ended + Self.readsOn { break }
                 continue
             }
             for index in 0..<2 where entries[index].revents != 0 {
                 let count = read(ends[index], &piece, piece.count)
                 if count > 0 {
+                    if ended != nil { readSince += count }
                     index == 0 ? output(piece[..<count]) : errors(piece[..<count])
                 } else if count == 0 || errno != EINTR {
                     close(ends[index])
@@ -252,6 +267,16 @@ private struct Run {
         for end in ends where end >= 0 { close(end) }
         if let input { close(input) }
         return wait(isWanted)
+    }
+
+    /// Finds out whether it has ended; its status stays to be asked for.
+    private mutating func noteEnd() {
+        guard ended == nil else { return }
+        var info = siginfo_t()
+        guard waitid(P_PID, id_t(process), &info, WEXITED | WNOHANG | WNOWAIT) == 0,
+            info.si_signo == SIGCHLD
+        else { return }
+        ended = .now
     }
 
     /// Writes what it takes at once.

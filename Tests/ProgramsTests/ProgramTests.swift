@@ -70,6 +70,27 @@ struct ProgramTests {
         #expect(ContinuousClock.now - began < .seconds(20))
     }
 
+    @Test("What one leaves running is neither waited for nor ended, and its own words are read")
+    func daemon() throws {
+        let began = ContinuousClock.now
+        let result = try text(
+            shell("sleep 60 & echo $!; yes | head -c 60000; echo words >&2; exit 4"))
+        #expect(ContinuousClock.now - began < .seconds(30))
+        #expect(result.end == .exited(4) && result.errors == "words\n")
+        let lines = result.output.split(separator: "\n")
+        #expect(lines.count == 30_001)
+        let child = try #require(lines.first.flatMap { pid_t($0) })
+        #expect(kill(child, SIGTERM) == 0, "it still runs")
+    }
+
+    @Test("One that leaves a child which writes and writes has ended all the same")
+    func chattyDaemon() throws {
+        var count = 0
+        // It ends when it writes to what nobody reads any more.
+        let end = try shell("yes & exit 0").run { count += $0.count }
+        #expect(end == .exited(0) && count > 1_000_000)
+    }
+
     @Test("One that is to stand still takes no more of the CPU than it may, and goes on afterwards")
     func paused() throws {
         var seen: [Double] = []
