@@ -52,7 +52,7 @@ struct BackupRun {
             outcome.result = .failed
             outcome.nextStep = "raise max_time, or look why it takes so long"
         }
-        after(outcome, lock: lock.descriptor, warnings)
+        after(outcome, warnings)
         if outcome.result == .success, !warnings.all.isEmpty {
             outcome.result = .warning
             outcome.reason = warnings.all.first ?? ""
@@ -81,7 +81,7 @@ struct BackupRun {
         let key = try parts.key()
         let instance = try InstanceName.load(folder, key: key)
         if let command = job.before {
-            try parts.hook(hook("before", command, [:], lock: lock))
+            try parts.hook(hook("before", command, [:]))
         }
         for target in targets {
             let memory = folder.memory(of: target.name)
@@ -126,7 +126,7 @@ struct BackupRun {
     }
 
     /// The owner's command after the run; its failure changes no result but success.
-    private func after(_ outcome: RunOutcome, lock: Int32, _ warnings: Warnings) {
+    private func after(_ outcome: RunOutcome, _ warnings: Warnings) {
         guard let command = job.after else { return }
         let environment = [
             "KINGLET_BACKUP_RESULT": outcome.result.rawValue,
@@ -135,14 +135,14 @@ struct BackupRun {
                 .joined(separator: " "),
         ]
         do throws(BackupError) {
-            try parts.hook(hook("after", command, environment, lock: lock))
+            try parts.hook(hook("after", command, environment))
         } catch {
             warnings.add("\(error)")
         }
     }
 
     private func hook(
-        _ name: String, _ command: String, _ more: [String: String], lock: Int32
+        _ name: String, _ command: String, _ more: [String: String]
     ) -> HookRequest {
         var environment = more
         environment["KINGLET_BACKUP_JOB"] = job.name
@@ -155,7 +155,7 @@ struct BackupRun {
             ? Cancellation(timeLimit: job.maximumTime, .seconds(2), after: cancellation)
             : cancellation
         return HookRequest(
-            name: name, command: command, environment: environment, lock: lock, cancellation: end)
+            name: name, command: command, environment: environment, cancellation: end)
     }
 
     private func ping(

@@ -11,7 +11,7 @@ enum HookCommand {
     static func run(_ request: HookRequest) throws(BackupError) {
         var program = Program("/bin/sh", ["-c", request.command])
         program.environment.merge(request.environment.mapValues(printable)) { $1 }
-        program.inherited = request.lock
+        // Without the lock: what it leaves running, such as a mount's daemon, would keep it.
         program.grace = .seconds(2)
         var errors: [UInt8] = []
         let end: Program.End

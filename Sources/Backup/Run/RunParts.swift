@@ -99,8 +99,6 @@ struct HookRequest: Sendable {
     var command: String
     /// Beside the plain one.
     var environment: [String: String]
-    /// The lock, which it inherits.
-    var lock: Int32
     /// Ends it.
     var cancellation: Cancellation
 }
