@@ -163,8 +163,11 @@ public struct Hooks: Sendable {
     /// Gives an account what it has lost and a backup has; what is there, or newer, stays. In a
     /// transaction on data that nobody else has open, in which all messages have settled. Gives
     /// what came back.
-    public var mergeAccount:
-        [@Sendable (BareJID, _ backup: Database, Host, Connection) throws -> [AccountSize]] = []
+    public var mergeAccount: [@Sendable (AccountMerge, Host, Connection) throws -> [AccountSize]] =
+        []
+    /// Tells of a message's number whether it is the same message's in a backup of this data.
+    public var past:
+        (@Sendable (_ backup: Database, Connection) throws -> @Sendable (Int64) -> Bool)?
     /// An account has a new password.
     public var passwordChanged: [@Sendable (BareJID) -> Void] = []
 }

@@ -55,6 +55,10 @@ private func merge(
         case ("archive_messages_of_another_life", let count):
             "\(count) messages were not restored: since that snapshot the data was restored "
                 + "from another one."
+        case ("archive_preferences", let count):
+            count == 0 ? nil : "What is to be archived is as it was set then."
+        case ("waiting_messages", let count):
+            count == 0 ? nil : "\(count) messages wait for it again, as then."
         case ("accounts", 0): "The account is there and keeps its password."
         case ("accounts", _): "The account is there again, with its password of then."
         case (let name, let count):

@@ -151,6 +151,48 @@ struct AccountMergeTests {
         await fourth.stop()
     }
 
+    /// The rule of an account's archive.
+    private func rule(_ client: TestClient) async throws -> String? {
+        try await client.request("get", "<prefs xmlns='\(Self.mam)'/>").elements.first?["default"]
+    }
+
+    @Test("An account that is made again has its archive's rule, and once what waited for it")
+    func waiting() async throws {
+        let first = try TestServer([])
+        try await first.addAccount("romeo")
+        try await first.addAccount("juliet")
+        let client = try await first.login("\(Self.juliet)/x")
+        try await set(client, "<prefs xmlns='\(Self.mam)' default='never'/>")
+        try await say(first, ["1", "2"], from: Self.romeo, to: Self.juliet)
+        let copy = try await first.stopForCopy()
+
+        let second = try TestServer(over: first)
+        try await remove(second, Self.juliet)
+        let (sizes, third) = try await merge(second, copy, Self.juliet)
+        #expect(value(sizes, "archive_preferences") == 1)
+        #expect(value(sizes, "waiting_messages") == 2)
+        #expect(value(sizes, "archive_messages") == 0)
+        let (none, fourth) = try await merge(third, copy, Self.juliet)
+        #expect(none?.allSatisfy { $0.value == 0 } == true, "\(none ?? [])")
+
+        let anew = try await fourth.login("\(Self.juliet)/y")
+        #expect(try await rule(anew) == "never")
+        await anew.send("<presence/>")
+        var bodies: [String] = []
+        while bodies.count < 2 {
+            if let body = try await anew.next().child("body")?.text { bodies.append(body) }
+        }
+        #expect(bodies == ["1 word", "2 word"])
+        // What she wants now is not changed by what she wanted.
+        try await set(anew, "<prefs xmlns='\(Self.mam)' default='roster'/>")
+        await fourth.settle()
+        let (again, fifth) = try await merge(fourth, copy, Self.juliet)
+        #expect(again?.allSatisfy { $0.value == 0 } == true, "\(again ?? [])")
+        let last = try await fifth.login("\(Self.juliet)/z")
+        #expect(try await rule(last) == "roster")
+        await fifth.stop()
+    }
+
     @Test("What is there, or newer, stays")
     func newer() async throws {
         let first = try TestServer([])

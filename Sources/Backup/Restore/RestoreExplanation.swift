@@ -24,8 +24,10 @@ extension RestorePlan {
         case .user(let address):
             text += [
                 "\(address) gets back what is missing: the account with its password of then if "
-                    + "it is gone, contacts, blocked addresses and messages. What is there now, or "
-                    + "newer, stays as it is."
+                    + "it is gone, contacts, blocked addresses, messages, and what is to be "
+                    + "archived. What is there now, or newer, stays as it is.",
+                "Messages that waited for it then wait again only if the account was gone: "
+                    + "otherwise its clients have had them, or they still wait.",
             ]
         case .uploads, .configuration: break
         }

@@ -5,6 +5,16 @@ public import Addresses
 internal import SASL
 public import Storage
 
+/// An account of a backup that is merged into this data.
+public struct AccountMerge: Sendable {
+    /// Whose it is.
+    public let account: BareJID
+    /// Whether it was gone and has just been made again: what waited for it then waits now.
+    public let isNew: Bool
+    /// The backup's data.
+    public let backup: Database
+}
+
 extension Host {
     /// Merges an account of a backup into this data, which nobody else has open.
     ///
@@ -22,10 +32,10 @@ extension Host {
                 for hook in hooks.settleMessages { try hook(range, connection) }
                 try MessageStore.settle(connection, range, now: Clock.secondsSince1970())
             }
-            var sizes = [
-                AccountSize("accounts", try AccountStore.insert(connection, found) ? 1 : 0)
-            ]
-            for hook in hooks.mergeAccount { sizes += try hook(account, backup, self, connection) }
+            let isNew = try AccountStore.insert(connection, found)
+            var sizes = [AccountSize("accounts", isNew ? 1 : 0)]
+            let merge = AccountMerge(account: account, isNew: isNew, backup: backup)
+            for hook in hooks.mergeAccount { sizes += try hook(merge, self, connection) }
             return sizes
         }
     }

@@ -32,11 +32,12 @@ struct BlockingCommand: Feature {
             "limits.blocked", default: 1000, in: 0...100_000, reloadable: true,
             help: "Addresses that one account may block.")
         for step in BlockingCommandStore.schema { host.schema(step) }
-        host.hooks.mergeAccount.append { account, backup, _, connection in
+        host.hooks.mergeAccount.append { merge, _, connection in
             [
                 AccountSize(
                     "blocked_addresses",
-                    try BlockingCommandStore.merge(account, from: backup, connection))
+                    try BlockingCommandStore.merge(
+                        merge.account, from: merge.backup, connection))
             ]
         }
         host.advertise(BlockListChange.namespace)

@@ -37,7 +37,7 @@ extension MessageArchiveStore {
     /// Tells of a message's number whether it is the same message's in a backup of this database.
     static func past(
         of backup: Database, _ connection: Connection
-    ) throws -> (Int64) -> Bool {
+    ) throws -> @Sendable (Int64) -> Bool {
         guard let theirs = try backup.readNow({ try existingIdentity($0) }),
             let ours = try existingIdentity(connection), theirs.key == ours.key
         else { return { _ in false } }

@@ -29,6 +29,23 @@ struct ArchiveMerge {
         self.connection = connection
     }
 
+    /// Brings back what the owner wants archived, unless something is wanted now; true when it did.
+    func preferences() throws -> Bool {
+        let owner = try MessageStore.number(of: account, in: connection)
+        guard try MessageArchiveStore.preferences(connection, of: owner) == nil else {
+            return false
+        }
+        let account = account
+        let found = try backup.readNow { connection in
+            try MessageStore.existingNumber(of: account, in: connection).flatMap {
+                try MessageArchiveStore.preferences(connection, of: $0)
+            }
+        }
+        guard let found else { return false }
+        try MessageArchiveStore.save(connection, found, of: owner)
+        return true
+    }
+
     /// Gives how many came back, and how many could not because their numbers are others' now.
     func run(isWaiting: MessageArchiveStore.IsWaiting?) throws -> [AccountSize] {
         // What the account had before it was deleted is still to be removed, or it would be hidden

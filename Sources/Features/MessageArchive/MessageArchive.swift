@@ -72,8 +72,11 @@ struct MessageArchive: Feature {
             }
             try MessageArchiveStore.markRemoved(connection, of: number)
         }
-        host.hooks.mergeAccount.append { account, backup, host, connection in
-            try ArchiveMerge(account, backup, connection).run(isWaiting: host.hooks.isWaiting)
+        host.hooks.past = { try MessageArchiveStore.past(of: $0, $1) }
+        host.hooks.mergeAccount.append { merge, host, connection in
+            let archive = ArchiveMerge(merge.account, merge.backup, connection)
+            return [AccountSize("archive_preferences", try archive.preferences() ? 1 : 0)]
+                + (try archive.run(isWaiting: host.hooks.isWaiting))
         }
         host.hooks.accountRemoved.append { archive.accountRemoved($1) }
         host.answer("query", Self.namespace, for: [.ownAccount, .account]) {

@@ -119,6 +119,77 @@ enum OfflineMessageStore {
         _ = try delete(connection, of: account, messages)
     }
 
+    // MARK: Backups
+
+    /// Has messages wait for an account again that waited for it in a backup. One whose number is
+    /// another message's now is left out.
+    ///
+    /// - Parameter isPast: whether a number is the same message's in both.
+    /// - Returns: how many wait again.
+    static func merge(
+        _ account: BareJID, from backup: Database, _ connection: Connection,
+        isPast: (Int64) -> Bool
+    ) throws -> Int {
+        let receiver = try MessageStore.number(of: account, in: connection)
+        let next = try MessageStore.nextNumber(connection)
+        var (count, after) = (0, Int64(0))
+        while true {
+            let start = after
+            let waiting = try backup.readNow { try self.waiting($0, account, after: start) }
+            guard let last = waiting.last else { return count }
+            after = last.message.id
+            for (message, sender) in waiting where isPast(message.id) && message.id < next {
+                let from = try sender.flatMap { try? BareJID($0) }.map {
+                    try MessageStore.number(of: $0, in: connection)
+                }
+                if try wait(connection, message, from: from ?? 0, for: receiver) { count += 1 }
+            }
+        }
+    }
+
+    private static func waiting(
+        _ connection: Connection, _ account: BareJID, after: Int64
+    ) throws -> [(message: StoredMessage, sender: String?)] {
+        guard let receiver = try MessageStore.existingNumber(of: account, in: connection) else {
+            return []
+        }
+        var found: [(message: StoredMessage, sender: String?)] = []
+        try connection.rows(
+            """
+            SELECT messages.id, received, keepers, stanza, senders.jid FROM offline_messages
+            JOIN messages ON messages.id = message
+            LEFT JOIN addresses AS senders ON senders.id = sender
+            WHERE offline_messages.receiver = ? AND message > ? ORDER BY message LIMIT \(batch)
+            """, .integer(receiver), .integer(after)
+        ) { found.append((StoredMessage($0), $0.text(4))) }
+        return found
+    }
+
+    /// False when the message waits already, or its number is another's.
+    private static func wait(
+        _ connection: Connection, _ message: StoredMessage, from sender: Int64, for receiver: Int64
+    ) throws -> Bool {
+        let id = SQLValue.integer(message.id)
+        let isSame = try connection.first(
+            "SELECT received = ? AND sender = ? AND receiver = ? FROM messages WHERE id = ?",
+            .integer(message.receivedAt), .integer(sender), .integer(receiver), id
+        ) { $0.integer(0) != 0 }
+        if isSame == false { return false }
+        if isSame == nil {
+            // No archive lists it; the receiver's may, once it has its own back.
+            try connection.execute(
+                """
+                INSERT INTO messages (id, received, sender, receiver, keepers, stanza)
+                VALUES (?, ?, ?, ?, 0, ?)
+                """, id, .integer(message.receivedAt), .integer(sender), .integer(receiver),
+                .blob(message.stanza))
+        }
+        try connection.execute(
+            "INSERT OR IGNORE INTO offline_messages (receiver, message) VALUES (?, ?)",
+            .integer(receiver), id)
+        return connection.changes > 0
+    }
+
     /// How many messages wait for an account.
     static func count(_ connection: Connection, of account: BareJID) throws -> Int {
         guard let receiver = try MessageStore.existingNumber(of: account, in: connection) else {

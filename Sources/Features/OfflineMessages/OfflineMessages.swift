@@ -61,6 +61,16 @@ struct OfflineMessages: Feature {
         }
         host.hooks.removeAccount.append { try OfflineMessageStore.deleteAll($1, of: $0) }
         host.hooks.accountRemoved.append { mailboxes.countWaiting($1) }
+        host.hooks.mergeAccount.append { merge, host, connection in
+            // Whoever has been there since has had them, or has them waiting.
+            guard merge.isNew, let past = host.hooks.past else {
+                return [AccountSize("waiting_messages", 0)]
+            }
+            let count = try OfflineMessageStore.merge(
+                merge.account, from: merge.backup, connection,
+                isPast: try past(merge.backup, connection))
+            return [AccountSize("waiting_messages", count)]
+        }
     }
 
     /// Whether a message is worth waiting for. One that must not be kept for good may wait for a

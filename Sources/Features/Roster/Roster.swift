@@ -63,10 +63,11 @@ struct Roster: Feature {
             try RosterStore.endSubscriptions(connection, of: account)
             try RosterStore.deleteAll(connection, of: account)
         }
-        host.hooks.mergeAccount.append { account, backup, _, connection in
+        host.hooks.mergeAccount.append { merge, _, connection in
             [
                 AccountSize(
-                    "roster_items", try RosterStore.merge(account, from: backup, connection))
+                    "roster_items",
+                    try RosterStore.merge(merge.account, from: merge.backup, connection))
             ]
         }
         host.hooks.accountRemoved.append { account, host in
