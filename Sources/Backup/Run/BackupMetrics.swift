@@ -51,7 +51,7 @@ struct BackupMetrics {
         gauge(
             "prune_last_success_timestamp_seconds",
             "When old snapshots were last removed, on the target where that is longest ago."),
-        counter("suspicious_total", "Runs that stopped because too much had vanished or changed."),
+        counter("suspicious_total", "Runs in which far too much had vanished or changed."),
         gauge("clock_synchronised", "Whether the clock was right enough to plan by."),
     ]
 

@@ -226,7 +226,9 @@ extension JobState {
         runs[outcome.result.rawValue, default: 0] &+= 1
         if let isProtected = outcome.isProtected { self.isProtected = isProtected }
         targets = Dictionary(outcome.targets.map { ($0.target, $0.result) }) { $1 }
-        if outcome.targets.contains(where: { $0.code == .suspicious }) { suspicious &+= 1 }
+        if outcome.targets.contains(where: { $0.code == .suspicious || $0.isUnusual == true }) {
+            suspicious &+= 1
+        }
         if let status = outcome.targets.compactMap(\.transfer.exitStatus).last {
             exitStatus = status
         }

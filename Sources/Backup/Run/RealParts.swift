@@ -52,7 +52,7 @@ extension BackupProgram {
                 } catch { throw error.ofSource }
             },
             describeLists: { FileListCodec.encode($0).map(\.list) },
-            judge: { (request, context) throws(BackupError) in
+            judge: { (request, context) throws(BackupError) -> Bool in
                 try SuspicionGuard.judge(request, warn: context.warn)
             },
             expired: { request in

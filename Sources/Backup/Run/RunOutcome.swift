@@ -22,6 +22,8 @@ public struct TargetOutcome: Sendable, Codable, Equatable {
     public var pruned: [SnapshotID] = []
     /// What kind of failure it was.
     public var code: BackupError.Code?
+    /// Whether far more has changed than usual; nil when that was not asked.
+    public var isUnusual: Bool?
 
     /// Creates an outcome without reasons.
     public init(target: String, result: RunResult) {

@@ -143,8 +143,8 @@ struct RunParts {
     var secrets: (ScanRequest) throws(BackupError) -> (entry: FileEntry, place: String)?
     /// What the manifest says of the lists of files.
     var describeLists: (FileList) -> [Manifest.List]
-    /// Throws `suspicious` for a change that looks like a mistake.
-    var judge: (SuspicionRequest, TargetContext) throws(BackupError) -> Void
+    /// Throws `suspicious` for a change that looks like a mistake; true for one that is unusual.
+    var judge: (SuspicionRequest, TargetContext) throws(BackupError) -> Bool
     /// The snapshots that are to go.
     var expired: (RetentionRequest) -> [SnapshotID]
     var hook: (HookRequest) throws(BackupError) -> Void

@@ -3,10 +3,10 @@
 
 /// Judges the changes of a run.
 enum SuspicionGuard {
-    /// Throws `suspicious` for what looks like a mistake, and warns of what is unusual.
+    /// Throws `suspicious` for what looks like a mistake; warns of what is unusual, and gives true.
     static func judge(
         _ request: SuspicionRequest, warn: (String) -> Void
-    ) throws(BackupError) {
+    ) throws(BackupError) -> Bool {
         var limits = SuspicionLimits()
         switch request.job.maximumDeletions {
         case .share(let share): limits.vanished = share
@@ -33,9 +33,11 @@ enum SuspicionGuard {
         let change = SnapshotChange(
             previousFiles: nil, files: request.list.entries.count, vanished: 0,
             changed: request.changed, changedBefore: request.history.map(\.changedFiles))
-        if case .warning(let sentence) = Suspicion.judge(change, source: "files") {
-            warn(sentence)
+        guard case .warning(let sentence) = Suspicion.judge(change, source: "files") else {
+            return false
         }
+        warn(sentence)
+        return true
     }
 
     /// Files by `uploads` or `extra/1`.

@@ -18,7 +18,9 @@ extension TargetRun {
 
     /// Whether a run that ended so may try again with fewer old snapshots.
     func wantsSpace(_ outcome: TargetOutcome) -> Bool {
+        // What rewrites all files also fills the target: the good copies stay.
         outcome.code == .full && outcome.snapshot == nil && job.whenFull == .removeOldest
+            && outcome.isUnusual != true
     }
 
     /// Removes some and notes which; none is an answer, too: nothing may go. False when that has

@@ -44,6 +44,7 @@ struct TargetRun {
             var failure = TargetOutcome(target: target.name, placed(error))
             failure.isOnSameMedium = outcome.isOnSameMedium
             failure.snapshot = outcome.snapshot
+            failure.isUnusual = outcome.isUnusual
             return failure
         }
         return outcome
@@ -74,7 +75,7 @@ struct TargetRun {
         state.update(target: target.name) { $0.sequence = sequence }
         try state.save(run.folder)
 
-        let (prepared, database) = try prepare(id, before, place, &state)
+        let (prepared, database) = try prepare(id, before, place, &outcome, &state)
         try context.cancellation.check()
         var turn = RotatingCheck(
             state.job(job.name, on: target.name),
@@ -119,7 +120,7 @@ struct TargetRun {
     /// Everything that the snapshot is made of.
     private func prepare(
         _ id: SnapshotID, _ before: Before, _ place: any BackupTarget,
-        _ state: inout BackupState
+        _ outcome: inout TargetOutcome, _ state: inout BackupState
     ) throws(BackupError) -> (PreparedSnapshot, DatabaseFound) {
         let sharesNothing = state.targets[target.name]?.startsAnew == true
         let previous = sharesNothing ? nil : before.newest
@@ -156,7 +157,7 @@ struct TargetRun {
             manifest.files += 1
             manifest.bytes += size
         }
-        try judge(list, manifest, before.list, copyTime, &state)
+        outcome.isUnusual = try judge(list, manifest, before.list, copyTime, &state)
         var sources = database.sources + found.sources
         if let secrets, let path = SnapshotPath("secrets.age") {
             sources.append((path, secrets.place))
@@ -172,17 +173,19 @@ struct TargetRun {
     }
 
     /// Counts what changed, and stops what looks like a mistake before it pushes out good copies.
+    /// Says whether it is unusual; nil when that was not asked.
     private func judge(
         _ list: FileList, _ manifest: Manifest, _ previous: FileList?, _ copyTime: Double,
         _ state: inout BackupState
-    ) throws(BackupError) {
+    ) throws(BackupError) -> Bool? {
         let (changed, deleted) = Self.changes(from: previous, to: list)
         let history = state.jobs[job.name]?.history ?? []
+        var isUnusual: Bool?
         if let previous, !run.acceptsChanges {
             let request = SuspicionRequest(
                 job: job, previous: previous, list: list, changed: changed, deleted: deleted,
                 history: history)
-            try parts.judge(request, context)
+            isUnusual = try parts.judge(request, context)
         }
         state.update(job: job.name) { record in
             record.sourceFiles = manifest.files
@@ -191,6 +194,7 @@ struct TargetRun {
             record.deletedFiles = deleted
             record.databaseDuration = copyTime
         }
+        return isUnusual
     }
 
     /// Files with new content, and files that are gone. The parts of the database come and go.
@@ -336,6 +340,9 @@ struct TargetRun {
         _ place: any BackupTarget, _ outcome: inout TargetOutcome, _ state: inout BackupState
     ) {
         guard place.canRemove else { return }
+        guard outcome.isUnusual != true else {
+            return context.warn("because of that no older snapshot is removed after this run")
+        }
         do throws(BackupError) {
             let pinned = try place.pins(context)
             let record = state.targets[target.name, default: TargetState()]

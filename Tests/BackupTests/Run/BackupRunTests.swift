@@ -105,6 +105,29 @@ struct BackupRunTests {
         #expect(try run.perform().result == .success)
     }
 
+    @Test("A spike of changed files counts as suspicious, and no history goes in that run")
+    func spike() throws {
+        let run = try PlayedRun()
+        let old = try (0..<5).map { _ in try #require(try run.perform().targets[0].snapshot) }
+        run.expired = [old[0]]
+        run.removable = old
+        run.job.whenFull = .removeOldest
+        for number in 0..<200 { run.files["uploads/\(number)"] = Int64(number) }
+        run.targets[0].failures[.store] = failure(.full)
+        #expect(try run.perform().targets[0].code == .full)
+        #expect(run.targets[0].removed.isEmpty, "not for space either")
+        let outcome = try run.perform()
+        #expect(outcome.result == .warning && outcome.reason.contains("files changed"))
+        #expect(outcome.targets[0].snapshot != nil && run.targets[0].removed.isEmpty)
+        #expect(try run.jobState.suspicious == 2)
+        #expect(try run.perform().targets[0].pruned == [old[0]])
+        #expect(try run.jobState.suspicious == 2)
+        for number in 0..<200 { run.files["uploads/new\(number)"] = Int64(number) }
+        run.acceptsChanges = true
+        run.expired = [old[1]]
+        #expect(try run.perform().targets[0].pruned == [old[1]], "somebody said that it is right")
+    }
+
     @Test("Damage fails the run, counts, and the next run copies everything anew")
     func damage() throws {
         let run = try PlayedRun()

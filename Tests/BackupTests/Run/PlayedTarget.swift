@@ -218,7 +218,7 @@ final class PlayedRun {
             },
             secrets: { (_) throws(BackupError) -> (entry: FileEntry, place: String)? in nil },
             describeLists: { _ in [] },
-            judge: { (request, context) throws(BackupError) in
+            judge: { (request, context) throws(BackupError) -> Bool in
                 guard let reason = self.suspicion else {
                     return try SuspicionGuard.judge(request, warn: context.warn)
                 }

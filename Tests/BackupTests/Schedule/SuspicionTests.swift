@@ -64,7 +64,7 @@ struct SuspicionTests {
             var job = JobSettings(name: "a")
             job.maximumDeletions = limit
             do throws(BackupError) {
-                try SuspicionGuard.judge(
+                _ = try SuspicionGuard.judge(
                     SuspicionRequest(
                         job: job, previous: list(100), list: list(left), changed: 0,
                         deleted: 100 - left, history: []), warn: { _ in })
