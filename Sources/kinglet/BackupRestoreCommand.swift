@@ -24,6 +24,8 @@ struct BackupRestoreCommand: AsyncParsableCommand {
     @Flag(help: "Only the files that users have uploaded.") var uploads = false
     @Flag(name: .customLong("config-only"), help: "Only the configuration.")
     var configurationOnly = false
+    @Flag(help: "Leave out uploads and files of extra that are damaged, and name them.")
+    var skipDamaged = false
     @OptionGroup var place: LocationArguments
     @Flag(help: "Ask nothing.") var yes = false
     @Flag(help: "One JSON document.") var json = false
@@ -60,7 +62,8 @@ struct BackupRestoreCommand: AsyncParsableCommand {
             }
             let report = try work.commands.restore(
                 id, from: from, at: access, scope: scope, to: destination(work.program), key: key,
-                parts: AssembledData(arguments: arguments), now: Clock.secondsSince1970()
+                parts: AssembledData(arguments: arguments), now: Clock.secondsSince1970(),
+                skipsDamaged: skipDamaged
             ) { plan, target in
                 isWanted(plan, target)
             }
@@ -90,7 +93,7 @@ struct BackupRestoreCommand: AsyncParsableCommand {
             warn: shown.warn
         ).restore(
             id, scope: scope, to: .folder(folder), parts: AssembledData(),
-            now: Clock.secondsSince1970()
+            now: Clock.secondsSince1970(), skipsDamaged: skipDamaged
         ) { plan, target in
             isWanted(plan, target)
         }

@@ -57,18 +57,18 @@ def flip(file, position=None):
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def restore(kinglet, timeout=60):
+def restore(kinglet, *more, timeout=60):
     """Status, errors and files of a restore on a machine that remembers nothing."""
     place = kinglet.directory / "restored"
     process = subprocess.Popen(
         [BINARY, "backup", "restore", "--from", kinglet.target, "--key-file",
          kinglet.data / "secrets/backup.key", "--to", place, "--yes", "--config",
-         kinglet.configuration, "--set", f"data_dir={kinglet.directory}/empty"],
+         kinglet.configuration, "--set", f"data_dir={kinglet.directory}/empty", *more],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         # A bomb would need more.
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30)))
     output, errors = process.communicate(timeout=timeout)
-    left = list(place.rglob("*")) if place.exists() else []
+    left = [path for path in place.rglob("*") if path.is_file()] if place.exists() else []
     shutil.rmtree(place, ignore_errors=True)
     return process.returncode, errors, left
 
@@ -117,6 +117,31 @@ def test_one_bit_in_each_kind_of_file(kinglet):
         mend(kinglet)
         status, errors, left = restore(kinglet)
         assert status == 0 and left, "it was the bit, and nothing else: " + errors
+
+
+def test_all_but_a_damaged_upload_can_be_restored(kinglet):
+    """The refusal says how; what is missing is named, and nothing else is missing. Without the
+    database there is no restore, whatever is asked for."""
+    _, _, everything = restore(kinglet)
+    newest = kinglet.target / snapshots(kinglet.target.with_name("whole"))[-1] \
+        if kinglet.is_tree else None
+    if kinglet.is_tree:
+        damaged = sorted((newest / "uploads").glob("*"))[:2]
+        damaged[0].unlink()
+        flip(damaged[1])
+        assert "--skip-damaged" in refused_restore(kinglet)
+        status, errors, left = restore(kinglet, "--skip-damaged")
+        assert status == 0, errors
+        assert {path.name for path in everything} - {path.name for path in left} >= {
+            path.name for path in damaged}
+        assert len(left) == len(everything) - 2
+        mend(kinglet)
+        flip(sorted(newest.glob("database/*/base-*"))[0])
+    else:
+        # The largest pack has the uploads of the first run, and its database.
+        flip(max(kinglet.target.glob("packs/*/*"), key=lambda path: path.stat().st_size))
+    status, errors, left = restore(kinglet, "--skip-damaged")
+    assert status == 1 and not left, (errors, left)
 
 
 def test_files_that_are_missing_cut_or_exchanged(kinglet):

@@ -96,8 +96,9 @@ extension ArchiveTarget {
             try output.write(bytes, at: begin, wanted[index].entry.path)
         } done: { index, outcome throws(BackupError) in
             guard case .fault(let message) = outcome else { return }
-            count += 1
-            if faults.count < 10 { faults.append(message) }
+            let isMissed = context.mayMiss(wanted[index].entry, message)
+            if !isMissed { count += 1 }
+            if !isMissed, faults.count < 10 { faults.append(message) }
             try output.remove(wanted[index].entry.path)
         }
         guard count > 0 else { return }

@@ -123,7 +123,16 @@ struct FolderCheck {
             case .link: continue
             case .folder: try writer.makeFolder(entry.path)
             case .file(_, let hash):
-                try copy(entry, hash, reader, writer, &content, context)
+                do throws(BackupError) {
+                    try copy(entry, hash, reader, writer, &content, context)
+                } catch {
+                    // Of a medium that is not there any more everything is missed.
+                    guard [.damaged, .permanent, .temporary].contains(error.code),
+                        Files.exists("\(target.path)/\(self.folder)"),
+                        context.mayMiss(entry, error.message)
+                    else { throw error }
+                    try writer.remove(entry.path)
+                }
             }
             done += entry.size
             if done - toldAt >= Self.step {

@@ -23,6 +23,10 @@ public struct TargetContext: Sendable {
     /// Hears what a person should know though it is no failure.
     public var warn: @Sendable (String) -> Void
 
+    /// Hears of a file that cannot be brought back, and why; true when all others are wanted without
+    /// it.
+    var mayMiss: @Sendable (FileEntry, String) -> Bool = { _, _ in false }
+
     /// Creates a context.
     public init(
         key: RecoveryKey, instance: String, memory: String, staging: String, bandwidth: Int?,

@@ -25,6 +25,8 @@ public struct Restore {
         public var bytes: Int64 = 0
         /// The folder that keeps what was replaced; nil when nothing was.
         public var kept: String?
+        /// Uploads and files of the owner's that could not be brought back.
+        public var missing = 0
         /// What a person should know, in sentences.
         public var notes: [String] = []
         /// Creates a report of nothing.
@@ -36,6 +38,9 @@ public struct Restore {
     /// What `secrets/backup.key` holds afterwards; nil for what it holds now.
     private let keyFile: [UInt8]?
     private let kept: String
+    /// Whether uploads and the owner's files that are damaged are left out.
+    private let skipsDamaged: Bool
+    private let missed = Missed()
     /// Where the kernel lists mounts; a test has its own.
     var mounts = "/proc/self/mountinfo"
 
@@ -50,9 +55,13 @@ public struct Restore {
     /// - Parameters:
     ///   - keyFile: what `secrets/backup.key` is to hold; nil keeps the present one.
     ///   - now: seconds since 1970, for the name of what is kept.
+    ///   - skipsDamaged: whether uploads and the owner's files that are damaged are left out;
+    ///     without it they end the restore.
     public init(
-        _ plan: RestorePlan, parts: any RestoreParts, keyFile: [UInt8]?, now: Int64
+        _ plan: RestorePlan, parts: any RestoreParts, keyFile: [UInt8]?, now: Int64,
+        skipsDamaged: Bool = false
     ) {
+        self.skipsDamaged = skipsDamaged
         self.plan = plan
         self.parts = parts
         self.keyFile = keyFile
@@ -87,7 +96,7 @@ public struct Restore {
         try step("prepare")
         try prepare()
         try step("fetch")
-        try target.fetch(plan.files, of: plan.manifest, into: fetched, context)
+        try fetch(from: target, context)
         try context.cancellation.check()
         if case .user(let address) = plan.scope {
             try step("assemble")
@@ -103,8 +112,10 @@ public struct Restore {
         context.progress(Progress(.restore, totalBytes: plan.bytes))
         try step("arrange")
         try arrange(context, &report)
-        report.files = plan.files.count
-        report.bytes = plan.bytes
+        report.files = plan.files.count - missed.paths.count
+        report.bytes = plan.bytes - missed.bytes
+        report.missing = missed.paths.count
+        if let sentence = missed.sentence { report.notes.append(sentence) }
         try step("sync")
         try sync()
         try context.cancellation.check()
@@ -115,6 +126,22 @@ public struct Restore {
         report.kept = try DataSwitch.finish(in: folder, step: step)
         try adoptInstance(in: folder)
         return report
+    }
+
+    private func fetch(
+        from target: any BackupTarget, _ context: TargetContext
+    ) throws(BackupError) {
+        var context = context
+        if skipsDamaged { context.mayMiss = { [missed] in missed.add($0, $1) } }
+        do throws(BackupError) {
+            try target.fetch(plan.files, of: plan.manifest, into: fetched, context)
+        } catch {
+            guard error.code == .damaged, !skipsDamaged else { throw error }
+            throw BackupError(
+                error.code, subject: error.subject, error.message,
+                advice: "restore from another snapshot, or all but the damaged uploads with"
+                    + " --skip-damaged")
+        }
     }
 
     /// What was stored before stays this installation's: it lists it, goes on from it and prunes it.
@@ -283,7 +310,8 @@ public struct Restore {
 
     /// Modes and times, where files still have their paths in the snapshot.
     private func setModes() throws(BackupError) {
-        for entry in plan.files {
+        let missed = missed.paths
+        for entry in plan.files where !missed.contains(entry.path) {
             switch entry.path.top {
             case "uploads", "extra", "data": break
             default: continue

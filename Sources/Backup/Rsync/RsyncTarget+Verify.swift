@@ -174,6 +174,10 @@ extension RsyncTarget {
             case .link: continue
             case .file:
                 guard let fault = FetchedFile.fault(entry, below: folder) else { continue }
+                if context.mayMiss(entry, fault) {
+                    FetchedFile.remove(entry.path, below: folder)
+                    continue
+                }
                 throw BackupError(
                     .damaged, subject: "\(name): \(manifest.id)", "\(entry.path) \(fault)",
                     advice: "restore another snapshot, or leave this file out")
@@ -227,6 +231,13 @@ enum FetchedFile {
         defer { close(parent) }
         guard mkdirat(parent, cString(path.components.last ?? []), 0o700) == 0 || errno == EEXIST
         else { throw Files.error(folder + "/" + path.description, "make") }
+    }
+
+    /// Removes what is there, if anything is.
+    static func remove(_ path: SnapshotPath, below folder: String) {
+        guard let parent = openParent(of: path, below: folder, makes: false) else { return }
+        defer { close(parent) }
+        unlinkat(parent, cString(path.components.last ?? []), 0)
     }
 
     private static func openParent(

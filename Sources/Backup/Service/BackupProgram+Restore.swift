@@ -55,11 +55,13 @@ extension BackupCommands {
     ///   - source: a target's name; nil for the first that has it.
     ///   - access: a place that need not be in the configuration, instead.
     ///   - givenKey: the recovery key; nil for the one in the data directory.
+    ///   - skipsDamaged: whether damaged uploads are left out; else they end the restore.
     /// - Returns: nil when it was not wanted.
     public func restore(
         _ id: SnapshotID?, from source: String?, at access: LocationAccess?, scope: RestoreScope,
         to destination: RestoreDestination, key givenKey: RecoveryKey?,
-        parts restoreParts: any RestoreParts, now: Int64, isWanted: (RestorePlan, String) -> Bool
+        parts restoreParts: any RestoreParts, now: Int64, skipsDamaged: Bool = false,
+        isWanted: (RestorePlan, String) -> Bool
     ) throws(BackupError) -> Restore.Report? {
         var parts = try program.parts()
         if let givenKey {
@@ -73,8 +75,9 @@ extension BackupCommands {
         // What is replaced keeps its own key unless another one was needed.
         var keyFile: [UInt8]? = Array((session.key.text + "\n").utf8)
         if givenKey == nil, case .replace = destination { keyFile = nil }
-        return try Restore(found.plan, parts: restoreParts, keyFile: keyFile, now: now)
-            .run(from: found.place, context)
+        return try Restore(
+            found.plan, parts: restoreParts, keyFile: keyFile, now: now, skipsDamaged: skipsDamaged
+        ).run(from: found.place, context)
     }
 
     /// No name that a target of the configuration can have.

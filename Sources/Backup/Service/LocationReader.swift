@@ -66,10 +66,13 @@ public struct LocationReader: Sendable {
 
     /// Restores once `isWanted` has agreed to the plan; nil when it has not.
     ///
-    /// - Parameter id: nil for the newest.
+    /// - Parameters:
+    ///   - id: nil for the newest.
+    ///   - skipsDamaged: whether damaged uploads are left out; else they end the restore.
     public func restore(
         _ id: SnapshotID?, scope: RestoreScope, to destination: RestoreDestination,
-        parts: any RestoreParts, now: Int64, isWanted: (RestorePlan, String) -> Bool
+        parts: any RestoreParts, now: Int64, skipsDamaged: Bool = false,
+        isWanted: (RestorePlan, String) -> Bool
     ) throws(BackupError) -> Restore.Report? {
         let work = try WorkFolder()
         let context = try context(work)
@@ -77,8 +80,10 @@ public struct LocationReader: Sendable {
         try place.open(context, forWriting: false)
         let plan = try plan(id, on: place, scope, destination, context)
         guard isWanted(plan, "\(access.location)") else { return nil }
-        return try Restore(plan, parts: parts, keyFile: Array((key.text + "\n").utf8), now: now)
-            .run(from: place, context)
+        return try Restore(
+            plan, parts: parts, keyFile: Array((key.text + "\n").utf8), now: now,
+            skipsDamaged: skipsDamaged
+        ).run(from: place, context)
     }
 
     private func plan(
