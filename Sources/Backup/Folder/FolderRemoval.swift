@@ -32,6 +32,7 @@ extension FolderTarget {
             if let last = try snapshots(context).last {
                 for id in try abandoned(upTo: last, context) { try removePartial(id, context) }
             }
+            try removeUseless(before: nil, context)
             try forgetPartials(context)
         } catch {
             throw stillThere(error)
@@ -48,18 +49,50 @@ extension FolderTarget {
         }
     }
 
-    /// Attempts of this installation that are not later than a snapshot.
+    /// Of the attempts since the last snapshot, those that another one would not share files with:
+    /// all but the newest, and those that ended before they had more than the database.
+    ///
+    /// - Parameter id: the attempt that begins; nil when none does.
+    func removeUseless(
+        before id: SnapshotID?, sharesNothing: Bool = false, _ context: TargetContext
+    ) throws(BackupError) {
+        var useful = 0
+        do throws(BackupError) {
+            for other in try abandoned(upTo: id, context).reversed() {
+                let isUseful =
+                    !sharesNothing && useful < Self.mostAttempts
+                    && hasMoreThanDatabase(other)
+                useful += isUseful ? 1 : 0
+                if !isUseful { try removePartial(other, context) }
+            }
+        } catch {
+            // They stay for the next run to remove.
+            if error.code == .cancelled { throw error }
+            context.warn("\(error)")
+        }
+    }
+
+    /// Attempts that are kept for their files.
+    private static let mostAttempts = 2
+
+    private func hasMoreThanDatabase(_ id: SnapshotID) -> Bool {
+        let names = try? Files.names(in: partial(of: id))
+        return names?.contains { $0 != Array("database".utf8) } ?? false
+    }
+
+    /// Attempts of this installation that are not later than a snapshot, oldest first; all of them
+    /// without one.
     private func abandoned(
-        upTo id: SnapshotID, _ context: TargetContext
+        upTo id: SnapshotID?, _ context: TargetContext
     ) throws(BackupError) -> [SnapshotID] {
         let isOurs = try marker()?.instances == [context.instance]
         return try names(prefix: Self.partialPrefix).filter { other in
-            other.sequence <= id.sequence && other != id
+            id.map { other.sequence <= $0.sequence && other != $0 } ?? true
                 && (isOurs || Files.exists("\(context.memory)/\(Self.partialPrefix)\(other)"))
         }
     }
 
-    private func removePartial(_ id: SnapshotID, _ context: TargetContext) throws(BackupError) {
+    func removePartial(_ id: SnapshotID, _ context: TargetContext) throws(BackupError) {
         try removeSlowly(partial(of: id), context)
         unlink("\(context.memory)/\(Self.partialPrefix)\(id)")
     }

@@ -10,6 +10,8 @@ extension FolderTarget {
     func placeForDatabase(
         of id: SnapshotID, _ context: TargetContext
     ) throws(BackupError) -> String? {
+        // Whatever ended the attempts before: this one does not add to them without end.
+        try removeUseless(before: id, context)
         try makePartial(id, context)
         try FolderWriter(partial(of: id)).makeFolder(Self.database)
         return "\(partial(of: id))/\(Self.database)"
@@ -36,11 +38,19 @@ extension FolderTarget {
     ) throws(BackupError) -> TransferReport {
         do throws(BackupError) {
             var store = FolderPublication(target: self, snapshot: snapshot, context: context)
+            try removeUseless(
+                before: snapshot.manifest.id, sharesNothing: snapshot.sharesNothing, context)
             try makePartial(snapshot.manifest.id, context)
             try store.fill()
             try store.describe()
             try store.sync()
-            try check(store.stored)
+            do throws(BackupError) {
+                try check(store.stored)
+            } catch {
+                // Nothing will be shared with it, and the next one needs the space.
+                if error.code == .damaged { try? removePartial(snapshot.manifest.id, context) }
+                throw error
+            }
             try atStep(.checked)
             try store.publish()
             removeAbandoned(upTo: snapshot.manifest.id, context)
