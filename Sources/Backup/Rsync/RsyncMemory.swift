@@ -21,11 +21,13 @@ struct RsyncMemory {
     private var findingsPath: String { folder + "/rsync.json" }
     var lists: String { folder + "/lists" }
     var manifests: String { folder + "/manifests" }
+    private var attempts: String { folder + "/attempts" }
 
     init(_ folder: String) throws(BackupError) {
         self.folder = folder
         try Files.makeFolder(lists)
         try Files.makeFolder(manifests)
+        try Files.makeFolder(attempts)
     }
 
     var findings: Findings {
@@ -75,6 +77,26 @@ struct RsyncMemory {
         for name in try Files.names(in: lists) where !names.contains(name) {
             try Files.remove(lists + "/" + String(decoding: name, as: UTF8.self))
         }
+    }
+
+    // MARK: Attempts
+
+    /// Snapshots that this installation has begun to send or to remove. A folder without a manifest
+    /// that is none of these may be what another installation is sending.
+    func begun() throws(BackupError) -> Set<SnapshotID> {
+        Set(
+            try Files.names(in: attempts).compactMap {
+                SnapshotID(String(decoding: $0, as: UTF8.self))
+            })
+    }
+
+    func noteBegun(_ id: SnapshotID) throws(BackupError) {
+        guard !Files.exists("\(attempts)/\(id)") else { return }
+        try Files.replace("\(attempts)/\(id)", [], mode: 0o600)
+    }
+
+    func forgetBegun(_ id: SnapshotID) throws(BackupError) {
+        try Files.remove("\(attempts)/\(id)")
     }
 
     // MARK: Manifests

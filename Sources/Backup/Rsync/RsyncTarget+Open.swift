@@ -16,7 +16,6 @@ extension RsyncTarget {
                     advice: "is another disk mounted there? if it was replaced on purpose, remove"
                         + " \(context.memory)")
             }
-            isShared = marker.instances.contains { $0 != context.instance }
             if forWriting { try enter(marker, context) }
             findings.target = marker.target
         } else if known != nil {

@@ -8,6 +8,9 @@ extension RsyncTarget {
                 .permanent, subject: name, "this machine's key may only add snapshots",
                 advice: "prune on the other machine; `kinglet backup target add` says how")
         }
+        let memory = try RsyncMemory(context.memory)
+        // One that is cut off goes on with the next clean-up.
+        try memory.noteBegun(id)
         let empty = try scratch("empty", context)
         // Without its manifest it is no snapshot, however the rest ends.
         try delete(["/\(id)/", "/\(id)/\(ManifestFile.name)"], from: empty, context)
@@ -16,7 +19,8 @@ extension RsyncTarget {
         manifests[id] = nil
         listed?.complete[id] = nil
         listed?.attempts.removeAll { $0 == id }
-        try Files.remove(RsyncMemory(context.memory).path(of: id))
+        try Files.remove(memory.path(of: id))
+        try memory.forgetBegun(id)
     }
 
     /// Deletes what the patterns name, and nothing else.
@@ -41,11 +45,33 @@ extension RsyncTarget {
     public func cleanUp(_ context: TargetContext) throws(BackupError) {
         guard canRemove else { return }
         _ = try snapshots(context)
-        guard let listed, let newest = listed.complete.keys.max() else { return }
-        // A later one may be at work.
-        for id in listed.attempts where id < newest {
-            try context.cancellation.check()
-            try remove(id, context)
+        guard let listed else { return }
+        if let newest = listed.complete.keys.max() {
+            for id in listed.attempts where id < newest {
+                try context.cancellation.check()
+                try remove(id, context)
+            }
+        }
+        try removeUseless(context)
+    }
+
+    /// Of the attempts since the last snapshot, all but the newest, with which another one would
+    /// share nothing.
+    func removeUseless(sharesNothing: Bool = false, _ context: TargetContext) throws(BackupError) {
+        guard canRemove, let listed else { return }
+        let useful = sharesNothing ? 0 : Self.mostAttempts
+        do throws(BackupError) {
+            for id in listed.attempts.dropLast(useful) {
+                try context.cancellation.check()
+                try remove(id, context)
+            }
+        } catch {
+            // They stay for the next run to remove.
+            if error.code == .cancelled { throw error }
+            context.warn("\(error)")
         }
     }
+
+    /// Attempts that are kept for their files.
+    private static let mostAttempts = 2
 }

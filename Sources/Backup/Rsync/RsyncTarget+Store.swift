@@ -15,7 +15,9 @@ extension RsyncTarget {
             throw BackupError(.permanent, subject: "\(name): \(id)", "this snapshot exists")
         }
         let memory = try RsyncMemory(context.memory)
+        try removeUseless(sharesNothing: snapshot.sharesNothing, context)
         var lists = try stageLists(&snapshot, memory, context)
+        try memory.noteBegun(id)
         var report = TransferReport()
         if !snapshot.kept.isEmpty { report.add(try sendKept(snapshot, context)) }
         let size = Self.newEntries(snapshot).reduce(into: Int64(0)) { sum, entry in
@@ -49,6 +51,7 @@ extension RsyncTarget {
         let manifest = try ManifestFile.encode(snapshot.manifest, key: context.key)
         try writeSmall(manifest, to: "\(id)/\(ManifestFile.name)", context)
         try Files.replace(memory.path(of: id), manifest, mode: 0o600)
+        try memory.forgetBegun(id)
         manifests[id] = snapshot.manifest
         try memory.forgetLists(except: manifests.values.map { $0 })
         pointLatest(to: id, context)

@@ -30,12 +30,9 @@ public final class RsyncTarget: BackupTarget {
     var findings = RsyncMemory.Findings()
     /// Whether what a reader has to know was asked already by this command.
     var hasExplored = false
-    /// Snapshots and attempts as they were last listed.
+    /// Snapshots, and this installation's attempts, as they were last listed.
     var listed: (complete: [SnapshotID: RsyncListing], attempts: [SnapshotID])?
     var manifests: [SnapshotID: Manifest] = [:]
-    /// Whether other installations keep snapshots there: then a folder without a manifest may be
-    /// what one of them is just sending.
-    var isShared = false
 
     /// - Parameters:
     ///   - secrets: the folder of secrets; the key for SSH is below `backup-ssh/<name>` there.
@@ -239,8 +236,16 @@ public final class RsyncTarget: BackupTarget {
                 .damaged, subject: name, "it lists more than \(Self.mostSnapshots) snapshots",
                 advice: "look what is there")
         }
-        let attempts = isShared ? [] : folders.filter { complete[$0] == nil }.sorted()
-        listed = (complete, attempts)
+        let memory = try RsyncMemory(context.memory)
+        var attempts: [SnapshotID] = []
+        for id in try memory.begun() {
+            if complete[id] == nil, folders.contains(id) {
+                attempts.append(id)
+            } else {
+                try memory.forgetBegun(id)
+            }
+        }
+        listed = (complete, attempts.sorted())
     }
 
     /// Brings manifests that are not here, or are not as they were.

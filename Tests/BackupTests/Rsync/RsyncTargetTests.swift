@@ -137,13 +137,18 @@ struct RsyncTargetTests {
         try installation.store(first, target)
         let second = try installation.prepare(2, Self.paths, after: first)
         try installation.store(second, target)
-        // What a run that did not end has left.
-        try Files.makeFolder("\(site.store)/20260101T000000Z-000001/uploads")
+        // What a run that did not end has left, and what another installation may be sending.
+        let begun = try #require(SnapshotID("20260101T000000Z-000001"))
+        try RsyncMemory(context.memory).noteBegun(begun)
+        for folder in ["\(begun)/uploads", "20260101T000000Z-000002/uploads"] {
+            try Files.makeFolder("\(site.store)/\(folder)")
+        }
         try Files.makeFolder("\(site.store)/somebody's")
         try target.setPins([first.manifest.id], context)
         #expect(try target.pins(context) == [first.manifest.id])
         try target.cleanUp(context)
-        #expect(!Files.exists("\(site.store)/20260101T000000Z-000001"))
+        #expect(!Files.exists("\(site.store)/\(begun)"))
+        #expect(Files.exists("\(site.store)/20260101T000000Z-000002/uploads"))
         try target.remove(first.manifest.id, context)
         try target.remove(first.manifest.id, context)
         #expect(!Files.exists("\(site.store)/\(first.manifest.id)"))
