@@ -11,6 +11,8 @@ struct RsyncMemory {
         var isRestricted = false
         /// The key may only add.
         var isAppendOnly = false
+        /// Of `RsyncConnection.delivery`, what the other side does not know.
+        var refused: [String]?
         /// Seconds since 1970; asked again after a day.
         var asked: Int64 = 0
         /// The marker's random name of the target.

@@ -25,6 +25,7 @@ extension RsyncTarget {
                 advice: "is its disk mounted on the other machine?")
         } else if forWriting {
             let marker = TargetMarker(instance: context.instance)
+            try makeFolders("", context)
             try write(marker, context)
             findings.target = marker.target
         } else {
@@ -39,12 +40,17 @@ extension RsyncTarget {
     func explore(_ context: TargetContext, forWriting: Bool) throws(BackupError) {
         let memory = try RsyncMemory(context.memory)
         findings = memory.findings
+        connection.refused = findings.refused ?? []
         let now = Int64(time(nil))
         if findings.asked <= now - 86_400 || findings.asked > now {
             if forWriting || !hasExplored { try askSSH(context) }
             hasExplored = true
-            if forWriting { findings.isAppendOnly = try refusesDeletion(context) }
-            if forWriting { findings.asked = now }
+            if forWriting {
+                connection.refused = []
+                findings.isAppendOnly = try refusesDeletion(context)
+                warnOfRefusal(context)
+                findings.asked = now
+            }
         }
         setPartialFolder()
         try memory.remember(findings)
@@ -81,12 +87,22 @@ extension RsyncTarget {
         }
     }
 
-    /// Asks in a way that deletes nothing: without doing it, and protecting everything.
+    /// Asks in a way that deletes nothing: without doing it, and protecting everything. An older
+    /// rsync there does not know all that this one hands on, and goes on without.
     private func refusesDeletion(_ context: TargetContext) throws(BackupError) -> Bool {
         let empty = try scratch("empty", context)
-        let outcome = try call(
-            ["-n", "-r", "--delete", "--max-delete=0", "--filter=P *", "--exclude=*"],
-            [empty + "/", remote("")], context)
+        func ask() throws(BackupError) -> RsyncExit.Outcome {
+            try call(
+                ["-n", "-r", "--delete", "--max-delete=0", "--filter=P *", "--exclude=*"] + durable,
+                [empty + "/", remote("")], context)
+        }
+        var outcome = try ask()
+        while case .failure(let error) = outcome {
+            let refused = Self.refused(by: error, of: durable)
+            if refused.isEmpty { break }
+            connection.refused += refused
+            outcome = try ask()
+        }
         try Files.remove(empty)
         guard case .failure(let error) = outcome else { return false }
         if error.message.contains("has been disabled on this server")
@@ -97,6 +113,25 @@ extension RsyncTarget {
         // The folder is made by the first run.
         if Self.isMissing(error) || error.exitStatus == 11 { return false }
         throw error
+    }
+
+    /// Those of some options that the other side does not take; all where it does not say which.
+    private static func refused(by error: BackupError, of options: [String]) -> [String] {
+        let isUnknown = [
+            "unknown option", "invalid rsync-command syntax or options", "configured to refuse --",
+        ].contains { error.message.contains($0) }
+        guard isUnknown else { return [] }
+        let named = options.filter { error.message.contains($0) }
+        return named.isEmpty && !error.message.contains("refuse --") ? options : named
+    }
+
+    private func warnOfRefusal(_ context: TargetContext) {
+        let known = findings.refused ?? []
+        findings.refused = connection.refused.isEmpty ? nil : connection.refused
+        guard connection.refused.contains("--fsync"), !known.contains("--fsync") else { return }
+        context.warn(
+            "\(name): the rsync there does not sync what it writes; a power cut there soon after a"
+                + " backup may damage it; install rsync 3.2.4 or newer there")
     }
 
     private func setPartialFolder() {
@@ -140,10 +175,16 @@ extension RsyncTarget {
         try Files.remove(folder)
     }
 
-    /// What the version has of: sync each file, make the path.
-    var durable: [String] {
-        (program.version >= RsyncVersion(3, 2, 4) ? ["--fsync"] : [])
-            + (program.version >= RsyncVersion(3, 2, 3) ? ["--mkpath"] : [])
+    /// What both sides know of: sync each file, make the path.
+    var durable: [String] { connection.delivery(program.version) }
+
+    /// Makes a path there where rsync does not do that on the way.
+    func makeFolders(_ path: String, _ context: TargetContext) throws(BackupError) {
+        guard !durable.contains("--mkpath") else { return }
+        let folder = try scratch("path", context)
+        try Files.makeFolder(path.isEmpty ? folder : "\(folder)/\(path)")
+        try accept(try call(["-r"], [folder + "/", remote("")], context), context)
+        try Files.remove(folder)
     }
 
     private func marker(_ context: TargetContext) throws(BackupError) -> TargetMarker? {

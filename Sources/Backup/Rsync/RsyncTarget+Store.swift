@@ -119,7 +119,17 @@ extension RsyncTarget {
         request.leftOut = snapshot.leftOut
         request.comparesNanoseconds = snapshot.hasSameSecond
         request.expectedBytes = size
-        return try RsyncTransfer(program: program, connection: connection).send(request)
+        if !parent.isEmpty { try makeFolders("\(id)\(parent)", context) }
+        let transfer = RsyncTransfer(program: program, connection: connection)
+        for attempt in 1..<Self.mostCalls {
+            do throws(BackupError) {
+                return try transfer.send(request)
+            } catch {
+                guard error.code == .busy else { throw error }
+                Self.waitForOther(attempt)
+            }
+        }
+        return try transfer.send(request)
     }
 
     /// Files whose bytes are at the target only: an empty file of the same size and time is sent,

@@ -122,10 +122,16 @@ public final class RsyncTarget: BackupTarget {
 
     // MARK: Calls
 
+    /// Calls while another rsync is at work there: rrsync lets one in at a time, and the one before
+    /// may be about to end.
+    static let mostCalls = 5
+
+    static func waitForOther(_ attempt: Int) { poll(nil, 0, Int32(attempt) * 500) }
+
     /// Calls rsync; how it ends is for the caller.
     func call(
         _ options: [String], _ paths: [String], timeout: Int = RsyncConnection.timeout,
-        input: (() -> [UInt8]?)? = nil, _ context: TargetContext,
+        input: @autoclosure () -> (() -> [UInt8]?)? = nil, _ context: TargetContext,
         line: (ArraySlice<UInt8>) -> Void = { _ in }
     ) throws(BackupError) -> RsyncExit.Outcome {
         var options = options + ["--outbuf=L", "--no-h"]
@@ -133,16 +139,14 @@ public final class RsyncTarget: BackupTarget {
             options.append("--bwlimit=\(max(1, bandwidth / 1024))")
         }
         let arguments = options + connection.options(timeout: timeout) + ["--"] + paths
-        // Input cannot be given twice.
-        for attempt in 1...5 {
+        for attempt in 1...Self.mostCalls {
             let (end, errors) = try program.run(
-                arguments, environment: connection.environment, input: input, context, line: line)
+                arguments, environment: connection.environment, input: input(), context, line: line)
             let outcome = advised(
                 RsyncExit.outcome(of: end, errors: errors, subject: name))
-            guard case .failure(let error) = outcome, error.code == .busy, input == nil, attempt < 5
+            guard case .failure(let error) = outcome, error.code == .busy, attempt < Self.mostCalls
             else { return outcome }
-            // rrsync lets one in at a time, and the one before may be about to end.
-            poll(nil, 0, Int32(attempt) * 500)
+            Self.waitForOther(attempt)
         }
         throw BackupError(.busy, subject: name, "another rsync is still at work there")
     }

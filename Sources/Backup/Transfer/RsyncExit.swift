@@ -45,7 +45,7 @@ enum RsyncExit {
         }
         // What it wrote says more than the status, which is 12 for nearly everything remote.
         let meaning = meaning(ofText: errors, status: status) ?? meaning(of: status)
-        let said = errors.suffix(3).joined(separator: " | ")
+        let said = errors.suffix(4).joined(separator: " | ")
         return .failure(
             BackupError(
                 meaning.code, subject: subject,

@@ -15,12 +15,23 @@ struct RsyncConnection: Sendable {
     /// Where parts of files are kept for a later attempt, absolute on the other side; nil when that
     /// is not allowed there.
     var partialFolder: String?
+    /// Options of `delivery` that the other side does not know.
+    var refused: [String] = []
 
     /// Whether there is another side.
     var isRemote: Bool { !shell.isEmpty || isDaemon }
 
     /// Seconds without any data after which the other side is given up.
     static let timeout = 600
+
+    /// What this machine's version has of: sync each file, make the path. rsync hands both on, so
+    /// the other side's has to know them.
+    func delivery(_ version: RsyncVersion) -> [String] {
+        let all =
+            (version >= RsyncVersion(3, 2, 4) ? ["--fsync"] : [])
+            + (version >= RsyncVersion(3, 2, 3) ? ["--mkpath"] : [])
+        return all.filter { !refused.contains($0) }
+    }
 
     /// The options that every call needs.
     ///
@@ -125,14 +136,9 @@ struct RsyncTransfer: FileTransfer {
             arguments.append("--modify-window=-1")
         }
         // A folder of this machine is synced in one go afterwards, which takes seconds, not minutes.
-        if connection.isRemote, program.version >= RsyncVersion(3, 2, 4) {
-            arguments.append("--fsync")
-        }
-        // Here the folder is there. When it is not, the disk has gone, and what rsync made would be
-        // in its empty mount point: it is not to make any, which the point sees to.
-        if connection.isRemote, program.version >= RsyncVersion(3, 2, 3) {
-            arguments.append("--mkpath")
-        }
+        // And it is there. When it is not, the disk has gone, and what rsync made would be in its
+        // empty mount point: it is not to make any, which the point sees to.
+        if connection.isRemote { arguments += connection.delivery(program.version) }
         if let folder = connection.partialFolder {
             arguments.append("--partial-dir=\(folder)")
         }
