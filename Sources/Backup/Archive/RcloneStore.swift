@@ -54,13 +54,39 @@ struct RcloneStore: ArchiveStore {
             let file = context.staging + "/rclone-file"
             try Files.replace(file, bytes, mode: 0o600)
             defer { unlink(file) }
-            try succeed(try run("copyto", ["--ignore-times", "--", file, remote + name]), name)
+            // Where a file is replaced, the other one is removed before it is moved there.
+            if try size(of: name) == nil {
+                try bring(file, bytes.count, as: name)
+            } else {
+                try copy(file, to: name)
+            }
             moved(bytes.count)
         } else {
             let result = try feed(bytes, to: name, moved: moved)
             try succeed(result, name)
         }
-        guard let stored = try size(of: name), stored == bytes.count else {
+        try expect(bytes.count, at: name)
+    }
+
+    /// On some remotes (a folder, SFTP) older versions of rclone write a file under its own name:
+    /// a manifest that is cut off there must not be taken for one.
+    private func bring(_ file: String, _ count: Int, as name: String) throws(BackupError) {
+        let parts = name.split(separator: "/")
+        let temporary = (parts.dropLast() + [".new-" + (parts.last ?? "")]).joined(separator: "/")
+        try copy(file, to: temporary)
+        try expect(count, at: temporary)
+        let result = try run("moveto", ["--ignore-times", "--", remote + temporary, remote + name])
+        // Where nothing may be removed, it is there all the same.
+        if result.status != 0, try size(of: name) == Int64(count) { return }
+        try succeed(result, name)
+    }
+
+    private func copy(_ file: String, to name: String) throws(BackupError) {
+        try succeed(try run("copyto", ["--ignore-times", "--", file, remote + name]), name)
+    }
+
+    private func expect(_ count: Int, at name: String) throws(BackupError) {
+        guard let stored = try size(of: name), stored == count else {
             throw BackupError(
                 .temporary, subject: "\(place)/\(name)", "not all of it arrived there")
         }

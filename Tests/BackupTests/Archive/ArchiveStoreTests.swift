@@ -146,6 +146,69 @@ struct ArchiveStoreTests {
         #expect(error?.message.contains("not all") == true)
     }
 
+    @Test("A manifest that is cut off on its way to a remote has not its name, and goes later")
+    func cutOffManifest() throws {
+        let rclone = try #require(Program.find("rclone"))
+        let fixture = try ArchiveFixture()
+        defer { try? fixture.end() }
+        let configuration = try Self.rclone(fixture)
+        try fixture.write("uploads/a", [1, 2, 3])
+        // As a version that writes in place, ended while it does.
+        let program = try Self.program(
+            fixture,
+            """
+            for last; do :; done
+            case "$1 $last" in
+            "copyto "*snapshots/*)
+                [ -e \(fixture.folder)/whole ] && exec \(rclone) "$@"
+                printf cut > "\(fixture.place)/${last#disk:}"; exit 1;;
+            esac
+            exec \(rclone) "$@"
+            """)
+        let target = fixture.target { context throws(BackupError) in
+            try RcloneStore(
+                remote: "disk:", configuration: configuration, program: program, context)
+        }
+        try Files.makeFolder(fixture.place + "/snapshots")
+        let error = #expect(throws: BackupError.self) { try fixture.store(on: target) }
+        #expect(error?.code == .temporary)
+        #expect(try target.snapshots(fixture.context).isEmpty)
+        let cut = try FolderStore(fixture.place).list("snapshots")
+        #expect(cut.map(\.size) == [3])
+        try Files.replace(fixture.folder + "/whole", [], mode: 0o600)
+        let second = try fixture.store(on: target)
+        #expect(try target.snapshots(fixture.context) == [second.id])
+        try target.cleanUp(fixture.context)
+        #expect(
+            try FolderStore(fixture.place).list("snapshots").map(\.name)
+                == [ArchiveNames.snapshot(second.id)])
+        #expect(fixture.warnings.lines.isEmpty)
+        try fixture.expectRestores(second.id, ["uploads/a": [1, 2, 3]], from: target)
+    }
+
+    @Test("Where nothing can be removed, a manifest that was copied to its name is stored")
+    func addOnlyRemote() throws {
+        let rclone = try #require(Program.find("rclone"))
+        let fixture = try ArchiveFixture()
+        defer { try? fixture.end() }
+        let configuration = try Self.rclone(fixture)
+        let program = try Self.program(
+            fixture,
+            """
+            if [ "$1" = moveto ]; then
+                shift; \(rclone) copyto "$@"; echo "AccessDenied" >&2; exit 1
+            fi
+            exec \(rclone) "$@"
+            """)
+        try fixture.write("uploads/a", [1])
+        let target = fixture.target { context throws(BackupError) in
+            try RcloneStore(
+                remote: "disk:", configuration: configuration, program: program, context)
+        }
+        let id = try fixture.store(on: target).id
+        try fixture.expectRestores(id, ["uploads/a": [1]], from: target)
+    }
+
     @Test("Secrets are no arguments of rclone, and a run that is cancelled ends it")
     func arguments() throws {
         let fixture = try ArchiveFixture()
