@@ -153,6 +153,12 @@ final class ArchiveTarget: BackupTarget {
 
     func setPins(_ pins: Set<SnapshotID>, _ context: TargetContext) throws(BackupError) {
         let store = try opened(context)
+        guard store.canRemove else {
+            // Nothing can be replaced there either.
+            throw BackupError(
+                .permanent, subject: name, "this machine's key may only add snapshots",
+                advice: "nothing is pruned from here; pin them where the pruning is done")
+        }
         let text = pins.sorted().map { "\($0)\n" }.joined()
         try store.put(ArchiveNames.pins, Array(text.utf8))
         try store.flush()

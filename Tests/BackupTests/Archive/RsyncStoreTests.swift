@@ -72,6 +72,9 @@ struct RsyncStoreTests {
         let second = try fixture.store(on: target).id
         #expect(!target.canRemove)
         #expect(throws: BackupError.self) { try target.remove(first, fixture.context) }
+        #expect(throws: BackupError.self, "the other side keeps its file of pins") {
+            try target.setPins([first], fixture.context)
+        }
         try target.cleanUp(fixture.context)
         try fixture.expectRestores(first, ["uploads/a": [1, 2, 3]], from: target)
         try fixture.expectRestores(second, ["uploads/a": [4]], from: target)
