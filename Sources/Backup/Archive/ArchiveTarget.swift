@@ -15,6 +15,8 @@ final class ArchiveTarget: BackupTarget {
     let needsMD5 = false
     let isOnSameMedium: Bool
     var canRemove: Bool { store?.canRemove ?? true }
+    /// Seconds since 1970; a test has its own.
+    var now: () -> Int64 = { Int64(time(nil)) }
     private let makeStore: (TargetContext) throws(BackupError) -> any ArchiveStore
     private var store: (any ArchiveStore)?
 

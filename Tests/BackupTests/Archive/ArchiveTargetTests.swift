@@ -95,7 +95,7 @@ struct ArchiveTargetTests {
         }
     }
 
-    @Test("A listing that lacks what was there removes nothing; seen twice, it is believed")
+    @Test("A listing that lacks what was there removes nothing; seen a day later, it is believed")
     func incompleteListing() throws {
         let fixture = try ArchiveFixture()
         defer { try? fixture.end() }
@@ -110,9 +110,19 @@ struct ArchiveTargetTests {
         try #require(rename(list + ".away", list) == 0)
         try fixture.expectRestores(first, ["uploads/a": [1]], from: target)
         try #require(unlink("\(list)/\(first).age") == 0)
-        try target.cleanUp(fixture.context)
+        var time: Int64 = 1_000_000
+        target.now = { time }
+        for step in [0, 3600, 82_799, -500_000, 86_399] {
+            time += Int64(step)
+            try target.cleanUp(fixture.context)
+            #expect(try fixture.packs() == before, "at \(time)")
+        }
+        time += 1
         try target.cleanUp(fixture.context)
         #expect(try fixture.packs().isEmpty)
+        let warnings = fixture.warnings.lines.count
+        try target.cleanUp(fixture.context)
+        #expect(fixture.warnings.lines.count == warnings)
     }
 
     @Test("While a manifest cannot be read, nothing is removed, and it is said")
@@ -131,9 +141,55 @@ struct ArchiveTargetTests {
         try target.cleanUp(fixture.context)
         #expect(try fixture.packs() == before)
         #expect(fixture.warnings.lines.contains { $0.contains("\(first)") })
+        // Without a later one that can be read, it never goes by itself.
+        target.now = { Int64(time(nil)) + 2 * ArchiveSightings.day }
+        try target.cleanUp(fixture.context)
+        #expect(try fixture.packs() == before)
         try target.remove(first, fixture.context)
         try target.cleanUp(fixture.context)
         #expect(try fixture.packs().isEmpty)
+    }
+
+    @Test(
+        "A manifest that was cut off holds the removal of packs up for a day, others for good",
+        arguments: ["cut", "empty", "pinned", "another key's"])
+    func cutOffManifest(kind: String) throws {
+        let fixture = try ArchiveFixture()
+        defer { try? fixture.end() }
+        let target = fixture.target()
+        try fixture.write("uploads/a", [1])
+        let first = try fixture.store(on: target).id
+        try fixture.write("uploads/b", [2])
+        let second = try fixture.store(on: target).id
+        try Files.remove(fixture.source + "/uploads/b")
+        let third = try fixture.store(on: target).id
+        let place = "\(fixture.place)/\(ArchiveNames.snapshot(second))"
+        let bytes = try #require(try Files.read(place, limit: 1 << 20))
+        let broken =
+            switch kind {
+            case "empty": [UInt8]()
+            case "another key's": try AgeFile.seal([1], key: .generate())
+            default: Array(bytes.dropLast(20))
+            }
+        try Files.replace(place, broken, mode: 0o600)
+        if kind == "pinned" { try target.setPins([second], fixture.context) }
+        try Files.remove(fixture.memory + "/manifests")
+        let before = try fixture.packs()
+        var time: Int64 = 1_000_000
+        target.now = { time }
+        try target.cleanUp(fixture.context)
+        time += ArchiveSightings.day - 1
+        try target.cleanUp(fixture.context)
+        #expect(try fixture.packs() == before && Files.exists(place))
+        #expect(fixture.warnings.lines.allSatisfy { $0.contains("\(second)") })
+        time += 1
+        try target.cleanUp(fixture.context)
+        let goes = kind == "cut" || kind == "empty"
+        #expect(Files.exists(place) != goes)
+        #expect(try (fixture.packs().count < before.count) == goes)
+        for id in [first, third] {
+            try fixture.expectRestores(id, ["uploads/a": [1]], from: target)
+        }
     }
 
     @Test("One flipped bit, a cut, a swap or a loss is found in every pack, and named")
