@@ -50,6 +50,14 @@ struct ArchiveMarker: Codable, Sendable, Equatable {
         }
     }
 
+    /// Whether a marker of either form is an archive's; nil when it does not say.
+    static func isArchive(_ marker: [UInt8]?) -> Bool? {
+        struct Form: Decodable { var form: String? }
+        guard let marker, let form = try? JSONDecoder().decode(Form.self, from: Data(marker))
+        else { return nil }
+        return form.form == "archive"
+    }
+
     /// Nil when there is none.
     static func read(_ store: any ArchiveStore) throws(BackupError) -> ArchiveMarker? {
         let read: [UInt8]?

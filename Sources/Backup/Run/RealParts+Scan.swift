@@ -139,9 +139,17 @@ extension BackupProgram {
 
 /// Whether a folder can hold snapshots as trees.
 enum FolderForm {
-    /// True where hard links can be made, or where nothing can be found out.
-    static func hasHardLinks(_ path: String, isOwn: Bool) -> Bool {
+    /// What is there says it; where nothing is yet, whether hard links can be made, or that nothing
+    /// can be found out.
+    static func isTree(_ path: String, isOwn: Bool) -> Bool {
         guard !isOwn, Files.exists(path) else { return true }
+        let marker = try? Files.read(
+            "\(path)/\(ArchiveNames.marker)", limit: ArchiveMarker.longest)
+        if let isArchive = ArchiveMarker.isArchive(marker ?? nil) { return !isArchive }
+        return hasHardLinks(path)
+    }
+
+    private static func hasHardLinks(_ path: String) -> Bool {
         // The same names each time, so that what a killed command leaves goes with the next.
         let one = "\(path)/.kinglet-link"
         let other = one + "-2"

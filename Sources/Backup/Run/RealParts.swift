@@ -90,7 +90,7 @@ extension BackupProgram {
             let folder = FolderTarget(
                 name: settings.name, path: path, uuid: settings.uuid, dataFolder: dataDirectory,
                 makesFolder: isOwn, transfer: transfer)
-            guard settings.encrypt == true || !FolderForm.hasHardLinks(path, isOwn: isOwn) else {
+            guard settings.encrypt == true || !FolderForm.isTree(path, isOwn: isOwn) else {
                 return folder
             }
             let isOnSameMedium = folder.isOnSameMedium

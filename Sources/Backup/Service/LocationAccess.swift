@@ -1,7 +1,6 @@
 // A place that no configuration names, as whoever restores on an empty machine gives it. What is in
 // it, and in which form, is found out there.
 
-internal import Foundation
 internal import Glibc
 
 /// A location, and what it takes to read it.
@@ -32,7 +31,7 @@ public struct LocationAccess: Sendable {
             let looksSo = [ArchiveNames.packs, ArchiveNames.snapshots].allSatisfy {
                 Files.exists(path + "/" + $0)
             }
-            guard Self.isArchive(marker ?? nil) ?? looksSo else {
+            guard ArchiveMarker.isArchive(marker ?? nil) ?? looksSo else {
                 return FolderTarget(
                     name: name, path: path, dataFolder: "/", transfer: CopyTransfer())
             }
@@ -63,21 +62,13 @@ public struct LocationAccess: Sendable {
         let copy = try RsyncRemoteCopy(target, context, forWriting: false)
         let marker = try target.small(
             ArchiveNames.marker, limit: ArchiveMarker.longest, context)
-        var isArchive = Self.isArchive(marker)
+        var isArchive = ArchiveMarker.isArchive(marker)
         if isArchive == nil { isArchive = try !copy.list(ArchiveNames.snapshots).isEmpty }
         guard isArchive == true else { return target }
         return ArchiveTarget(name: target.name, isOnSameMedium: false) {
             (context) throws(BackupError) -> any ArchiveStore in
             try RsyncStore(copy, context)
         }
-    }
-
-    /// What a marker says; nil when it says nothing.
-    private static func isArchive(_ marker: [UInt8]?) -> Bool? {
-        struct Form: Decodable { var form: String? }
-        guard let marker, let form = try? JSONDecoder().decode(Form.self, from: Data(marker))
-        else { return nil }
-        return form.form == "archive"
     }
 }
 

@@ -195,4 +195,22 @@ struct RealPartsTests {
         #expect(try fixture.note == [100 * day, 114 * day, 0])
         try fixture.copy.close()
     }
+
+    @Test("A folder keeps the form that it has, whether or not a link can be made there just now")
+    func form() throws {
+        let fixture = try RealFixture()
+        let place = FileManager.default.temporaryDirectory.path + "/form-\(UUID().uuidString)"
+        try Files.makeFolder(place)
+        defer { try? Files.remove(place) }
+        let settings = TargetSettings(name: "disk", location: .folder(place))
+        #expect(try fixture.program.target(settings) is FolderTarget)
+        let instance = String(repeating: "a", count: 32)
+        let archive = try ArchiveMarker(instance: instance, key: fixture.context.key).bytes
+        for (marker, isTree) in [(archive, false), (TargetMarker(instance: instance).bytes, true)] {
+            try Files.replace("\(place)/\(TargetMarker.name)", marker, mode: 0o600)
+            #expect(try (fixture.program.target(settings) is FolderTarget) == isTree)
+        }
+        #expect(try Files.names(in: place).count == 1, "nothing of a probe is left")
+        try fixture.copy.close()
+    }
 }
