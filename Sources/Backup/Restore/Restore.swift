@@ -280,8 +280,11 @@ public struct Restore {
         let file = "\(from)/kinglet.yaml"
         if let text = try Files.read(file, limit: RestoredConfiguration.limit) {
             var configuration = RestoredConfiguration(text)
-            if !isReplacing {
-                if let note = configuration.pointToItsOwnFolder() { report.notes.append(note) }
+            // Alone it belongs to data that is elsewhere.
+            if !isReplacing, plan.database != nil,
+                let note = configuration.pointToItsOwnFolder()
+            {
+                report.notes.append(note)
             }
             try Files.replace(
                 isReplacing ? "\(new)/\(Self.restoredConfiguration)" : "\(new)/kinglet.yaml",
@@ -290,6 +293,8 @@ public struct Restore {
         }
         // By name, so that the same restore says the same.
         for (place, origin) in (plan.manifest.named ?? [:]).sorted(by: { $0.key < $1.key }) {
+            // Secrets come with everything only.
+            if plan.database == nil, !place.hasPrefix("config/") { continue }
             let place =
                 isReplacing && place.hasPrefix("config/") ? "restored-\(place)" : place
             report.notes.append(

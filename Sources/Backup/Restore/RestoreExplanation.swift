@@ -60,7 +60,11 @@ extension RestorePlan {
             }
             return text
         case .uploads: return ["The uploads go to \(path)/uploads."]
-        case .configuration: return ["The configuration goes to \(path)/config."]
+        case .configuration:
+            return [
+                "The configuration goes to \(path)/kinglet.yaml as it is, and files that it names "
+                    + "to \(path)/config."
+            ]
         case .user: return []
         }
     }

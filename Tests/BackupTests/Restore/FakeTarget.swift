@@ -14,6 +14,7 @@ struct FakeTarget: BackupTarget {
     var databases: [Manifest.Database] = []
     var modes: [String: UInt32] = [:]
     var extra: [String: String] = [:]
+    var named: [String: String]?
     /// Links whose paths are no text.
     var oddLinks: [(path: [UInt8], to: [UInt8])] = []
     /// What `fetch` fails with.
@@ -64,6 +65,7 @@ struct FakeTarget: BackupTarget {
             software: ["kinglet": "1"], previous: nil)
         manifest.databases = databases
         manifest.extra = extra
+        manifest.named = named
         return manifest
     }
 

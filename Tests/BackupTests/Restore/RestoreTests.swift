@@ -320,6 +320,26 @@ struct RestoreTests {
         #expect(try folder.read("data/restored-from") == nil)
     }
 
+    @Test("The configuration alone goes where the plan says, as it is")
+    func configurationAlone() throws {
+        let folder = try RestoreFolder()
+        var target = FakeTarget.example()
+        target.contents["config/named-1-crt"] = Array("certificate".utf8)
+        target.named = ["config/named-1-crt": "/etc/crt", "secrets/named-2-key": "/etc/key"]
+        let plan = try RestorePlan(
+            try target.manifest(), try target.list(), scope: .configuration,
+            to: .folder("\(folder.path)/new"))
+        let path = "\(folder.path)/new"
+        #expect(plan.sentences.contains { $0.contains("\(path)/kinglet.yaml as it is") })
+        let report = try restore(target, .configuration, to: .folder(path))
+            .run(from: target, folder.context)
+        #expect(try folder.names("new") == ["kinglet.yaml", "config"])
+        #expect(try folder.read("new/kinglet.yaml") == "domain: a\ndata_dir: /srv/x\n")
+        #expect(report.notes.contains("/etc/crt is in \(path)/config/named-1-crt."))
+        // What was not restored is nowhere.
+        #expect(!report.notes.contains { $0.contains("/etc/key") })
+    }
+
     @Test("An account is merged into data that stays")
     func user() throws {
         let folder = try liveData()
