@@ -14,6 +14,10 @@ struct BackupRestoreCommand: AsyncParsableCommand {
 
             On an empty machine, --from with a location, --to and the recovery key are enough. \
             ssh:// then uses your own keys, agent and configuration of ssh, and asks nothing.
+
+            Everything else needs the configuration, and root becomes the owner of the data \
+            (kinglet) for it: ssh and rclone have that user's keys and configuration, and --to has \
+            to be where that user may write.
             """)
     @OptionGroup var common: CommonArguments
     @Argument(help: "The snapshot (default: the newest).") var snapshot: String?
@@ -52,7 +56,9 @@ struct BackupRestoreCommand: AsyncParsableCommand {
             if let access, let to { return try restore(id, at: access, to: to) }
             if access == nil { try requireConfiguration() }
             let key = try place.givenKey()
+            let isRoot = geteuid() == 0
             let work = try BackupWork(common, showsProgress: !json, needsData: false)
+            if let to, isRoot, geteuid() != 0 { try Self.requireWritable(to, work.program) }
             var lock: DataLock?
             if to == nil {
                 lock = try DataLock(work.program.files)
@@ -82,6 +88,23 @@ struct BackupRestoreCommand: AsyncParsableCommand {
                 + (from.map { ", so \($0) is not the name of a target" } ?? "")
                 + "; on an empty machine give the location and a folder: --from \(from ?? "/mnt/disk")"
                 + " --to DIR; a location is \(BackupLocation.forms)")
+    }
+
+    /// Root could write there, but works as the owner of the data from here on.
+    private static func requireWritable(_ folder: String, _ program: ProgramOptions) throws {
+        var place = folder
+        var status = stat()
+        // The folder above it that is there.
+        while stat(place, &status) != 0, errno == ENOENT, place != "/", place != "." {
+            place = place.lastIndex(of: "/").map { String(place[..<$0]) } ?? "."
+            if place.isEmpty { place = "/" }
+        }
+        guard access(place, W_OK | X_OK) != 0 else { return }
+        let name = getpwuid(geteuid()).map { String(cString: $0.pointee.pw_name) }
+        throw Failure(
+            "\(folder): \(name ?? "the owner of \(program.dataDirectory)"), who does this because "
+                + "the data is theirs, cannot write there; name a folder in another place, such as "
+                + "/var/tmp, or restore as root with --from and the target's location")
     }
 
     /// Where nothing but the location and the key is needed, nothing else is looked at.

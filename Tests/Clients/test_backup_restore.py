@@ -3,12 +3,14 @@ slixmpp logs in again and finds its history."""
 
 import shutil
 import sqlite3
+import subprocess
 
 import pytest
 
 from kinglet import FAST_KEYS, Kinglet, one_line
 from people import JULIET, ROMEO, USERS
 from test_message_archive import bodies, ids, pages
+from unprivileged import IS_ROOT, USER, Place
 from waiting import arrives
 
 PLUGINS = ("xep_0030", "xep_0059", "xep_0313", "xep_0359")
@@ -178,3 +180,62 @@ async def test_a_deleted_account_comes_back_with_its_history(connect, backed_up)
     server.start()
     assert await history(connect, server) == before
     assert await history(connect, server, ROMEO) == romeos
+
+
+# Where the data lies
+
+
+@pytest.fixture
+def elsewhere():
+    """An installation of another user than root's, with one backup."""
+    place = Place()
+    try:
+        place.initialize(ROMEO)
+        place.server.command("backup", "run")
+        yield place.server
+    finally:
+        place.remove()
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root becomes somebody else")
+def test_root_is_told_that_the_owner_of_the_data_cannot_write_there(elsewhere, tmp_path):
+    error = one_line(elsewhere.command(
+        "backup", "restore", "--to", tmp_path / "deep/new", "--yes", "--json", check=False))
+    assert "cannot write there" in error and "the target's location" in error
+    assert not (tmp_path / "deep").exists()
+    open_to_all = elsewhere.directory / "new"
+    elsewhere.command("backup", "restore", "--to", open_to_all, "--yes")
+    assert (open_to_all / "kinglet.db").stat().st_uid == elsewhere.data.stat().st_uid
+    # With a location all of it is root's own doing.
+    elsewhere.command(
+        "backup", "restore", "--to", tmp_path / "deep/new", "--yes", "--from",
+        elsewhere.data / "backups")
+    assert (tmp_path / "deep/new/kinglet.db").stat().st_uid == 0
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root mounts")
+@pytest.mark.parametrize("kind", ["disk", "folder"])
+def test_uploads_on_another_disk_are_found_before_anything_moves(elsewhere, kind, tmp_path):
+    uploads = elsewhere.data / "uploads"
+    uploads.mkdir(exist_ok=True)
+    mount = (
+        ["mount", "-t", "tmpfs", "tmpfs", uploads] if kind == "disk"
+        else ["mount", "--bind", elsewhere.data / "secrets", uploads])
+    done = subprocess.run(mount, capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip(f"nothing can be mounted: {done.stderr.strip()}")
+    try:
+        before = sorted(elsewhere.data.iterdir())
+        error = one_line(
+            elsewhere.command("backup", "restore", "--replace", "--yes", "--json", check=False))
+        assert "mounted here" in error and f"umount {uploads}" in error
+        assert sorted(elsewhere.data.iterdir()) == before
+    finally:
+        subprocess.run(["umount", uploads], check=True)
+    # It was made by root; so is what may be moved.
+    error = one_line(
+        elsewhere.command("backup", "restore", "--replace", "--yes", "--json", check=False))
+    assert "somebody else's" in error and sorted(elsewhere.data.iterdir()) == before
+    shutil.chown(uploads, USER, USER)
+    elsewhere.command("backup", "restore", "--replace", "--yes")
+    assert list(elsewhere.data.glob("pre-restore-*/uploads"))

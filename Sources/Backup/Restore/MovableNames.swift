@@ -1,6 +1,6 @@
 // A restore moves what is there aside. Names that the kernel does not move are found before anything
-// is: a mount point cannot be renamed, nor can anything into another file system. What is mounted
-// deeper down moves with the folder above it.
+// is: a mount point cannot be renamed, nor can anything into another file system, nor somebody else's
+// folder. What is mounted deeper down moves with the folder above it.
 
 internal import Glibc
 
@@ -21,7 +21,14 @@ struct MovableNames {
             guard lstat(path, &status) == 0 else { continue }
             // Files of an overlay may have the number of the file system below.
             let isFolder = status.st_mode & S_IFMT == S_IFDIR
-            guard isFolder && status.st_dev != own.st_dev || points.contains(name) else { continue }
+            guard isFolder && status.st_dev != own.st_dev || points.contains(name) else {
+                // A folder that gets another parent is written to.
+                guard isFolder, access(path, W_OK) != 0 else { continue }
+                throw BackupError(
+                    .permanent, subject: path,
+                    "this folder is somebody else's, so it cannot be moved aside",
+                    advice: "nothing was changed; sudo chown -R --reference=\(folder) \(path)")
+            }
             throw BackupError(
                 .permanent, subject: path,
                 "another disk or folder is mounted here, so it cannot be moved aside",
