@@ -9,8 +9,8 @@ struct RetentionSnapshot: Sendable, Equatable {
     var isVerified = false
     /// Whether somebody said that it stays.
     var isPinned = false
-    /// False when a check found that it is damaged: then it stands for no period, and counts as
-    /// nothing that is safe.
+    /// False when a check found that it is damaged: then it takes no other one's place and counts as
+    /// nothing that is safe, but stays as long as if it were sound: most of it is.
     var isComplete = true
 }
 
@@ -97,7 +97,8 @@ enum Retention {
     ) -> [RetentionDecision] {
         let newestFirst = snapshots.sorted { $1.id < $0.id }
         let inner = protections(newestFirst, policy, now, mustFree)
-        let rules = periods(newestFirst, policy, now, zone)
+        let rules = periods(newestFirst.filter(\.isComplete), policy, now, zone)
+            .merging(periods(newestFirst, policy, now, zone)) { sound, _ in sound }
         let frozen = mustFree ? nil : freeze(newestFirst, now, health)
 
         var deletions: Set<SnapshotID> = []
@@ -105,7 +106,9 @@ enum Retention {
             let oldestFirst = newestFirst.reversed().filter { inner[$0.id] == nil }
             let unneeded = oldestFirst.filter { rules[$0.id] == nil }
             let needed = mustFree ? oldestFirst.filter { rules[$0.id] != nil } : []
-            deletions = Set((unneeded + needed).prefix(max(0, most)).map(\.id))
+            let damaged = needed.filter { !$0.isComplete }
+            deletions = Set(
+                (unneeded + damaged + needed.filter(\.isComplete)).prefix(max(0, most)).map(\.id))
         }
         return newestFirst.reversed().map { snapshot in
             let id = snapshot.id
@@ -160,7 +163,7 @@ enum Retention {
         _ zone: TimeZoneRules
     ) -> Reasons {
         var reasons: Reasons = [:]
-        let candidates = newestFirst.filter { $0.isComplete && $0.id.time <= now }
+        let candidates = newestFirst.filter { $0.id.time <= now }
         for snapshot in candidates.prefix(max(0, policy.last)) {
             reasons[snapshot.id, default: []].append(.last)
         }

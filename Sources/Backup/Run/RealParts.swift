@@ -61,7 +61,8 @@ extension BackupProgram {
                         request.snapshots.map { snapshot in
                             RetentionSnapshot(
                                 id: snapshot.id, isVerified: snapshot.verified != nil,
-                                isPinned: request.pinned.contains(snapshot.id))
+                                isPinned: request.pinned.contains(snapshot.id),
+                                isComplete: snapshot.isDamaged != true)
                         }, policy: RetentionPolicy(request.job.keep), now: request.now,
                         zone: (try? ScheduleTexts.zone(of: request.job)) ?? zone,
                         health: RetentionHealth(

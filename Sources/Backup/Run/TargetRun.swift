@@ -63,7 +63,7 @@ struct TargetRun {
         let known = try place.snapshots(context)
         learn(known, of: place, &state)
         let remembered = state.targets[target.name, default: TargetState()]
-        let before = try latest(of: known, on: place, remembered)
+        let before = try latest(of: known, on: place, remembered, &state)
         let sequence = max(known.last?.sequence ?? 0, remembered.sequence) &+ 1
         guard let id = SnapshotID(time: parts.now(), sequence: sequence) else {
             throw BackupError(
@@ -81,11 +81,18 @@ struct TargetRun {
             state.job(job.name, on: target.name),
             hasSnapshots: remembered.snapshots.contains { $0.job == job.name }, now: parts.now())
         var verified = 0
+        var isOldDamaged = false
         do throws(BackupError) {
             outcome.transfer = try place.store(prepared, context) { stored throws(BackupError) in
-                verified = try check(stored, prepared, &turn)
+                verified = try check(stored, prepared, &turn, &isOldDamaged)
             }
         } catch {
+            if isOldDamaged {
+                // They are the same files there.
+                for old in [prepared.previous, prepared.previousOfJob] {
+                    if let old { state.noteDamage(of: old.manifest.id, on: target.name) }
+                }
+            }
             if error.code == .damaged {
                 state.update(job: job.name) { $0.verifyFailures &+= 1 }
                 // What the target has is not to be trusted, what this attempt leaves neither: the
@@ -245,16 +252,17 @@ struct TargetRun {
 
     /// What can be read there. Older snapshots serve as well when the newest cannot.
     private func latest(
-        of known: [SnapshotID], on place: any BackupTarget, _ record: TargetState
+        of known: [SnapshotID], on place: any BackupTarget, _ record: TargetState,
+        _ state: inout BackupState
     ) throws(BackupError) -> Before {
         do throws(BackupError) {
-            guard let newest = try latest(of: known, on: place) else { return Before() }
+            guard let newest = try latest(of: known, on: place, &state) else { return Before() }
             guard newest.manifest.backup != job.name else {
                 return Before(newest: newest, own: newest)
             }
             let ids = Set(record.snapshots.filter { $0.job == job.name }.map(\.id))
             let own = try latest(
-                of: known.filter { ids.contains($0) }, on: place, onlyForExtra: true)
+                of: known.filter { ids.contains($0) }, on: place, onlyForExtra: true, &state)
             return Before(newest: newest, own: own)
         } catch {
             // Nothing of it would be used but for the comparison.
@@ -266,7 +274,8 @@ struct TargetRun {
 
     /// The newest snapshot that can be read.
     private func latest(
-        of known: [SnapshotID], on place: any BackupTarget, onlyForExtra: Bool = false
+        of known: [SnapshotID], on place: any BackupTarget, onlyForExtra: Bool = false,
+        _ state: inout BackupState
     ) throws(BackupError) -> (manifest: Manifest, list: FileList)? {
         for id in known.suffix(3).reversed() {
             do throws(BackupError) {
@@ -276,6 +285,7 @@ struct TargetRun {
             } catch {
                 guard error.code == .damaged else { throw error }
                 context.warn("snapshot \(id) cannot be used: \(error.message)")
+                state.noteDamage(of: id, on: target.name)
             }
         }
         return nil
@@ -307,7 +317,8 @@ struct TargetRun {
 
     /// Reads back what is new, and a share of what was there before.
     private func check(
-        _ stored: Stored, _ prepared: PreparedSnapshot, _ turn: inout RotatingCheck
+        _ stored: Stored, _ prepared: PreparedSnapshot, _ turn: inout RotatingCheck,
+        _ isOldDamaged: inout Bool
     ) throws(BackupError) -> Int {
         let new = try stored.verify(stored.new)
         guard new.faultCount == 0 else {
@@ -318,6 +329,7 @@ struct TargetRun {
             share: job.verify)
         let report = try stored.verify(old)
         guard report.faultCount == 0 else {
+            isOldDamaged = true
             throw damage(report, "files that were stored before are damaged")
         }
         try parts.checkDatabase(prepared, stored, context)

@@ -165,6 +165,8 @@ public struct BackupCommands: Sendable {
                 let chosen = all ? ids : id.map { id in ids.filter { $0 == id } } ?? ids.suffix(1)
                 for id in chosen {
                     outcomes.append(try verify(id, on: place, target.name, context, &state))
+                    // Whoever ends it keeps what was found so far.
+                    try state.save(program.folder)
                 }
             } catch {
                 guard error.code != .cancelled else { throw error }
@@ -172,7 +174,6 @@ public struct BackupCommands: Sendable {
                     VerificationOutcome(target: target.name, faults: [error.description]))
             }
         }
-        try state.save(program.folder)
         guard !outcomes.isEmpty else {
             throw BackupError(
                 .permanent, subject: id.map { "snapshot \($0)" } ?? "snapshots",
@@ -202,11 +203,17 @@ public struct BackupCommands: Sendable {
         }
         let now = Int64(time(nil))
         let isGood = outcome.faults.isEmpty
-        state.update(target: name) { record in
-            if let index = record.snapshots.firstIndex(where: { $0.id == id }) {
-                record.snapshots[index].verified = isGood ? now : nil
+        if isGood {
+            state.update(target: name) { record in
+                guard let index = record.snapshots.firstIndex(where: { $0.id == id }) else {
+                    return
+                }
+                record.snapshots[index].verified = now
+                record.snapshots[index].isDamaged = nil
             }
-            if !isGood { record.startsAnew = true }
+        } else {
+            state.noteDamage(of: id, on: name)
+            state.update(target: name) { $0.startsAnew = true }
         }
         if let job, state.jobs[job] != nil {
             if isGood {

@@ -97,6 +97,15 @@ struct BackupState: Codable, Sendable, Equatable {
         change(&targets[name, default: TargetState()])
     }
 
+    /// Notes that something in a snapshot is damaged.
+    mutating func noteDamage(of id: SnapshotID, on target: String) {
+        update(target: target) { record in
+            guard let index = record.snapshots.firstIndex(where: { $0.id == id }) else { return }
+            record.snapshots[index].isDamaged = true
+            record.snapshots[index].verified = nil
+        }
+    }
+
     /// What is remembered of a job on a target.
     func job(_ job: String, on target: String) -> JobOnTarget {
         targets[target]?.jobs?[job] ?? JobOnTarget()

@@ -97,6 +97,8 @@ struct SnapshotRecord: Codable, Sendable, Equatable {
     var bytes: Int64
     /// When all of its new files were last read back; nil for never.
     var verified: Int64?
+    /// Something in it was last found damaged.
+    var isDamaged: Bool?
 }
 
 /// What is remembered of one job on one target.

@@ -122,16 +122,21 @@ struct RetentionPropertyTests {
             kept.formUnion(
                 snapshots.filter { $0.id.time > history.now - within }.map(\.id.sequence))
         }
-        kept.formUnion(counting.map(\.id.sequence).sorted().suffix(policy.last))
-        let counts = [policy.hourly, policy.daily, policy.weekly, policy.monthly, policy.yearly]
-        var newest = counts.map { _ in [Int64: Int]() }
-        for snapshot in counting {
-            for (index, period) in days.periods(snapshot.id.time, history.zone).enumerated() {
-                newest[index][period] = max(newest[index][period] ?? 0, snapshot.id.sequence)
+        // A damaged one stays where it would if nobody had looked, beside the sound ones.
+        for counting in [counting, snapshots.filter { $0.id.time <= history.now }] {
+            kept.formUnion(counting.map(\.id.sequence).sorted().suffix(policy.last))
+            let counts = [
+                policy.hourly, policy.daily, policy.weekly, policy.monthly, policy.yearly,
+            ]
+            var newest = counts.map { _ in [Int64: Int]() }
+            for snapshot in counting {
+                for (index, period) in days.periods(snapshot.id.time, history.zone).enumerated() {
+                    newest[index][period] = max(newest[index][period] ?? 0, snapshot.id.sequence)
+                }
             }
-        }
-        for (index, count) in counts.enumerated() {
-            kept.formUnion(newest[index].values.sorted().suffix(count))
+            for (index, count) in counts.enumerated() {
+                kept.formUnion(newest[index].values.sorted().suffix(count))
+            }
         }
         return kept
     }

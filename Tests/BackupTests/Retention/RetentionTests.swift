@@ -85,6 +85,28 @@ struct RetentionTests {
         #expect(kept(decisions) == [1, 2, 3, 4, 5, 6])
     }
 
+    @Test("Damaged snapshots take no sound one's place, and go no sooner than if nobody had looked")
+    func damaged() throws {
+        var nights = try Self.nights(10, end: at(2026, 11, 21))
+        for index in [6, 8, 9] { nights[index].isComplete = false }
+        var policy = RetentionPolicy.minimal
+        policy.last = 3
+        policy.daily = 4
+        func kept(mustFree: Bool = false, most: Int = 50) -> [Int] {
+            self.kept(
+                Retention.decide(
+                    nights, policy: policy, now: at(2026, 11, 22), zone: .utc,
+                    health: Self.healthy, mustFree: mustFree, most: most))
+        }
+        #expect(kept() == [4, 5, 6, 7, 8, 9, 10])
+        for index in nights.indices { nights[index].isComplete = false }
+        #expect(kept() == [7, 8, 9, 10], "all of them are damaged, and still history")
+        for index in 0..<9 { nights[index].isComplete = true }
+        nights = Array(nights.suffix(5))
+        nights[1].isComplete = false
+        #expect(kept(mustFree: true, most: 1) == [6, 8, 9, 10], "the damaged one goes first")
+    }
+
     @Test("No rules at all still leave the newest verified one, the two newest, and what is pinned")
     func minimum() throws {
         var nights = try Self.nights(30, end: at(2026, 11, 21), verified: [3, 12])

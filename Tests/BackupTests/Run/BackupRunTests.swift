@@ -215,6 +215,28 @@ struct BackupRunTests {
         #expect(checked.count == 2)
     }
 
+    @Test("A snapshot in which damage was found is remembered as such")
+    func damageIsRemembered() throws {
+        let run = try PlayedRun()
+        run.job.verify = 1
+        _ = try run.perform()
+        let first = try #require(try run.perform().targets[0].snapshot)
+        func damaged() throws -> [Int] {
+            try #require(try run.state.targets["disk"]).snapshots
+                .filter { $0.isDamaged == true && $0.verified == nil }.map(\.id.sequence)
+        }
+        run.targets[0].damaged = [try #require(SnapshotPath("uploads/a"))]
+        _ = try run.perform()
+        #expect(try damaged() == [first.sequence])
+        run.targets[0].damaged = []
+        run.files["uploads/new"] = 5
+        let third = try #require(try run.perform().targets[0].snapshot)
+        run.targets[0].failures[.verify] = failure(.temporary)
+        run.targets[0].unreadable = [third]
+        _ = try run.perform()
+        #expect(try damaged() == [first.sequence, third.sequence])
+    }
+
     @Test("After damage nothing is shared, but a source that was emptied is still seen")
     func emptiedAfterDamage() throws {
         let run = try PlayedRun()

@@ -28,6 +28,8 @@ final class PlayedTarget: BackupTarget {
     var growth: Int64 = 10
     /// Paths whose bytes are not what was stored.
     var damaged: Set<SnapshotPath> = []
+    /// Snapshots whose manifest is damaged.
+    var unreadable: Set<SnapshotID> = []
     var verified: [SnapshotPath] = []
     /// Of the last `store`.
     var hadPrevious: Bool?
@@ -48,7 +50,7 @@ final class PlayedTarget: BackupTarget {
     }
 
     func manifest(of id: SnapshotID, _ context: TargetContext) throws(BackupError) -> Manifest {
-        guard let manifest = manifests[id] else {
+        guard let manifest = manifests[id], !unreadable.contains(id) else {
             throw BackupError(.damaged, subject: "\(id)", "gone")
         }
         return manifest

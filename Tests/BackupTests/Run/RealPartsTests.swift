@@ -213,4 +213,41 @@ struct RealPartsTests {
         #expect(try Files.names(in: place).count == 1, "nothing of a probe is left")
         try fixture.copy.close()
     }
+
+    @Test("What a verification has found stays known when somebody ends it")
+    func endedVerification() throws {
+        let fixture = try RealFixture()
+        let program = fixture.program
+        let state = program.folder
+        try fixture.copy.insert(10)
+        _ = try program.makeKey()
+        let cancellation = Cancellation()
+        @Sendable func damaged() throws -> [Int] {
+            (try BackupState.peek(state).targets["local"]?.snapshots ?? [])
+                .filter { $0.isDamaged == true }.map(\.id.sequence)
+        }
+        let commands = BackupCommands(
+            program, cancellation: cancellation,
+            progress: { _ in
+                if let found = try? damaged(), !found.isEmpty { cancellation.cancel("enough") }
+            }, warn: { _ in })
+        for _ in 0..<3 { #expect(try commands.run(BackupService.Wish()).result == .success) }
+        let id = try #require(
+            try BackupState.peek(state).targets["local"]?.snapshots.first?.id)
+        // All three have the same file.
+        let folder = fixture.copy.folder + "/backups/\(id)/database/kinglet.db"
+        let base = try #require(try Files.names(in: folder).first)
+        let path = folder + "/" + String(decoding: base, as: UTF8.self)
+        var bytes = try #require(try Files.read(path, limit: 1 << 24))
+        bytes[bytes.count / 2] ^= 1
+        let file = try #require(FileHandle(forWritingAtPath: path))
+        try file.write(contentsOf: bytes)
+        try file.close()
+        let error = #expect(throws: BackupError.self) {
+            try commands.verify(nil, target: nil, all: true)
+        }
+        #expect(error?.code == .cancelled)
+        #expect(try damaged().first == 1 && damaged().count < 3)
+        try fixture.copy.close()
+    }
 }
