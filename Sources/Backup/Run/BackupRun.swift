@@ -62,7 +62,7 @@ struct BackupRun {
         try state.save(folder)
         ping(
             outcome.result.isGood ? .success : .failure, run, outcome.summary,
-            took: outcome.duration)
+            log: outcome.log, took: outcome.duration)
         return outcome
     }
 
@@ -159,13 +159,15 @@ struct BackupRun {
     }
 
     private func ping(
-        _ moment: PingRequest.Moment, _ run: String, _ text: String, took: Double = 0
+        _ moment: PingRequest.Moment, _ run: String, _ text: String, log: [String] = [],
+        took: Double = 0
     ) {
         guard let url = job.ping else { return }
         do throws(BackupError) {
             try parts.ping(
                 PingRequest(
-                    url: url, moment: moment, run: run, text: text, took: .seconds(took),
+                    url: url, moment: moment, run: run, text: text, log: log,
+                    took: .seconds(took),
                     // Nobody is to wait for long while the server stops.
                     attempts: moment == .start || cancellation.reason != nil ? 1 : 2))
         } catch {

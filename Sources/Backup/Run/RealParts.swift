@@ -204,10 +204,11 @@ extension BackupProgram {
         var problem: String?
         var pings = RunPings(try PingAddress(request.url), run: request.run) { problem = $0 }
         pings.attempts = request.attempts
+        let log = request.log.joined(separator: "\n")
         switch request.moment {
         case .start: pings.start()
-        case .success: pings.succeed(request.text, log: request.text, took: request.took)
-        case .failure: pings.fail(request.text, log: request.text, took: request.took)
+        case .success: pings.succeed(request.text, log: log, took: request.took)
+        case .failure: pings.fail(request.text, log: log, took: request.took)
         }
         if let problem { throw BackupError(.temporary, subject: "ping", problem) }
     }

@@ -115,6 +115,18 @@ public struct RunOutcome: Sendable, Codable, Equatable {
         return (reasons + warnings).map { Excerpt.line($0) }
     }
 
+    /// What became of each target, and every warning.
+    var log: [String] {
+        targets.map { target in
+            var line = "\(target.target): \(target.result.rawValue)"
+            if let id = target.snapshot { line += ", snapshot \(id)" }
+            line += ", \(target.transfer.bytesSent) bytes sent"
+            if !target.pruned.isEmpty { line += ", \(target.pruned.count) removed" }
+            if !target.reason.isEmpty { line += ": \(target.reason)" }
+            return Excerpt.line(line)
+        } + warnings.map { "warning: \($0)" }
+    }
+
     /// One line for a person.
     public var summary: String {
         var text = "backup \(job): \(result.rawValue)"

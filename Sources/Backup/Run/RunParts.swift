@@ -115,6 +115,8 @@ struct PingRequest: Sendable, Equatable {
     var run: String
     /// A few lines for a person, without secrets.
     var text: String
+    /// What else there is to say of the run, line by line, without secrets.
+    var log: [String] = []
     /// How long the run has taken.
     var took = Duration.zero
     /// At most, while the service does not answer.

@@ -347,6 +347,8 @@ struct BackupRunTests {
         #expect(run.hooks[0].environment["KINGLET_BACKUP_JOB"] == "nightly")
         #expect(run.hooks[1].environment["KINGLET_BACKUP_RESULT"] == "success")
         #expect(run.pings.map(\.moment) == [.start, .success])
+        #expect(run.pings[1].log.count == 1, "what became of each target, not the summary again")
+        #expect(run.pings[1].log[0].hasPrefix("disk: success, snapshot "))
         run.hookFailures["before"] = failure(.permanent)
         run.steps = []
         #expect(try run.perform().result == .failed)
@@ -356,6 +358,7 @@ struct BackupRunTests {
         #expect(run.pings.last?.text.contains("secret") == false)
         run.hookFailures = ["after": failure(.permanent)]
         #expect(try run.perform().result == .warning)
+        #expect(run.pings.last?.log.last?.hasPrefix("warning: ") == true)
     }
 
     @Test("A test restore that fails is a warning, and is remembered")
