@@ -108,7 +108,11 @@ struct BackupRunCommand: AsyncParsableCommand {
         var pause = 20
         while true {
             let activity = try await send(AdministrationRequest(.showBackup)).activity
-            if activity?.lastRun == number {
+            if let last = activity?.lastRun, last >= number {
+                guard last == number else {
+                    throw Failure(
+                        "it has ended, and another run after it; kinglet backup list shows more")
+                }
                 if let outcome = activity?.outcome { return outcome }
                 throw Failure(activity?.refusal ?? "the run gave no outcome")
             }
