@@ -2,6 +2,12 @@
 
 /// A delay that differs between machines and jobs and stays as it is.
 enum StableJitter {
+    /// What tells this machine from others.
+    static var machine: String {
+        let bytes = (try? Files.read("/etc/machine-id", limit: 256)) ?? nil
+        return bytes.map { String(decoding: $0, as: UTF8.self) } ?? ""
+    }
+
     /// Uniform in `0..<jitter`, in seconds; 0 for no jitter.
     ///
     /// - Parameters:

@@ -76,7 +76,6 @@ struct BackupPlanner {
 
     private func makeEntries(isStart: Bool) -> [Entry] {
         let now = Self.now
-        let machine = Self.machine
         let grace = program.options.startDelay.value.components.seconds
         var entries: [Entry] = []
         for job in program.settings.jobs {
@@ -85,8 +84,7 @@ struct BackupPlanner {
                 let zone = try? ScheduleTexts.zone(of: job)
             else { continue }
             var settings = JobSchedule.Settings(schedule: schedule, zone: zone)
-            settings.delay = StableJitter.seconds(
-                machine: machine, job: job.name, jitter: job.jitter.components.seconds)
+            settings.delay = ScheduleTexts.delay(of: job)
             settings.windows = (try? RunWindows(job.windows)) ?? .always
             settings.grace = grace
             let memory = saved[job.name] ?? JobMemory()
@@ -104,12 +102,6 @@ struct BackupPlanner {
         var clock = Glibc.timespec()
         clock_gettime(CLOCK_BOOTTIME, &clock)
         return JobSchedule.Moment(wall: Int64(time(nil)), uptime: Int64(clock.tv_sec))
-    }
-
-    /// What tells this machine from others.
-    private static var machine: String {
-        let bytes = (try? Files.read("/etc/machine-id", limit: 256)) ?? nil
-        return bytes.map { String(decoding: $0, as: UTF8.self) } ?? ""
     }
 
     // MARK: Events

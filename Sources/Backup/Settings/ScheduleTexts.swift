@@ -47,12 +47,19 @@ enum ScheduleTexts {
         return try TimeZoneRules.named(name)
     }
 
-    /// The next times of a job's schedule; none when it has no schedule that can be used.
+    /// So much later than its schedule says does a job begin, in seconds.
+    static func delay(of job: JobSettings) -> Int64 {
+        StableJitter.seconds(
+            machine: StableJitter.machine, job: job.name, jitter: job.jitter.components.seconds)
+    }
+
+    /// When a job begins next; none when it has no schedule that can be used.
     static func next(_ count: Int, of job: JobSettings, after now: Int64) -> [Int64] {
         guard let text = job.schedule, let schedule = try? Schedule(text),
             let zone = try? zone(of: job)
         else { return [] }
-        return schedule.next(count, after: now, in: zone)
+        let delay = delay(of: job)
+        return schedule.next(count, after: now - delay, in: zone).map { $0 + delay }
     }
 
     /// The longest time between two runs by the job's schedule and windows, in seconds; nil when it

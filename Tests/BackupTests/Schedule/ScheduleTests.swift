@@ -98,6 +98,19 @@ struct ScheduleTests {
         #expect(seconds(nil, week) == nil)
     }
 
+    @Test("The next runs of a job are those of its schedule, later by its jitter")
+    func nextRuns() throws {
+        var job = JobSettings(name: "a")
+        job.schedule = "0 3 * * *"
+        job.timeZone = "UTC"
+        job.jitter = .seconds(86_400)
+        let delay = ScheduleTexts.delay(of: job)
+        try #require(delay > 0)
+        let first = at(2026, 11, 20, 3) + delay
+        #expect(ScheduleTexts.next(2, of: job, after: first - 1) == [first, first + 86_400])
+        #expect(ScheduleTexts.next(1, of: job, after: first) == [first + 86_400])
+    }
+
     @Test("The next time is the first minute that fits, looked at one by one")
     func bruteForce() throws {
         var random = SeededGenerator(seed: 3)
