@@ -27,7 +27,9 @@ struct BackupMetrics {
         gauge("target_free_bytes", "Free space on a target."),
         gauge("target_size_bytes", "Space on a target."),
         gauge("target_available", "Whether the target was there at the last run."),
-        gauge("protected", "0 when all copies are on the medium of the data."),
+        gauge(
+            "protected", "0 when all copies are on the medium of the data, and nobody allowed that."
+        ),
         gauge("next_run_timestamp_seconds", "When the next run is due."),
         gauge("period_seconds", "Time between runs by the schedule."),
         counter("missed_runs_total", "Times of the schedule at which no run could begin."),
@@ -90,6 +92,9 @@ struct BackupMetrics {
             let job = state.jobs[name] ?? JobState()
             var rows = Rows(name: name)
             fill(&rows, job, live[name])
+            if job.isProtected == true || !self.settings.isSilentAboutMedium(settings) {
+                rows.add("protected", job.isProtected)
+            }
             fillTargets(&rows, settings, job)
             for row in rows.values { sink.add(row.name, labels: row.labels, value: row.value) }
             if job.lastDuration != nil {
@@ -157,7 +162,6 @@ struct BackupMetrics {
         rows.add("last_transferred_bytes", job.transfer?.bytesSent)
         rows.add("last_literal_bytes", job.transfer?.literalBytes)
         rows.add("last_matched_bytes", job.transfer?.matchedBytes)
-        rows.add("protected", job.isProtected)
         rows.add("restore_test_period_seconds", live?.testPeriod)
         rows.add("restore_test_duration_seconds", job.restoreTestDuration)
         rows.add("database_copy_duration_seconds", job.databaseDuration)

@@ -23,10 +23,14 @@ public enum BackupReports {
     /// - Parameters:
     ///   - before: the job's state before the run.
     ///   - wasRefused: whether the run before could not begin.
+    ///   - isSilentAboutMedium: its owner knows where the copies are.
     static func text(
-        of outcome: RunOutcome, job: JobSettings, before: JobState?, wasRefused: Bool = false
+        of outcome: RunOutcome, job: JobSettings, before: JobState?, wasRefused: Bool = false,
+        isSilentAboutMedium: Bool = false
     ) -> String? {
         guard job.report != .never else { return nil }
+        var outcome = outcome
+        if isSilentAboutMedium { outcome.isProtected = nil }
         switch outcome.result {
         case .failed:
             var text = "Backup \(job.name) failed: \(outcome.reason)"
@@ -64,7 +68,8 @@ public enum BackupReports {
 
     /// The week's digest; nil when it is not due. The first one counts from the first run.
     static func digest(
-        of job: JobState, job name: String, proof: JobProof, now: Int64
+        of job: JobState, job name: String, proof: JobProof, now: Int64,
+        isSilentAboutMedium: Bool = false
     ) -> String? {
         if let last = job.lastDigest, now - last < week, last <= now { return nil }
         let runs = job.history.filter { $0.began > now - week }
@@ -77,7 +82,9 @@ public enum BackupReports {
             text += ", a restore was last proven \(age(now - test)) ago"
         }
         text += "."
-        if job.isProtected == false { text += "\nNote: \(RunOutcome.unprotected)." }
+        if job.isProtected == false, !isSilentAboutMedium {
+            text += "\nNote: \(RunOutcome.unprotected)."
+        }
         return text
     }
 

@@ -320,7 +320,8 @@ public final class BackupService: Sendable {
             planner.ended(job, outcome, isStopping: isStopping)
             let last = state.withLock { $0.refusals.removeValue(forKey: job.name) }
             text = BackupReports.text(
-                of: outcome, job: job, before: before, wasRefused: last != nil)
+                of: outcome, job: job, before: before, wasRefused: last != nil,
+                isSilentAboutMedium: program.settings.isSilentAboutMedium(job))
             finish(number, outcome, nil)
         case .failure(let error):
             surroundings.log("backup \(job.name): \(error)", error.code != .busy)
@@ -377,7 +378,7 @@ public final class BackupService: Sendable {
             guard let record = state.jobs[job.name],
                 let text = BackupReports.digest(
                     of: record, job: job.name, proof: state.proof(of: job.name, on: targets),
-                    now: now)
+                    now: now, isSilentAboutMedium: program.settings.isSilentAboutMedium(job))
             else { continue }
             // Noted first: one that is lost is better than one that comes every minute.
             guard (try? cache.update({ $0.update(job: job.name) { $0.lastDigest = now } })) != nil

@@ -87,7 +87,9 @@ public struct BackupOptions: Sendable {
             help: "The configuration file of rclone. None: its own of the server's user."),
         RecordField(
             name: "allow_same_medium", content: .boolean,
-            help: "Do not warn that it lies on the disk of the data."),
+            help:
+                "Its owner knows that it lies on the disk of the data: the chat and the alert are "
+                + "silent about it; each run and status say so all the same."),
     ]
 
     static let jobFields = [

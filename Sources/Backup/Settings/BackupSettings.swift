@@ -216,6 +216,12 @@ public struct BackupSettings: Sendable, Equatable {
         return targets + [local]
     }
 
+    /// Whether nobody need hear that a job's copies are on the medium of the data: where they are,
+    /// their owner knows.
+    func isSilentAboutMedium(_ job: JobSettings) -> Bool {
+        targets(of: job).contains { $0.allowsSameMedium }
+    }
+
     /// The targets of a job.
     public func targets(of job: JobSettings) -> [TargetSettings] {
         job.targets.isEmpty ? targets : job.targets.compactMap { target(named: $0) }

@@ -146,6 +146,20 @@ struct BackupMetricsTests {
         #expect(!page(none, state).contains("old"))
     }
 
+    @Test("No alert comes where the owner allowed the medium of the data")
+    func sameMedium() {
+        var target = TargetSettings(name: "disk", location: .folder("/disk"))
+        target.allowsSameMedium = true
+        let settings = BackupSettings(
+            targets: [target], jobs: [JobSettings(name: "nightly")], dataDirectory: "/d")
+        var state = BackupState()
+        state.update(job: "nightly") { $0.isProtected = false }
+        #expect(page(nightly, state).contains("protected{backup=\"nightly\"} 0"))
+        #expect(!page(settings, state).contains("protected"))
+        state.update(job: "nightly") { $0.isProtected = true }
+        #expect(page(settings, state).contains("protected{backup=\"nightly\"} 1"))
+    }
+
     @Test("Where this machine may only add, that is said")
     func appendOnly() {
         var state = BackupState()

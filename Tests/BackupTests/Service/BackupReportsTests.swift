@@ -75,4 +75,23 @@ struct BackupReportsTests {
             of: outcome([]), job: job, before: nil, wasRefused: true)
         #expect(again == "Backup nightly works again.")
     }
+
+    @Test("Who knows that copies are on the data's medium does not hear it in the chat")
+    func medium() {
+        var outcome = outcome(["new"])
+        outcome.isProtected = false
+        func text(_ isSilent: Bool) -> String {
+            BackupReports.text(
+                of: outcome, job: job, before: nil, isSilentAboutMedium: isSilent) ?? ""
+        }
+        #expect(text(false).contains(RunOutcome.unprotected))
+        #expect(!text(true).contains(RunOutcome.unprotected))
+        var state = JobState()
+        state.isProtected = false
+        for isSilent in [false, true] {
+            let digest = BackupReports.digest(
+                of: state, job: "nightly", now: 1000, isSilentAboutMedium: isSilent)
+            #expect(digest?.contains(RunOutcome.unprotected) == !isSilent)
+        }
+    }
 }
