@@ -5,6 +5,7 @@ import http.server
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -102,6 +103,12 @@ class Installation:
         new.write_text(json.dumps(document))
         new.chmod(0o600)
         new.rename(path)
+
+
+    def forget_local(self):
+        """The snapshots in the data directory, which other tests do not expect."""
+        for name in ("backups", "backup-state/targets/local"):
+            shutil.rmtree(self.kinglet.data / name)
 
 
 @pytest.fixture(scope="module")
@@ -417,6 +424,50 @@ def test_status_shows_age_plan_and_protection(installation):
     assert "do not protect" not in installation.kinglet.command("status").stdout
 
 
+def test_a_mistake_in_an_argument_is_no_failed_run(installation, place):
+    """It is said before anything is done, for a failed run stops pruning. A target alone means the
+    job that goes there."""
+    (place / "spare").mkdir()
+    targets = [{"name": name, "location": str(folder)} for name, folder in (
+        ("disk", installation.target), ("spare", place / "spare"))]
+    well = {"name": "well", "targets": ["disk"]}
+    installation.reload(well, targets=targets)
+    installation.run("well")
+    for arguments, part in (
+        (["--target", "nowhere"], "known are disk, spare, local"),
+        (["--target", "spare"], "no job goes there"),
+        (["well", "--target", "spare"], "the job well does not go there"),
+        (["nothing"], "known are well"),
+    ):
+        done = installation.run(*arguments, check=False)
+        assert done.returncode == 1 and part in one_line(done), done
+    assert installation.job("well")["lastResult"] == "success"
+    assert installation.runs("well", "failed") == 0
+    installation.reload(well, {"name": "second", "targets": ["spare"]}, targets=targets)
+    installation.run("--target", "spare")
+    assert (installation.runs("well"), installation.runs("second")) == (1, 1)
+
+
+def test_the_folder_in_the_data_directory_is_seen_beside_other_targets(installation):
+    """As long as a job goes there, or has left snapshots there."""
+    kinglet = installation.kinglet
+
+    def seen():
+        return [target["name"] for target in kinglet.json("backup", "list")["targets"]]
+
+    installation.reload({"name": "both", "targets": ["disk", "local"]})
+    assert seen() == ["disk", "local"]
+    installation.run("both")
+    installation.reload({"name": "one", "targets": ["disk"]})
+    assert seen() == ["disk", "local"]
+    snapshot, = kinglet.json("backup", "list")["targets"][1]["snapshots"]
+    outcomes = kinglet.json("backup", "verify")
+    assert [outcome["target"] for outcome in outcomes] == ["disk", "local"]
+    assert "local" in kinglet.command("backup", "pin", snapshot["id"]).stdout
+    installation.forget_local()
+    assert seen() == ["disk"]
+
+
 def test_warnings_of_a_run_reach_whoever_asked_for_it(installation):
     installation.reload({"name": "warned", "extra": ["/nonexistent/path"]})
     done = installation.run("warned")
@@ -509,6 +560,7 @@ def test_what_is_not_configured_any_more_is_not_shown(installation):
     assert installation.metric("suspicious_total", backup="other") == 0, "it counts from 0"
     installation.reload({"name": "another"})
     assert installation.metric("suspicious_total", backup="other") is None
+    installation.forget_local()
 
 
 def test_without_a_job_there_are_none(make_server):
