@@ -140,9 +140,9 @@ extension RsyncTarget {
             findings.isAppendOnly || findings.isRestricted ? nil : partialPath
     }
 
-    private var partialPath: String {
-        remotePath(".rsync-partial")
-    }
+    /// Where rsync puts what it has of a file when the connection breaks.
+    static let partsFolder = ".rsync-partial"
+    private var partialPath: String { remotePath(Self.partsFolder) }
 
     // MARK: Small files
 

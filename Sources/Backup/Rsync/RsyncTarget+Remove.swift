@@ -53,6 +53,13 @@ extension RsyncTarget {
             }
         }
         try removeUseless(context)
+        // Of a file that was sent whole they are gone; others are of use to the next attempt only.
+        guard hasParts, self.listed?.attempts.isEmpty == true else { return }
+        let empty = try scratch("empty", context)
+        try delete(
+            ["/\(Self.partsFolder)/", "/\(Self.partsFolder)/**"], from: empty, context)
+        try Files.remove(empty)
+        hasParts = false
     }
 
     /// Of the attempts since the last snapshot, all but the newest, with which another one would

@@ -32,6 +32,8 @@ public final class RsyncTarget: BackupTarget {
     var hasExplored = false
     /// Snapshots, and this installation's attempts, as they were last listed.
     var listed: (complete: [SnapshotID: RsyncListing], attempts: [SnapshotID])?
+    /// Whether parts of files that a broken connection has left were there then.
+    var hasParts = false
     var manifests: [SnapshotID: Manifest] = [:]
 
     /// - Parameters:
@@ -212,6 +214,7 @@ public final class RsyncTarget: BackupTarget {
     private func list(_ context: TargetContext) throws(BackupError) {
         var complete: [SnapshotID: RsyncListing] = [:]
         var folders: Set<SnapshotID> = []
+        var hasParts = false
         let outcome = try call(
             [
                 "--list-only", "-r", "--include=/*/", "--include=/*/\(ManifestFile.name)",
@@ -223,6 +226,7 @@ public final class RsyncTarget: BackupTarget {
                 return
             }
             let parts = listing.name.split(separator: UInt8(ascii: "/"))
+            if listing.name == Array(Self.partsFolder.utf8) { hasParts = true }
             guard let first = parts.first,
                 let id = SnapshotID(String(decoding: first, as: UTF8.self))
             else { return }
@@ -250,6 +254,7 @@ public final class RsyncTarget: BackupTarget {
             }
         }
         listed = (complete, attempts.sorted())
+        self.hasParts = hasParts
     }
 
     /// Brings manifests that are not here, or are not as they were.

@@ -43,16 +43,22 @@ struct RsyncAttemptTests {
             try fail(sequence)
             #expect(try there() == Array(max(1, sequence - 2)...sequence))
         }
+        // What a connection that breaks leaves of a file, for the next attempt.
+        try Files.makeFolder(site.store + "/.rsync-partial")
+        try Files.replace(site.store + "/.rsync-partial/large", [1, 2, 3], mode: 0o600)
         try fail(5, sharesNothing: true)
         #expect(try there() == [5])
         _ = try target.snapshots(installation.context)
         try target.cleanUp(installation.context)
         #expect(try there() == [5])
+        #expect(Files.exists(site.store + "/.rsync-partial/large"))
         let snapshot = try installation.prepare(6, RsyncTargetTests.paths)
         _ = try target.snapshots(installation.context)
         #expect(try installation.store(snapshot, target).files == 0)
         try target.cleanUp(installation.context)
         #expect(try there() == [6])
+        let left = try Files.names(in: site.store).map { String(decoding: $0, as: UTF8.self) }
+        #expect(left.sorted() == ["\(snapshot.manifest.id)", "kinglet-backup.json", "latest"])
         let memory = try RsyncMemory(installation.context.memory)
         #expect(try memory.begun() == [])
     }
