@@ -40,6 +40,8 @@ struct BackupRun {
             try work(&outcome, &state, lock: lock.descriptor, warnings)
             outcome.warnings = warnings.all
             outcome.conclude()
+            // A disk that is away for now still has what it has.
+            if outcome.isProtected == false, hasCopyElsewhere(state) { outcome.isProtected = true }
         } catch {
             let failure = TargetOutcome(target: "", error)
             outcome.result = failure.result
@@ -64,6 +66,16 @@ struct BackupRun {
             outcome.result.isGood ? .success : .failure, run, outcome.summary,
             log: outcome.log, took: outcome.duration)
         return outcome
+    }
+
+    /// Whether a target on another medium has a snapshot of this job, as far as is known.
+    private func hasCopyElsewhere(_ state: BackupState) -> Bool {
+        settings.targets(of: job).contains { target in
+            guard let record = state.targets[target.name], record.isOnSameMedium == false else {
+                return false
+            }
+            return record.snapshots.contains { $0.job == job.name }
+        }
     }
 
     private func work(

@@ -423,6 +423,22 @@ struct BackupRunTests {
         #expect(try run.perform().isProtected == true)
     }
 
+    @Test("Older copies on another medium protect also while that is away, or was not meant")
+    func copiesElsewhere() throws {
+        let run = try PlayedRun()
+        run.targets = [PlayedTarget("card"), PlayedTarget("usb")]
+        run.targets[0].isOnSameMedium = true
+        run.targets[1].failures[.open] = failure(.absent)
+        #expect(try run.perform().isProtected == false, "it never had one")
+        _ = try run.perform()
+        run.targets[1].failures[.open] = failure(.absent)
+        let outcome = try run.perform()
+        #expect(outcome.isProtected == true && !outcome.summary.contains(RunOutcome.unprotected))
+        run.onlyTarget = "card"
+        #expect(try run.perform().isProtected == true)
+        #expect(try run.jobState.isProtected == true)
+    }
+
     @Test("A run that is ended before it begins is cancelled, not failed")
     func cancelled() throws {
         let run = try PlayedRun()
