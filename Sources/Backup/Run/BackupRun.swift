@@ -27,6 +27,8 @@ struct BackupRun {
         var state = try BackupState.load(folder) { warnings.add($0) }
         var outcome = RunOutcome(job: job.name, result: .failed, began: parts.now())
         let began = ContinuousClock.now
+        // Looked for every quarter of an hour: that it is away was said.
+        let wasSkipped = state.jobs[job.name]?.lastResult == .skipped
         state.update(job: job.name) { record in
             record.lastAttempt = outcome.began
             if isRetry { record.retries &+= 1 }
@@ -35,7 +37,7 @@ struct BackupRun {
         try state.save(folder)
         progress(Progress(.waiting))
         let run = identifier()
-        ping(.start, run, "")
+        if !wasSkipped { ping(.start, run, "") }
         do throws(BackupError) {
             try work(&outcome, &state, lock: lock.descriptor, warnings)
             outcome.warnings = warnings.all
@@ -62,6 +64,7 @@ struct BackupRun {
         outcome.warnings = warnings.all
         state.update(job: job.name) { $0.note(outcome) }
         try state.save(folder)
+        if wasSkipped, outcome.result == .skipped { return outcome }
         ping(
             outcome.result.isGood ? .success : .failure, run, outcome.summary,
             log: outcome.log, took: outcome.duration)

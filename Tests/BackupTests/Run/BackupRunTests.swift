@@ -361,6 +361,22 @@ struct BackupRunTests {
         #expect(run.pings.last?.log.last?.hasPrefix("warning: ") == true)
     }
 
+    @Test("That the target is away is told once, not each time that somebody looks")
+    func pingsOfSkippedRuns() throws {
+        let run = try PlayedRun()
+        run.job.ping = "https://example.org/secret"
+        for _ in 0..<3 {
+            run.targets[0].failures[.open] = failure(.absent)
+            _ = try run.perform()
+        }
+        #expect(run.pings.map(\.moment) == [.start, .failure])
+        run.pings = []
+        _ = try run.perform()
+        #expect(run.pings.map(\.moment) == [.success])
+        _ = try run.perform()
+        #expect(run.pings.map(\.moment) == [.success, .start, .success])
+    }
+
     @Test("A test restore that fails is a warning, and is remembered")
     func restoreTest() throws {
         let run = try PlayedRun()
