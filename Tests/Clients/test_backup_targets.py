@@ -174,6 +174,32 @@ def test_what_is_there_is_listed(backed_up, site, elsewhere):
         one["domains"] == ["example.test"] and one["files"] > 3 for one in target["snapshots"])
 
 
+def test_a_place_that_has_lost_its_marker_is_read_and_left_as_it_is(
+        backed_up, site, elsewhere, tmp_path):
+    marker, away = site.store / "kinglet-backup.json", tmp_path / "marker"
+    away.write_bytes(marker.read_bytes())
+    mode = marker.stat().st_mode
+    marker.unlink()
+    try:
+        before = sorted(site.store.rglob("*"))
+        words = [
+            "--from", site.location, "--key-file", backed_up.key, "--json", *site.arguments]
+        done = elsewhere("backup", "list", *words, environment=site.environment)
+        target, = json.loads(done.stdout)["targets"]
+        assert [one["id"][-6:] for one in target["snapshots"]] == ["000001", "000002"]
+        assert "kinglet-backup.json is missing" in done.stderr
+        new = tmp_path / "new"
+        done = elsewhere(
+            "backup", "restore", "--yes", "--to", new, *words, environment=site.environment)
+        assert done.returncode == 0, done.stderr
+        assert (new / "uploads/picture").read_bytes() == (
+            backed_up.server.data / "uploads/picture").read_bytes()
+        assert sorted(site.store.rglob("*")) == before
+    finally:
+        marker.write_bytes(away.read_bytes())
+        marker.chmod(mode)
+
+
 def test_a_wrong_key_opens_nothing(backed_up, site, elsewhere, tmp_path):
     new = tmp_path / "new"
     done = elsewhere(

@@ -111,10 +111,13 @@ extension ArchiveMarker {
                     .absent, subject: store.place, "the backups that were here are not here now",
                     advice: "is the disk mounted?")
             }
+            let found = try store.list(ArchiveNames.snapshots)
             guard forWriting else {
+                let ids = found.compactMap { ArchiveNames.snapshot(of: $0.name) }
+                if context.readsUnmarked(store.place, ids) { return }
                 throw BackupError(.absent, subject: store.place, "there are no backups here")
             }
-            guard try store.list(ArchiveNames.snapshots).isEmpty else {
+            guard found.isEmpty else {
                 throw BackupError(
                     .foreign, subject: store.place, "there are snapshots here, but no marker",
                     advice: "give this target a folder of its own")

@@ -87,6 +87,7 @@ struct FolderTarget: BackupTarget {
                         + " place remove \(memory)")
             }
             guard forWriting else {
+                if context.readsUnmarked(path, try snapshots(context)) { return }
                 throw absent("no backup has been made there", advice: "see `kinglet backup run`")
             }
             return try become(TargetMarker(instance: context.instance), memory)

@@ -28,7 +28,7 @@ extension RsyncTarget {
             try makeFolders("", context)
             try write(marker, context)
             findings.target = marker.target
-        } else {
+        } else if !context.readsUnmarked(name, try snapshots(context)) {
             throw BackupError(
                 .permanent, subject: name, "there are no backups at \(place)",
                 advice: "check the location")

@@ -72,6 +72,18 @@ public struct LocationAccess: Sendable {
     }
 }
 
+extension TargetContext {
+    /// Whether a place that has lost its marker is read all the same: only where its owner names it for
+    /// a restore, and if it has snapshots. Whether these are whole, their seals say.
+    func readsUnmarked(_ place: String, _ snapshots: [SnapshotID]) -> Bool {
+        guard instance.isEmpty, !snapshots.isEmpty else { return false }
+        warn(
+            "\(place): \(TargetMarker.name) is missing there; its snapshots are read all the same, "
+                + "and nothing is written")
+        return true
+    }
+}
+
 /// A private folder for the length of one command, where there is no data directory to work in.
 struct WorkFolder: ~Copyable {
     let path: String
