@@ -90,7 +90,8 @@ struct BackupReportsTests {
         state.isProtected = false
         for isSilent in [false, true] {
             let digest = BackupReports.digest(
-                of: state, job: "nightly", now: 1000, isSilentAboutMedium: isSilent)
+                of: state, job: "nightly", proof: JobProof(), now: 1000,
+                isSilentAboutMedium: isSilent)
             #expect(digest?.contains(RunOutcome.unprotected) == !isSilent)
         }
     }
