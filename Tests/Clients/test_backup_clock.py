@@ -1,21 +1,24 @@
-"""Times of a schedule that were missed, with the real server and clocks that the test moves. It looks
-at the clock once a minute, so this takes as long: CLOCKS=1 … -k backup_clock runs it. Jumps of the
-clock and daylight saving are in the unit tests (JobScheduleTests)."""
+"""Times of a schedule that were missed, and clocks that jump, with the real server and clocks that the
+test moves; the server looks at them when its configuration is read again. More jumps, and daylight
+saving, are in the unit tests (JobScheduleTests)."""
 
 import datetime
-import os
+import json
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from backup_faults import assert_all_good, configure, new_installation
+from backup_faults import assert_all_good, configure, new_installation, snapshots
 from kinglet import FIXTURES
 from waiting import eventually
 
 SOURCE = Path(__file__).with_name("bad_machine.c")
 MINUTE, DAY = 60, 86_400
+YEAR = 365 * DAY
 # Nothing is caught up in the first minutes of a server.
 GRACE = 200
 
@@ -57,6 +60,22 @@ class Machine:
         self.offset += seconds
         self.awake += seconds
         self._say()
+        self.look()
+
+    def jump(self, seconds):
+        """Somebody sets the clock."""
+        self.offset += seconds
+        self._say()
+        self.look()
+
+    def look(self):
+        """The server would look within a minute."""
+        if self.kinglet.process:
+            self.kinglet.signal(signal.SIGHUP)
+
+    def now(self):
+        """As the server knows it."""
+        return time.time() + self.offset
 
     def runs(self, result="success"):
         try:
@@ -65,9 +84,10 @@ class Machine:
             return 0
 
     def become(self, count):
+        # With the next one planned it is idle, and sees both clocks move at once.
         eventually(
-            lambda: self.runs() == count,
-            lambda: f"{count} runs; there were {self.runs()}: {self.kinglet.log.text}", timeout=70)
+            lambda: self.runs() == count and self.awaits_next() > self.now(),
+            lambda: f"{count} runs; there were {self.runs()}: {self.kinglet.log.text}")
 
     def missed(self):
         return self._sum("kinglet_backup_missed_runs_total")
@@ -92,12 +112,11 @@ def plain(machine):
     """The run at its time."""
     machine.start()
     eventually(lambda: machine.awaits_next() > 0, lambda: machine.kinglet.get("/metrics")[2])
-    machine.pass_time(GRACE)
-    machine.pass_time(6 * 3600)
+    machine.pass_time(GRACE + 6 * 3600)
     machine.become(1)
+    assert machine.missed() == 0
 
 
-@pytest.mark.skipif("CLOCKS" not in os.environ, reason="takes a minute; set CLOCKS")
 def test_ten_missed_runs_are_one(machine):
     """The machine was off for ten days: one run makes up for all, and the others are counted."""
     plain(machine)
@@ -114,3 +133,32 @@ def test_ten_missed_runs_are_one(machine):
     machine.kinglet.stop()
     assert len(assert_all_good(machine.kinglet, machine.target)) == 2
     assert machine.kinglet.json("status")["backup"]["jobs"][0]["lastResult"] == "success"
+
+
+# As many whole days, so that the next run is as far away as it was.
+JUMPS = {"ahead": YEAR, "back": -YEAR, "to 1970": DAY - int(time.time()) // DAY * DAY}
+
+
+@pytest.mark.parametrize("seconds", JUMPS.values(), ids=JUMPS)
+def test_a_clock_that_jumps(machine, seconds):
+    """Nothing runs for the jump itself, and then one run a day. What is kept stays, and the newest
+    snapshot is the one that was made last, whatever its name says."""
+    plain(machine)
+    machine.jump(seconds)
+    eventually(
+        lambda: 0 < machine.awaits_next() - machine.now() <= DAY,
+        lambda: f"planned by the new clock: {machine.awaits_next() - machine.now()} s from now")
+    assert machine.runs() == 1
+    for count in (2, 3):
+        machine.pass_time(DAY)
+        machine.become(count)
+    machine.jump(-seconds)
+    by_hand = machine.kinglet.json("backup", "run")
+    assert by_hand["result"] == "success", by_hand
+    machine.kinglet.stop()
+    names = sorted(snapshots(machine.target), key=lambda name: name[-6:])
+    assert [int(name[-6:]) for name in names] == [1, 2, 3, 4]
+    outcome, = machine.kinglet.json("backup", "verify")
+    assert outcome["snapshot"] == names[-1] == by_hand["targets"][0]["snapshot"]
+    pruned, = json.loads(machine.kinglet.command("backup", "prune", "--json").stdout)
+    assert pruned["removed"] == []

@@ -560,7 +560,6 @@ def test_what_is_not_configured_any_more_is_not_shown(installation):
     assert installation.metric("suspicious_total", backup="other") == 0, "it counts from 0"
     installation.reload({"name": "another"})
     assert installation.metric("suspicious_total", backup="other") is None
-    installation.forget_local()
 
 
 def test_without_a_job_there_are_none(make_server):
