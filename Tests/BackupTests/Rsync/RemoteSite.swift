@@ -58,11 +58,19 @@ final class RemoteSite {
     var secrets: String { base + "/secrets" }
     private(set) var port = 0
     private var server: Server?
+    /// In the place of ssh: runs what would be run there, as sshd does, with what the key's line in
+    /// authorized_keys says. Most rules do not depend on ssh, of which each connection takes long.
+    private var shell: String?
 
-    init(_ kind: Kind, moduleOptions: String = "") throws {
+    /// - Parameter isDirect: whether sshd is left out.
+    init(_ kind: Kind, isDirect: Bool = false, moduleOptions: String = "") throws {
         self.kind = kind
         base = FileManager.default.temporaryDirectory.path + "/site-\(UUID().uuidString)"
         for folder in ["/store", "/secrets", "/server"] { try Files.makeFolder(base + folder) }
+        if isDirect, [.ssh, .restricted].contains(kind) {
+            try makeShell()
+            return
+        }
         for _ in 0..<5 where server == nil {
             port = try Self.freePort()
             switch kind {
@@ -98,6 +106,9 @@ final class RemoteSite {
     }
 
     func target(rsync: String? = nil, place: RsyncPlace? = nil) throws -> RsyncTarget {
+        if let shell {
+            return try RsyncTarget(name: "site", place: self.place, callersShell: [shell])
+        }
         let isDaemon = kind == .daemon || kind == .chrootedDaemon
         return try RsyncTarget(
             name: "site", place: place ?? self.place, secrets: secrets,
@@ -109,6 +120,23 @@ final class RemoteSite {
     }
 
     // MARK: Servers
+
+    private func makeShell() throws {
+        port = 22
+        let line = try access().authorizedKeysLine(publicKey: "")
+        let forced = try #require(line.split(separator: "\"").dropFirst().first)
+        try write(
+            """
+            #!/bin/sh
+            [ "$1" = -l ] && shift 2
+            shift
+            export SSH_ORIGINAL_COMMAND="$*"
+            exec \(kind == .restricted ? String(forced) : #"sh -c "$*""#)
+
+            """, "shell")
+        shell = base + "/server/shell"
+        chmod(base + "/server/shell", 0o700)
+    }
 
     private func startSSH() throws {
         let sshd = "/usr/sbin/sshd"

@@ -51,7 +51,7 @@ struct RsyncChangeTests {
         "They are described as they are stored",
         arguments: [RemoteSite.Kind.daemon, .restricted])
     func changed(kind: RemoteSite.Kind) throws {
-        let site = try RemoteSite(kind)
+        let site = try RemoteSite(kind, isDirect: true)
         let installation = try Installation()
         let context = installation.context
         let target = try site.target()

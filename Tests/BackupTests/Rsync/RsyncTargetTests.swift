@@ -4,8 +4,9 @@ import Testing
 
 @testable import Backup
 
-/// Every rule holds at a real sshd, with a key that may do all and with one that may only add, and
-/// at a real rsync daemon.
+/// Every rule holds with a key that may do all and with one that may only add, and at a real rsync
+/// daemon. A real sshd is between in the first test with the key that is usual; the tests of faults
+/// have it with both.
 @Suite("Targets behind rsync", .serialized)
 struct RsyncTargetTests {
     static let paths: [SnapshotPath] = [
@@ -28,7 +29,7 @@ struct RsyncTargetTests {
 
     @Test("A snapshot is stored, listed, verified and fetched", arguments: RemoteSite.Kind.allCases)
     func everything(kind: RemoteSite.Kind) throws {
-        let site = try RemoteSite(kind)
+        let site = try RemoteSite(kind, isDirect: kind == .ssh)
         let installation = try Installation()
         let context = installation.context
         let target = try site.target()
@@ -85,7 +86,7 @@ struct RsyncTargetTests {
 
     @Test("A flipped bit is found in each kind of file", arguments: RemoteSite.Kind.allCases)
     func flippedBit(kind: RemoteSite.Kind) throws {
-        let site = try RemoteSite(kind)
+        let site = try RemoteSite(kind, isDirect: true)
         let installation = try Installation()
         let context = installation.context
         let target = try site.target()
@@ -128,7 +129,7 @@ struct RsyncTargetTests {
         "A removed snapshot is gone and the others are whole",
         arguments: [RemoteSite.Kind.ssh, .daemon, .chrootedDaemon])
     func remove(kind: RemoteSite.Kind) throws {
-        let site = try RemoteSite(kind)
+        let site = try RemoteSite(kind, isDirect: true)
         let installation = try Installation()
         let context = installation.context
         let target = try site.target()
@@ -161,7 +162,7 @@ struct RsyncTargetTests {
 
     @Test("What stands in for a missing file is never stored", arguments: RemoteSite.Kind.allCases)
     func keptIsGone(kind: RemoteSite.Kind) throws {
-        let site = try RemoteSite(kind)
+        let site = try RemoteSite(kind, isDirect: true)
         let installation = try Installation()
         let target = try site.target()
         try target.open(installation.context, forWriting: true)
@@ -180,7 +181,7 @@ struct RsyncTargetTests {
 
     @Test("A target without its marker is absent, and another one is foreign")
     func marker() throws {
-        let site = try RemoteSite(.ssh)
+        let site = try RemoteSite(.ssh, isDirect: true)
         let installation = try Installation()
         let context = installation.context
         let reading = try failure { try site.target().open(context, forWriting: false) }
