@@ -2,6 +2,7 @@
 // readers.
 
 internal import GRDB
+internal import GRDBSQLite
 internal import Glibc
 public import Prometheus
 
@@ -17,6 +18,9 @@ public enum Durability: String, Sendable, CaseIterable {
 /// The open database. Safe on any thread: readers have connections of their own, and all writes
 /// go through one queue.
 public final class Database: Sendable {
+    /// The version of SQLite.
+    public static var engineVersion: String { String(cString: sqlite3_libversion()) }
+
     /// The file.
     public let file: String
     /// The one writer.
@@ -90,6 +94,19 @@ public final class Database: Sendable {
                 message: "a newer version of kinglet has written it")
         }
         try migrator.migrate(pool)
+    }
+
+    /// The last step of each feature's tables that a connection finds done.
+    public static func schema(of connection: Connection) throws -> [String: Int] {
+        var schema: [String: Int] = [:]
+        for identifier in try DatabaseMigrator().appliedIdentifiers(connection.database) {
+            guard let dot = identifier.lastIndex(of: "."),
+                let number = Int(identifier[identifier.index(after: dot)...])
+            else { continue }
+            let feature = String(identifier[..<dot])
+            schema[feature] = max(number, schema[feature, default: 0])
+        }
+        return schema
     }
 
     /// Reads on a thread of the readers and hands the result to `then` there.

@@ -9,6 +9,8 @@ struct CopyFacts {
     /// Of the tables that were counted in time.
     var rows: [String: Int64] = [:]
     var lastMessage: Int64 = 0
+    /// The last step of each feature's tables.
+    var schema: [String: Int]?
     /// Nil when no check ended.
     var isChecked: Bool?
     /// Whether it was `integrity_check` that ended.
@@ -125,6 +127,7 @@ struct FactsReader {
             facts.lastMessage =
                 try connection.first("SELECT max(rowid) FROM messages") { $0.integer(0) } ?? 0
         }
+        facts.schema = try Storage.Database.schema(of: connection)
         for table in tables {
             let name = table.split(separator: "\"", omittingEmptySubsequences: false)
                 .joined(separator: "\"\"")

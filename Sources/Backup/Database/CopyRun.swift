@@ -38,6 +38,7 @@ struct CopyRun {
             name: copier.name, base: Manifest.Part(path: "", sha256: "", size: 0), changes: [],
             pageSize: end.pageSize, pageCount: Int64(end.pageCount), rows: facts.rows,
             lastMessage: facts.lastMessage, isChecked: facts.isChecked)
+        record.schema = facts.schema
         var result = DatabaseCopy(record: record)
         result.wasRead = true
         result.faults = facts.faults

@@ -49,6 +49,9 @@ struct FolderTarget: BackupTarget {
 
     var needsMD5: Bool { false }
     var canRemove: Bool { true }
+    var software: [String: String] {
+        (transfer as? RsyncTransfer).map { ["rsync": "\($0.program.version)"] } ?? [:]
+    }
 
     var isOnSameMedium: Bool {
         guard let data = Medium(of: dataFolder, roots: roots) else { return false }

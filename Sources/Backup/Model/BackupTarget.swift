@@ -167,6 +167,8 @@ public protocol BackupTarget {
     var isOnSameMedium: Bool { get }
     /// Whether snapshots can be removed by this machine; not with a key that may only add.
     var canRemove: Bool { get }
+    /// Versions of programs that bring files there, for the manifest.
+    var software: [String: String] { get }
 
     /// Finds out that it is there, is what it was and can be written (when `forWriting`), and makes
     /// it a target of this installation at the first use. Throws `absent` when it is not there.
@@ -206,6 +208,11 @@ public protocol BackupTarget {
     func setPins(_ pins: Set<SnapshotID>, _ context: TargetContext) throws(BackupError)
     /// Space on its medium; nil when it does not tell.
     func space(_ context: TargetContext) throws(BackupError) -> TargetSpace?
+}
+
+extension BackupTarget {
+    /// None that it knows of.
+    public var software: [String: String] { [:] }
 }
 
 /// A snapshot that is stored but not published, as a check sees it.

@@ -60,6 +60,9 @@ public struct Manifest: Codable, Sendable, Equatable {
         public var lastMessage: Int64
         /// SQLite's `quick_check` found no fault in what was copied; nil when it did not finish.
         public var isChecked: Bool?
+        /// The schema that the rows are in: the last step of each feature's tables; nil when it
+        /// could not be read.
+        public var schema: [String: Int]?
         /// Creates a record.
         public init(
             name: String, base: Part, changes: [Part], pageSize: Int, pageCount: Int64,

@@ -21,6 +21,8 @@ public final class RsyncTarget: BackupTarget {
     public var isOnSameMedium: Bool { false }
     /// Not with a key that may only add; known after `open`.
     public var canRemove: Bool { !findings.isAppendOnly }
+    /// Ours; theirs does not tell.
+    public var software: [String: String] { ["rsync": "\(program.version)"] }
 
     let place: RsyncPlace
     let program: RsyncProgram

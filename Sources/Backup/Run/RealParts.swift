@@ -2,6 +2,7 @@
 
 internal import Foundation
 internal import Glibc
+internal import Storage
 internal import TLS
 
 extension BackupProgram {
@@ -31,7 +32,8 @@ extension BackupProgram {
         return RunParts(
             now: { Int64(time(nil)) }, random: { SecureRandom.bytes($0) },
             key: { () throws(BackupError) -> RecoveryKey in try program.key() },
-            software: { ["kinglet": program.version] }, domains: domains,
+            software: { ["kinglet": program.version, "sqlite": Storage.Database.engineVersion] },
+            domains: domains,
             target: { (target) throws(BackupError) -> any BackupTarget in
                 try program.target(target)
             },

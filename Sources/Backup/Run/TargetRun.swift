@@ -153,7 +153,8 @@ struct TargetRun {
 
         var manifest = Manifest(
             id: id, instance: context.instance, backup: job.name, domains: parts.domains,
-            software: parts.software(), previous: previous?.manifest.id)
+            software: parts.software().merging(place.software) { $1 },
+            previous: previous?.manifest.id)
         manifest.copied = database.copied
         manifest.databases = database.databases
         manifest.extra = found.extra

@@ -20,6 +20,8 @@ struct BackupRunTests {
         #expect(outcome.targets.map(\.target) == ["disk"])
         #expect(outcome.targets[0].snapshot?.sequence == 1)
         #expect(outcome.targets[0].verifiedFiles == 2)
+        #expect(
+            run.targets[0].manifests.values.first?.software == ["kinglet": "1", "rsync": "3.4.4"])
         #expect(run.steps == ["database", "scan", "check", "remember"])
         let job = try run.jobState
         #expect(job.lastResult == .success && job.lastSuccess == run.clock)

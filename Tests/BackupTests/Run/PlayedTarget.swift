@@ -15,6 +15,7 @@ final class PlayedTarget: BackupTarget {
 
     let name: String
     let needsMD5 = false
+    let software = ["rsync": "3.4.4"]
     var isOnSameMedium = false
     var canRemove = true
     /// The next call of that step fails so.

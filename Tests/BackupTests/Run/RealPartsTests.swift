@@ -125,6 +125,7 @@ struct RealPartsTests {
         try fixture.copy.insert(100)
         let before = Int64(time(nil))
         #expect(try fixture.store().kept.isEmpty)
+        #expect(try fixture.program.parts().software().keys.sorted() == ["kinglet", "sqlite"])
         let first = try fixture.note
         #expect(first.count == 3 && first[0] >= before && first[1] == 0, "\(first)")
 
