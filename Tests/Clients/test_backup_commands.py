@@ -2,14 +2,17 @@
 
 import os
 import re
+import signal
 import sqlite3
 import stat
+import subprocess
 
 import pytest
 
 from certificates import Authority
-from kinglet import one_line
+from kinglet import BINARY, one_line
 from people import JULIET, ROMEO
+from waiting import eventually
 
 # Nothing is isolated here, for an isolated server makes no backups.
 SETTINGS = {
@@ -197,3 +200,33 @@ def test_certificates_from_elsewhere_are_in_it(make_server, tmp_path):
         note, = (note for note in said if note.startswith(f"{origin} is in "))
         with open(note.partition(" is in ")[2].removesuffix("."), "rb") as file:
             assert file.read() == content
+
+
+@pytest.mark.parametrize("place", ["server", "command"])
+def test_the_end_of_the_terminal_ends_only_what_the_command_does_itself(
+        make_server, tmp_path, place):
+    """A run in the server goes on; one in the command is ended, and says so."""
+    kinglet = make_server(settings=SETTINGS)
+    begun, may_go_on = tmp_path / "begun", tmp_path / "may-go-on"
+    with open(kinglet.configuration, "a", encoding="utf-8") as file:
+        file.write(
+            "\nbackup:\n  jobs:\n    - name: slow\n      schedule: yearly\n      targets: [local]\n"
+            f"      before: touch {begun}; until [ -e {may_go_on} ]; do sleep 0.05; done\n")
+    if place == "server":
+        kinglet.start(isolated=False)
+    command = subprocess.Popen(
+        [str(part) for part in (
+            BINARY, "backup", "run", "--config", kinglet.configuration,
+            *(word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")))],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    eventually(begun.exists, "the run has begun")
+    command.send_signal(signal.SIGHUP)
+    _, said = command.communicate(timeout=30)
+    if place == "command":
+        assert command.returncode == 1 and "somebody ended it" in said, said
+        return
+    assert command.returncode == -signal.SIGHUP
+    may_go_on.touch()
+    eventually(
+        lambda: [job.get("lastResult") for job in kinglet.json("status")["backup"]["jobs"]]
+        == ["success"], "the run has ended")
