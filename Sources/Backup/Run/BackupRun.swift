@@ -62,7 +62,12 @@ struct BackupRun {
             outcome.reason = warnings.all.first ?? ""
         }
         outcome.warnings = warnings.all
-        state.update(job: job.name) { $0.note(outcome) }
+        let ran = Set(outcome.targets.map(\.target))
+        let others =
+            onlyTarget == nil
+            ? [] : settings.targets(of: job).map(\.name).filter { !ran.contains($0) }
+        outcome.isPartial = state.jobs[job.name].map { $0.owes(others) } ?? !others.isEmpty
+        state.update(job: job.name) { $0.note(outcome, leftOut: others) }
         try state.save(folder)
         if wasSkipped, outcome.result == .skipped { return outcome }
         ping(
@@ -232,17 +237,25 @@ extension Duration {
 }
 
 extension JobState {
+    /// Whether one of these targets lacks a run that worked; one that was away lacks none.
+    func owes(_ names: [String]) -> Bool {
+        names.contains { [nil, .failed, .cancelled].contains(targets[$0]) }
+    }
+
     /// Takes a run into the history.
-    mutating func note(_ outcome: RunOutcome) {
-        lastResult = outcome.result
-        lastReason = outcome.reason
-        lastNextStep = outcome.nextStep
-        lastCode = outcome.targets.first { $0.result == outcome.result }?.code
+    ///
+    /// - Parameter others: targets of the job that the run was not for. While one of them lacks a
+    ///   run, this one does not make up for it: the age and the failure stay the job's.
+    mutating func note(_ outcome: RunOutcome, leftOut others: [String] = []) {
+        let owes = owes(others)
+        let old = targets.filter { others.contains($0.key) }
+        targets = Dictionary(outcome.targets.map { ($0.target, $0.result) }) { $1 }
+            .merging(old) { new, _ in new }
+        if !owes || outcome.result == .failed || lastResult == nil { noteEnd(outcome) }
         lastDuration = outcome.duration
         durations.observe(outcome.duration)
         runs[outcome.result.rawValue, default: 0] &+= 1
         if let isProtected = outcome.isProtected { self.isProtected = isProtected }
-        targets = Dictionary(outcome.targets.map { ($0.target, $0.result) }) { $1 }
         if outcome.targets.contains(where: { $0.code == .suspicious || $0.isUnusual == true }) {
             suspicious &+= 1
         }
@@ -250,7 +263,7 @@ extension JobState {
             exitStatus = status
         }
         switch outcome.result {
-        case .success, .warning: consecutiveFailures = 0
+        case .success, .warning: if !owes { consecutiveFailures = 0 }
         case .failed: consecutiveFailures += 1
         case .skipped, .cancelled: break
         }
@@ -266,7 +279,7 @@ extension JobState {
         }
         transfer = sum
         transferredBytes &+= UInt64(clamping: sum.bytesSent)
-        guard outcome.result.isGood else { return }
+        guard outcome.result.isGood, !owes || lastSuccess == nil else { return }
         lastSuccess = outcome.began
         lastRemarks = outcome.remarks
         history.append(
@@ -276,5 +289,12 @@ extension JobState {
         if history.count > Self.historyLength {
             history.removeFirst(history.count - Self.historyLength)
         }
+    }
+
+    private mutating func noteEnd(_ outcome: RunOutcome) {
+        lastResult = outcome.result
+        lastReason = outcome.reason
+        lastNextStep = outcome.nextStep
+        lastCode = outcome.targets.first { $0.result == outcome.result }?.code
     }
 }

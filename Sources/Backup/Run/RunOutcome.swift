@@ -64,6 +64,8 @@ public struct RunOutcome: Sendable, Codable, Equatable {
     public var isProtected: Bool?
     /// By target.
     public var targets: [TargetOutcome] = []
+    /// Whether it was for one target while another one of the job lacks a run that worked.
+    public var isPartial: Bool?
     /// What a person should know, in sentences.
     public var warnings: [String] = []
 

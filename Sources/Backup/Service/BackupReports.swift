@@ -40,7 +40,7 @@ public enum BackupReports {
             return text
         case .success, .warning:
             let failures = before?.consecutiveFailures ?? 0
-            if failures > 0 || wasRefused {
+            if failures > 0 || wasRefused, outcome.isPartial != true {
                 return "Backup \(job.name) works again"
                     + (failures > 0 ? ", after \(failures) that failed." : ".")
                     + remarks(outcome, outcome.remarks)

@@ -296,7 +296,11 @@ public final class BackupService: Sendable {
         guard isWanted else { return }
         noteRsync()
         let before = cache.state.jobs[job.name]
-        planner.began(job)
+        // What is owed to the other targets stays owed.
+        let isWhole =
+            wish.target == nil
+            || program.settings.targets(of: job).allSatisfy { $0.name == wish.target }
+        if isWhole { planner.began(job) }
         let end: Result<RunOutcome, BackupError>
         do throws(BackupError) {
             var run = BackupRun(
@@ -317,7 +321,7 @@ public final class BackupService: Sendable {
         switch end {
         case .success(let outcome):
             surroundings.log(outcome.summary, !outcome.result.isGood)
-            planner.ended(job, outcome, isStopping: isStopping)
+            if isWhole { planner.ended(job, outcome, isStopping: isStopping) }
             let last = state.withLock { $0.refusals.removeValue(forKey: job.name) }
             text = BackupReports.text(
                 of: outcome, job: job, before: before, wasRefused: last != nil,
@@ -325,7 +329,7 @@ public final class BackupService: Sendable {
             finish(number, outcome, nil)
         case .failure(let error):
             surroundings.log("backup \(job.name): \(error)", error.code != .busy)
-            planner.refused(job, error, isByHand: isByHand)
+            if isWhole { planner.refused(job, error, isByHand: isByHand) }
             text = note(error, of: job)
             finish(number, nil, error.description)
         }

@@ -94,6 +94,40 @@ struct BackupRunTests {
         #expect(try run.perform().result == .failed)
     }
 
+    @Test("A run for one target does not make up for what another one lacks")
+    func oneTargetOfTwo() throws {
+        let run = try PlayedRun()
+        run.targets = [PlayedTarget("usb"), PlayedTarget("cloud")]
+        _ = try run.perform()
+        let good = run.clock
+        run.targets[1].failures[.store] = failure(.temporary)
+        _ = try run.perform()
+        run.onlyTarget = "usb"
+        let partial = try run.perform()
+        #expect(partial.result == .success && partial.isPartial == true)
+        var job = try run.jobState
+        #expect(job.lastResult == .failed && job.consecutiveFailures == 1)
+        #expect(job.lastSuccess == good && job.history.count == 1)
+        #expect(job.targets == ["usb": .success, "cloud": .failed])
+        #expect(job.runs == ["success": 2, "failed": 1] && job.lastAttempt == run.clock)
+        run.onlyTarget = "cloud"
+        #expect(try run.perform().isPartial == false)
+        job = try run.jobState
+        #expect(job.lastResult == .success && job.consecutiveFailures == 0)
+        #expect(job.lastSuccess == run.clock)
+        #expect(job.targets == ["usb": .success, "cloud": .success])
+        // One that is away is no failure.
+        run.onlyTarget = nil
+        run.targets[1].failures[.open] = failure(.absent)
+        _ = try run.perform()
+        run.onlyTarget = "usb"
+        #expect(try run.perform().isPartial == false)
+        #expect(try run.jobState.lastSuccess == run.clock)
+        run.targets[0].failures[.store] = failure(.full)
+        _ = try run.perform()
+        #expect(try run.jobState.lastResult == .failed, "a failure counts all the same")
+    }
+
     @Test("A suspicious change stops the run until somebody accepts it")
     func suspicion() throws {
         let run = try PlayedRun()
