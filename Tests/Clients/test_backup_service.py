@@ -43,7 +43,8 @@ NAMES = {
     "verified_ratio", "restore_test_last_success_timestamp_seconds",
     "restore_test_duration_seconds", "restore_test_failures_total",
     "restore_test_period_seconds", "prune_possible",
-    "database_copy_duration_seconds", "rsync_exit_code", "running", "key_available",
+    "database_copy_duration_seconds", "database_wal_bytes", "rsync_exit_code", "running",
+    "key_available",
     "prune_last_success_timestamp_seconds", "suspicious_total", "clock_synchronised"}
 
 

@@ -94,8 +94,10 @@ PROOF = [
 CONTENT = [
     graph("Files", "Files in the newest snapshot.", "short", "backup",
           {"{{backup}}": f"{OF}source_files"}, absent=NO_JOB),
-    graph("Size", "Bytes in the newest snapshot; a full restore needs as much.", "bytes", "backup",
-          {"{{backup}}": f"{OF}source_bytes"}, absent=NO_JOB),
+    graph("Size", "Bytes in the newest snapshot; a full restore needs as much. Beside it the "
+          "database's log when its last copy began.", "bytes", "backup", {
+              "{{backup}}": f"{OF}source_bytes",
+              "{{backup}} log": f"{OF}database_wal_bytes"}, absent=NO_JOB),
     graph("Files left of last week's", "The files of the newest snapshot, beside the most within a "
           "week. A fifth fewer is worth a look: who removed them?", "percentunit", "backup",
           {"{{backup}}": f"{OF}source_files / max_over_time({OF}source_files[7d])"},

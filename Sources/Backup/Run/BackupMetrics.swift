@@ -45,6 +45,7 @@ struct BackupMetrics {
         gauge("restore_test_duration_seconds", "Time that the last test of a restore took."),
         counter("restore_test_failures_total", "Tests of a restore that failed."),
         gauge("database_copy_duration_seconds", "Time that the last copy of the database took."),
+        gauge("database_wal_bytes", "Size of the database's log when its last copy began."),
         gauge("rsync_exit_code", "The last exit status of the program that sends files."),
         gauge("running", "Whether it runs now."),
         gauge("progress_ratio", "How far the present step of the run is."),
@@ -165,6 +166,7 @@ struct BackupMetrics {
         rows.add("restore_test_period_seconds", live?.testPeriod)
         rows.add("restore_test_duration_seconds", job.restoreTestDuration)
         rows.add("database_copy_duration_seconds", job.databaseDuration)
+        rows.add("database_wal_bytes", job.databaseLogBytes)
         rows.add("rsync_exit_code", job.exitStatus)
         // From 0 on, or the first one would be no increase.
         rows.add("retries_total", job.retries)

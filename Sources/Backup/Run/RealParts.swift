@@ -193,7 +193,8 @@ extension BackupProgram {
         return DatabaseFound(
             databases: [copy.record], entries: copy.new + kept,
             sources: copy.new.isEmpty ? [] : [(path, "\(request.folder)/\(folder)")],
-            kept: Set(copy.kept), copied: Int64(time(nil)), remember: copy.commit)
+            kept: Set(copy.kept), copied: Int64(time(nil)),
+            logBytes: copy.wasRead ? copy.walBytesAtStart : nil, remember: copy.commit)
     }
 
     private static func noPath(_ text: String) -> BackupError {

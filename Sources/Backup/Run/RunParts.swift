@@ -27,6 +27,8 @@ struct DatabaseFound {
     var kept: Set<SnapshotPath>
     /// When the copy was complete, in seconds since 1970.
     var copied: Int64
+    /// Bytes of the database's log when the copy began; nil when nothing had to be copied.
+    var logBytes: Int64?
     /// Called when the snapshot is stored, so that the next copy goes on from here.
     var remember: () throws(BackupError) -> Void
 }

@@ -142,6 +142,9 @@ struct TargetRun {
                 id: id, previous: previous, folder: folder, needsMD5: place.needsMD5,
                 context: context))
         let copyTime = (ContinuousClock.now - began).inSeconds
+        if let bytes = database.logBytes {
+            state.update(job: job.name) { $0.databaseLogBytes = bytes }
+        }
         try context.cancellation.check()
         context.progress(Progress(.files))
         let scan = ScanRequest(

@@ -76,6 +76,8 @@ struct JobState: Codable, Sendable, Equatable {
     var transfer: TransferReport?
     var transferredBytes: UInt64 = 0
     var databaseDuration: Double?
+    /// When the database was last copied.
+    var databaseLogBytes: Int64?
     var exitStatus: Int?
     /// Whether any target was off the data's medium.
     var isProtected: Bool?

@@ -73,6 +73,7 @@ struct BackupMetricsTests {
             page(nightly, state) == """
                 kinglet_backup_changed_files{backup="nightly"} 2
                 kinglet_backup_database_copy_duration_seconds{backup="nightly"} 0.5
+                kinglet_backup_database_wal_bytes{backup="nightly"} 4096
                 kinglet_backup_deleted_files{backup="nightly"} 0
                 kinglet_backup_duration_seconds{backup="nightly"} 2
                 kinglet_backup_last_attempt_timestamp_seconds{backup="nightly"} 1800172800

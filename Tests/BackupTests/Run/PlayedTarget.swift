@@ -206,6 +206,7 @@ final class PlayedRun {
                 if let failure = self.databaseFailure { throw failure }
                 return DatabaseFound(
                     databases: [], entries: [], sources: [], kept: [], copied: self.clock,
+                    logBytes: 4096,
                     remember: { () throws(BackupError) in self.steps.append("remember") })
             },
             checkDatabase: { (_, _, _) throws(BackupError) in self.steps.append("check") },
