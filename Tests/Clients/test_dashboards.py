@@ -27,6 +27,7 @@ NEUTRAL = {"green", "text", "blue"}
 WITHOUT_A_PANEL = {
     "Watchdog": "fires always, to prove that alerts arrive",
     "KingletBackupNever": "what has never been has no series",
+    "KingletBackupRestoreTestNever": "what has never been has no series",
     "KingletNotScraped": "there is nothing to select the server by",
     "KingletHardwareReadingVanished": "what is gone has no series",
 }
@@ -56,6 +57,8 @@ WATCHED_OTHERWISE = {
     "kinglet_backup_last_result": "failures",
     "kinglet_backup_duration_seconds": "beside the time of the running one",
     "kinglet_backup_running": "for how long",
+    "kinglet_backup_missed_runs_total": "whether any of a backup that never worked",
+    "kinglet_backup_snapshot_oldest_timestamp_seconds": "where nothing was ever pruned",
     "kinglet_backup_source_files": "beside the most of a week",
     "kinglet_backup_transferred_bytes_total": "whether any in a week",
     "rpi_voltage_volts": "the supply's",
