@@ -9,6 +9,8 @@ enum Program {
     static func main() async {
         // Whatever is written is its owner's, unless a mode says otherwise.
         umask(0o077)
+        // A file that may not grow (LimitFSIZE=) is an error of one write, and no end of the server.
+        signal(SIGXFSZ, SIG_IGN)
         await Kinglet.main()
     }
 }

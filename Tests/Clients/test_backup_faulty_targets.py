@@ -212,6 +212,22 @@ def test_a_target_that_fills_up_meanwhile(kinglet, tmp_path):
         large.unlink()
 
 
+@needs_mounts
+def test_a_file_that_may_not_grow(kinglet):
+    """Under a limit for files (LimitFSIZE=) the run fails with a reason, and is not killed."""
+    grown = kinglet.data / "uploads" / "grown"
+    grown.write_bytes(os.urandom(3 << 20))
+    done = subprocess.run(
+        ["prlimit", f"--fsize={1 << 20}", KINGLET, "backup", "run", "--json", *kinglet._common],
+        capture_output=True, text=True, check=False, timeout=60)
+    grown.unlink()
+    assert done.returncode == 1, done
+    target, = json.loads(done.stdout)["targets"]
+    assert target["result"] == "failed" and target["reason"], target
+    # Of a tree, rsync writes the files, and it is killed.
+    assert kinglet.is_tree or "too large" in target["reason"].lower(), target
+
+
 def run_with(kinglet, rsync):
     """A run with another rsync."""
     path = rsync.environment["PATH"]
