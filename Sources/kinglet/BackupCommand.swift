@@ -182,7 +182,8 @@ struct BackupWork {
         if needsData {
             guard program.files.exist else {
                 throw Failure(
-                    "there is no data in \(program.dataDirectory); run kinglet init first")
+                    "there is no data in \(program.dataDirectory); run kinglet init first, or"
+                        + " kinglet backup restore --replace")
             }
             try program.files.becomeOwner()
         } else {

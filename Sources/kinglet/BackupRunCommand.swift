@@ -30,7 +30,8 @@ struct BackupRunCommand: AsyncParsableCommand {
             try program.requireDomain()
             guard program.files.exist else {
                 throw Failure(
-                    "there is no data in \(program.dataDirectory); run kinglet init first")
+                    "there is no data in \(program.dataDirectory); run kinglet init first, or"
+                        + " kinglet backup restore --replace")
             }
             try program.files.becomeOwner()
             let wish = BackupService.Wish(
