@@ -82,7 +82,7 @@ extension FolderTarget {
 
     /// Attempts of this installation that are not later than a snapshot, oldest first; all of them
     /// without one.
-    private func abandoned(
+    func abandoned(
         upTo id: SnapshotID?, _ context: TargetContext
     ) throws(BackupError) -> [SnapshotID] {
         let isOurs = try marker()?.instances == [context.instance]

@@ -89,6 +89,7 @@ private struct FolderPublication {
             snapshot.base(of: "extra/") == snapshot.base(of: "")
             ? links : try linkDestinations(snapshot.base(of: "extra/"))
         let fresh = new(in: list)
+        try removeSpoilt(fresh)
         try checkSpace(for: fresh)
         try linkKept()
         // The parts of the database that are new were written here as they were made.
@@ -153,6 +154,25 @@ private struct FolderPublication {
             }
         }
         return found
+    }
+
+    /// A power cut may have left a file of an earlier attempt with its size and time but without its
+    /// content, which looks unchanged: what would be shared from there is read first.
+    private func removeSpoilt(_ fresh: [FileEntry]) throws(BackupError) {
+        guard !snapshot.sharesNothing else { return }
+        var quiet = context
+        quiet.progress = { _ in }
+        for attempt in try target.abandoned(upTo: id, context) where attempt != id {
+            let name = FolderTarget.partialPrefix + "\(attempt)"
+            let check = FolderCheck(target: target, folder: name)
+            for entry in fresh {
+                var status = stat()
+                guard lstat("\(target.path)/\(name)/\(entry.path)", &status) == 0,
+                    try check.verify([entry], quiet).faultCount > 0
+                else { continue }
+                try FolderWriter("\(target.path)/\(name)").remove(entry.path)
+            }
+        }
     }
 
     private func checkSpace(for fresh: [FileEntry]) throws(BackupError) {

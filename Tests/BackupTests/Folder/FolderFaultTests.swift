@@ -101,6 +101,29 @@ struct FolderFaultTests {
         #expect(try rig.back(up: 2).files == 0)
     }
 
+    @Test(
+        "What a power cut has spoilt in an attempt is sent again, and the rest is not",
+        arguments: Mover.allCases)
+    func spoilt(mover: Mover) throws {
+        let rig = try FolderRig(mover)
+        rig.target.atStep = { (step) throws(BackupError) in
+            if step == .sent { throw Fault.error() }
+        }
+        #expect(throws: BackupError.self) { try rig.back(up: 1) }
+        rig.target.atStep = { _ in }
+        // Size and time were written, the content was not.
+        let path = rig.place + "/.partial-\(try FolderRig.id(1))/uploads/readable"
+        var status = stat()
+        try #require(lstat(path, &status) == 0)
+        let file = try #require(FileHandle(forWritingAtPath: path))
+        try file.write(contentsOf: [UInt8](repeating: 0, count: Int(status.st_size)))
+        try file.close()
+        var times = [status.st_atim, status.st_mtim]
+        try #require(utimensat(AT_FDCWD, path, &times, 0) == 0)
+        #expect(try rig.back(up: 2).files == 1)
+        #expect(try rig.verify(2).faultCount == 0)
+    }
+
     // MARK: The target is not what it was
 
     @Test("An empty mount point is no target, and nothing is written there")
