@@ -159,9 +159,10 @@ struct RestorationTests {
             ).elements.first
         }
         func add(_ name: String, _ client: TestClient) async throws {
-            _ = try await client.request(
+            let answer = try await client.request(
                 "set",
                 "<query xmlns='jabber:iq:roster'><item jid='\(name)@capulet.example'/></query>")
+            #expect(answer["type"] == "result", "\(answer)")
         }
         let first = try TestServer([])
         let juliet = try await first.login(Self.balcony)
@@ -175,6 +176,7 @@ struct RestorationTests {
         _ = try await second.stopForCopy()
         let third = try TestServer(over: second, copy: backup, mark: "a")
         let restored = try await third.login(Self.balcony)
+        #expect(lost != old)
         #expect(try await get(lost, restored)?.elements.count == 1)
         #expect(try await get(old, restored) == nil)
         await third.stop()
