@@ -285,8 +285,9 @@ enum RsyncExit {
         // ssh says in brackets which ways it tried, rsync the number of the error.
         let denied = errors.first { $0.contains("Permission denied (") }
         guard let denied else { return nil }
+        // What rsync makes of ssh's end, 255 or 12, is a matter of which of its processes sees it first.
         let isOfSSH = ["publickey", "password", "keyboard-interactive", "hostbased", "gssapi"]
-            .contains { denied.contains($0) }
-        return status == 255 && isOfSSH ? keyRefused : accessDenied
+            .contains { denied.contains("Permission denied (\($0)") }
+        return status != 23 && isOfSSH ? keyRefused : accessDenied
     }
 }
