@@ -155,8 +155,8 @@ struct CopyRun {
     /// Leaves the writer to others for as long as a step took, if there are others.
     private func leaveWriter(_ duration: Duration) {
         guard cancellation.pace != nil else { return }
-        let nanoseconds = duration.components.attoseconds / 1_000_000_000
-        usleep(UInt32(clamping: min(nanoseconds / 1000, 50_000)))
+        // A step that waited for a slow disk is no reason to wait as long again.
+        usleep(UInt32(min(duration.inSeconds, 0.05) * 1_000_000))
     }
 
     private func report(
@@ -164,7 +164,7 @@ struct CopyRun {
     ) {
         let bytes = Int64(step.done) * Int64(pageSize)
         let total = Int64(step.total) * Int64(pageSize)
-        let seconds = Double(time.components.seconds) + Double(time.components.attoseconds) * 1e-18
+        let seconds = time.inSeconds
         let rate = seconds > 0 ? Double(bytes) / seconds : nil
         progress(
             Progress(

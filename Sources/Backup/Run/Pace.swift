@@ -96,17 +96,16 @@ final class Pace: Sendable {
 
     /// CPU time that other threads spent for the run.
     func add(_ duration: Duration) {
-        let parts = duration.components
-        let seconds = Double(parts.seconds) + Double(parts.attoseconds) * 1e-18
-        state.withLock { $0.elsewhere += seconds }
+        state.withLock { $0.elsewhere += duration.inSeconds }
     }
 
     /// Waits as long as it has to; ends early when `isWanted` says so.
-    func rest(isWanted: () -> Bool = { true }) {
+    func rest(isWanted: () -> Bool) {
         while isWanted() {
             let pause = pause()
             // To sleep costs some 50 µs, too.
             guard pause > 0.0005 else { return }
+            // A tenth of a second at most: then somebody may want the end.
             usleep(UInt32(pause * 1_000_000))
         }
     }

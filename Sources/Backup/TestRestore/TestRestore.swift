@@ -101,7 +101,7 @@ public struct TestRestore {
         guard var report = result else {
             throw BackupError(.permanent, subject: folder, "the test gave no result")
         }
-        report.duration = Self.seconds(since: start)
+        report.duration = (ContinuousClock.now - start).inSeconds
         return report
     }
 
@@ -123,7 +123,7 @@ public struct TestRestore {
             report.files = restored.files
             report.bytes = restored.bytes
             report.rows = manifest.databases.flatMap(\.rows.values).reduce(0, &+)
-            report.restoreDuration = Self.seconds(since: start)
+            report.restoreDuration = (ContinuousClock.now - start).inSeconds
             try probe("\(data)/kinglet.yaml", manifest, context, &report)
             return report
         } catch {
@@ -152,7 +152,7 @@ public struct TestRestore {
         let scratch = ScratchServer(program)
         defer { scratch.stop() }
         let ready = try scratch.awaitReady(patience, context.cancellation)
-        report.startDuration = Self.seconds(since: start)
+        report.startDuration = (ContinuousClock.now - start).inSeconds
         let client = try ProbeClient(
             port: ready.port, fingerprints: ready.fingerprints, timeLimit: patience,
             cancellation: context.cancellation)
@@ -186,10 +186,5 @@ public struct TestRestore {
         }
         try check(report.countedMessages, report.messages, "counts")
         try check(report.readMessages, min(report.messages, Self.mostRead), "gives")
-    }
-
-    private static func seconds(since start: ContinuousClock.Instant) -> Double {
-        let time = (ContinuousClock.now - start).components
-        return Double(time.seconds) + Double(time.attoseconds) * 1e-18
     }
 }
