@@ -165,11 +165,14 @@ private struct FolderPublication {
         for attempt in try target.abandoned(upTo: id, context) where attempt != id {
             let name = FolderTarget.partialPrefix + "\(attempt)"
             let check = FolderCheck(target: target, folder: name)
-            for entry in fresh {
-                var status = stat()
-                guard lstat("\(target.path)/\(name)/\(entry.path)", &status) == 0,
-                    try check.verify([entry], quiet).faultCount > 0
-                else { continue }
+            var there: [FileEntry] = []
+            for entry in fresh where Files.exists("\(target.path)/\(name)/\(entry.path)") {
+                there.append(entry)
+            }
+            // Mostly all are good, and one look at all of them tells.
+            guard try check.verify(there, quiet).faultCount > 0 else { continue }
+            for entry in there {
+                guard try check.verify([entry], quiet).faultCount > 0 else { continue }
                 try FolderWriter("\(target.path)/\(name)").remove(entry.path)
             }
         }
