@@ -1,5 +1,5 @@
-// Which of the files that a job had on a target before are read back in a run: a share of them, going on
-// where the last run ended, so that everything is read within so many runs, and within a month.
+// Which of the files that a job had on a target before are read back in a run: a share of them, going
+// on where the last run ended, so that everything is read within so many runs, and within a month.
 
 /// The state of the rotating check of one job on one target.
 struct RotatingCheck {
