@@ -51,6 +51,7 @@ let package = Package(
         .systemLibrary(name: "CSpawn"),
         .systemLibrary(name: "CSync"),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl"),
+        .systemLibrary(name: "CAres", pkgConfig: "libcares"),
         target("XML"),
         target("Addresses", ["CUnicode"]),
         target("XMPP", ["XML", "Addresses"]),
@@ -64,6 +65,7 @@ let package = Package(
                 "Prometheus", .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "GRDBSQLite", package: "GRDB.swift"),
             ]),
+        target("DNS", ["CAres"]),
         target(
             "Engine",
             [
@@ -93,15 +95,15 @@ let package = Package(
         target(
             "Listeners",
             [
-                "XMPP", "Options", "Prometheus", "TLS", "Engine", "Administration",
-                nioCore, nioPosix, nioHTTP1, logging,
+                "Addresses", "XMPP", "Options", "Prometheus", "TLS", "SASL", "DNS", "Engine",
+                "Administration", nioCore, nioPosix, nioHTTP1, logging,
             ]),
         .executableTarget(
             name: "kinglet",
             dependencies: [
                 "CMalloc", "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS", "SASL",
-                "Storage",
-                "Engine", "Features", "Programs", "Hardware", "HTTPClient", "Backup",
+                "Storage", "DNS", "Engine", "Features", "Programs", "Hardware", "HTTPClient",
+                "Backup",
                 "MetricsEndpoint", "Administration", "Listeners",
                 nioCore, nioPosix, logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -113,9 +115,10 @@ let package = Package(
         tests("XMPPTests", ["XMPP", "XML", "Addresses"]),
         tests("OptionsTests", ["Options"]),
         tests("PrometheusTests", ["Prometheus"]),
-        tests("TLSTests", ["TLS", nioCore, nioEmbedded]),
+        tests("TLSTests", ["TLS", "Programs", nioCore, nioEmbedded]),
         tests("SASLTests", ["SASL", "TLS"]),
         tests("StorageTests", ["Storage", "Prometheus"]),
+        tests("DNSTests", ["DNS", "Programs"]),
         tests(
             "EngineTests",
             [
@@ -138,13 +141,14 @@ let package = Package(
                 "Administration", "Engine", "Features", "Options", "Prometheus", "Storage",
                 "Addresses", logging,
             ]),
+        tests("ListenersTests", ["Listeners", "DNS", "Engine", nioCore, nioPosix]),
         tests("ArchitectureTests"),
 
         .target(
             name: "FuzzTargets",
             dependencies: [
                 "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS", "SASL", "Storage",
-                "Engine", "Features", "Backup", nioCore, nioEmbedded, logging,
+                "DNS", "Engine", "Features", "Backup", nioCore, nioEmbedded, logging,
             ], path: "Tests/FuzzTargets", swiftSettings: settings),
         tests("FuzzTests", ["FuzzTargets"]),
     ],

@@ -2,6 +2,7 @@
 // socket as JSON. The commands and, later, other ways in use the same.
 
 public import Backup
+public import Engine
 
 /// One thing to do.
 public struct AdministrationRequest: Codable, Sendable, Equatable {
@@ -11,6 +12,7 @@ public struct AdministrationRequest: Codable, Sendable, Equatable {
         case listSessions, closeSessions
         case status, metrics
         case runBackup, cancelBackup, showBackup
+        case listFederation, changeFederation, testFederation, showFederationTest
     }
 
     /// What to do.
@@ -23,19 +25,29 @@ public struct AdministrationRequest: Codable, Sendable, Equatable {
     public var password: String?
     /// For a new user.
     public var isAdministrator: Bool?
-    /// For a list: only this domain.
+    /// For a list: only this domain; for federation: the other one.
     public var domain: String?
+    /// What is said of another domain.
+    public var change: FederationRuleChange?
+    /// Which way that is meant; nil for both.
+    public var direction: FederationDirection?
+    /// Our domain, for a test of the way to another one; nil for the default.
+    public var local: String?
     /// The run of a backup that is wanted.
     public var backup: BackupService.Wish?
-    /// The number of a run.
+    /// The number of a run, or of a test.
     public var run: Int?
+    /// So many steps of a test are known.
+    public var known: Int?
 
     /// Creates a request.
     public init(
         _ operation: Operation, jid: String? = nil, resource: String? = nil,
         password: String? = nil,
         isAdministrator: Bool? = nil, domain: String? = nil,
-        backup: BackupService.Wish? = nil, run: Int? = nil
+        backup: BackupService.Wish? = nil, run: Int? = nil,
+        change: FederationRuleChange? = nil, direction: FederationDirection? = nil,
+        local: String? = nil, known: Int? = nil
     ) {
         self.operation = operation
         self.jid = jid
@@ -45,6 +57,10 @@ public struct AdministrationRequest: Codable, Sendable, Equatable {
         self.domain = domain
         self.backup = backup
         self.run = run
+        self.change = change
+        self.direction = direction
+        self.local = local
+        self.known = known
     }
 }
 
@@ -62,19 +78,27 @@ public struct AdministrationAnswer: Codable, Sendable, Equatable {
     public var status: ServerStatus?
     /// The metrics page.
     public var metrics: String?
-    /// The number of the run that will be.
+    /// The number of the run that will be, or of the test.
     public var run: Int?
     /// What the backup is at.
     public var activity: BackupService.Activity?
     /// By job, what is to come.
     public var outlook: [String: JobOutlook]?
+    /// How it is with other servers.
+    public var federation: FederationDescription?
+    /// What a change of the rules did.
+    public var federationChange: FederationChangeResult?
+    /// How far a test is.
+    public var federationTest: FederationTestProgress?
 
     /// Creates an answer.
     public init(
         error: String? = nil, jid: String? = nil, users: [UserDescription]? = nil,
         sessions: [SessionDescription]? = nil, status: ServerStatus? = nil,
         metrics: String? = nil, run: Int? = nil, activity: BackupService.Activity? = nil,
-        outlook: [String: JobOutlook]? = nil
+        outlook: [String: JobOutlook]? = nil, federation: FederationDescription? = nil,
+        federationChange: FederationChangeResult? = nil,
+        federationTest: FederationTestProgress? = nil
     ) {
         self.error = error
         self.jid = jid
@@ -85,6 +109,9 @@ public struct AdministrationAnswer: Codable, Sendable, Equatable {
         self.run = run
         self.activity = activity
         self.outlook = outlook
+        self.federation = federation
+        self.federationChange = federationChange
+        self.federationTest = federationTest
     }
 }
 
@@ -186,6 +213,8 @@ public struct ServerStatus: Codable, Sendable, Equatable {
     public var problems: [String]
     /// How the backup is.
     public var backup: BackupStatus?
+    /// How it is with other servers; filled in when it is asked for.
+    public var federation: FederationSummary?
 
     /// Creates a status.
     public init(

@@ -15,11 +15,12 @@ public struct Administrator: Sendable {
     /// How long event loops have to answer.
     private static let patience = DispatchTimeInterval.seconds(20)
 
-    private let host: Host
-    private let isRunning: Bool
+    let host: Host
+    let isRunning: Bool
     private let status: @Sendable () -> ServerStatus
     private let metrics: @Sendable () -> String
     private let backup: BackupService?
+    let tests = FederationTests()
 
     /// - Parameters:
     ///   - isRunning: whether clients can be online.
@@ -110,11 +111,14 @@ public struct Administrator: Sendable {
             var status = status()
             status.users = try host.accounts.count()
             if isRunning { status.sessions = host.sessions.all.count }
+            status.federation = federationSummary
             return AdministrationAnswer(status: status)
         case .metrics:
             return AdministrationAnswer(metrics: metrics())
         case .runBackup, .cancelBackup, .showBackup:
             return try backup(request)
+        case .listFederation, .changeFederation, .testFederation, .showFederationTest:
+            return try federation(request)
         }
     }
 
@@ -171,7 +175,7 @@ public struct Administrator: Sendable {
         return jid
     }
 
-    private func domainName(_ text: String) throws -> String {
+    func domainName(_ text: String) throws -> String {
         do {
             return try Preparation.domain(text)
         } catch {
@@ -275,7 +279,7 @@ public struct Administrator: Sendable {
         }
     }
 
-    private func waitForResult<Value: Sendable>(
+    func waitForResult<Value: Sendable>(
         _ start: (@escaping @Sendable (Value) -> Void) -> Void
     ) -> Value {
         let waiting = Waiting<Value>()

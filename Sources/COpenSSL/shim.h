@@ -10,6 +10,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/kdf.h>
+#include <openssl/ocsp.h>
 #include <openssl/params.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
@@ -20,6 +21,7 @@
 static const uint64_t kinglet_SSL_OP_CIPHER_SERVER_PREFERENCE = SSL_OP_CIPHER_SERVER_PREFERENCE;
 static const uint64_t kinglet_SSL_OP_NO_COMPRESSION = SSL_OP_NO_COMPRESSION;
 static const uint64_t kinglet_SSL_OP_NO_RENEGOTIATION = SSL_OP_NO_RENEGOTIATION;
+static const uint64_t kinglet_SSL_OP_NO_TICKET = SSL_OP_NO_TICKET;
 static const uint64_t kinglet_SSL_OP_PRIORITIZE_CHACHA = SSL_OP_PRIORITIZE_CHACHA;
 
 // A macro made of many others: names in the order and syntax of RFC 2253, but in plain UTF-8.
@@ -54,6 +56,40 @@ static inline int kinglet_GENERAL_NAMES_count(const GENERAL_NAMES *names)
 static inline const GENERAL_NAME *kinglet_GENERAL_NAMES_at(const GENERAL_NAMES *names, int index)
 {
     return sk_GENERAL_NAME_value(names, index);
+}
+
+static inline int kinglet_X509_count(const STACK_OF(X509) *certificates)
+{
+    return sk_X509_num(certificates);
+}
+
+static inline X509 *kinglet_X509_at(const STACK_OF(X509) *certificates, int index)
+{
+    return sk_X509_value(certificates, index);
+}
+
+// OpenSSL keeps the peer's chain and its list of authorities as long as the connection, and has no
+// call to let go of them. Emptied, both stay valid; nothing reads them after the handshake.
+static inline void kinglet_SSL_forget_peer_chain(SSL *ssl)
+{
+    STACK_OF(X509) *chain = SSL_get_peer_cert_chain(ssl);
+    while (chain != NULL && sk_X509_num(chain) > 0)
+        X509_free(sk_X509_pop(chain));
+    STACK_OF(X509_NAME) *names = (STACK_OF(X509_NAME) *)SSL_get0_peer_CA_list(ssl);
+    while (names != NULL && sk_X509_NAME_num(names) > 0)
+        X509_NAME_free(sk_X509_NAME_pop(names));
+}
+
+// Whether `name` is an OtherName of the type `nid`; its text is in the type `tag` then.
+static inline const ASN1_STRING *kinglet_GENERAL_NAME_other(
+    const GENERAL_NAME *name, int nid, int tag)
+{
+    ASN1_OBJECT *type = NULL;
+    ASN1_TYPE *value = NULL;
+    if (GENERAL_NAME_get0_otherName(name, &type, &value) != 1 || OBJ_obj2nid(type) != nid
+        || value == NULL || ASN1_TYPE_get(value) != tag)
+        return NULL;
+    return value->value.asn1_string;
 }
 
 // OSSL_PARAM keeps pointers to names, which Swift's temporary C strings would not outlive.

@@ -13,13 +13,20 @@ public final class Admission: Sendable {
         var byAddress: [String: Int] = [:]
     }
 
-    private let limits: Limits
+    private let limit: Setting<Int>
+    private let limitPerAddress: Setting<Int>
+    private let limitUnauthenticated: Setting<Int>
     private let metrics: EngineMetrics
     private let memory: MemoryCeiling
     private let state = Mutex(State())
 
-    init(limits: Limits, metrics: EngineMetrics, memory: MemoryCeiling) {
-        self.limits = limits
+    init(
+        limit: Setting<Int>, perAddress: Setting<Int>, unauthenticated: Setting<Int>,
+        metrics: EngineMetrics, memory: MemoryCeiling
+    ) {
+        self.limit = limit
+        limitPerAddress = perAddress
+        limitUnauthenticated = unauthenticated
         self.metrics = metrics
         self.memory = memory
     }
@@ -28,12 +35,12 @@ public final class Admission: Sendable {
     public func enter(address: String, isLoopback: Bool) -> RefusalReason? {
         let reason: RefusalReason? = state.withLock { state in
             guard !memory.isReached else { return .memory }
-            guard state.all < limits.connections.value else { return .connections }
-            guard state.unauthenticated < limits.unauthenticated.value else {
+            guard state.all < limit.value else { return .connections }
+            guard state.unauthenticated < limitUnauthenticated.value else {
                 return .unauthenticatedConnections
             }
             let same = state.byAddress[address] ?? 0
-            guard isLoopback || same < limits.connectionsPerAddress.value else {
+            guard isLoopback || same < limitPerAddress.value else {
                 return .connectionsPerAddress
             }
             state.all += 1
@@ -45,7 +52,7 @@ public final class Admission: Sendable {
         return reason
     }
 
-    /// The connection has logged in.
+    /// The connection's peer has proved who it is.
     func authenticated() {
         state.withLock { $0.unauthenticated -= 1 }
     }

@@ -21,15 +21,7 @@ extension ClientStream {
             case .sendFeatures(let context):
                 send(featuresBytes(context))
             case .startTLS:
-                // What stands behind <starttls/> was sent in clear and is not believed
-                // (RFC 6120 section 5.4.3.3).
-                isStartingTLS = true
-                backlog = ByteBuffer()
-                reader.restart()
-                hasSentHeader = false
-                flush()
-                isPaused = true
-                transport.startTLS()
+                startTLS()
             case .restart:
                 reader.limits = host.limits.authenticatedReader
                 reader.restart(keepingBytes: true)
@@ -166,7 +158,6 @@ extension ClientStream {
 
     private func loginSucceeded(_ jid: BareJID, _ mechanism: SASLMechanism) {
         isAuthenticated = true
-        host.admission.authenticated()
         host.loginThrottle.succeeded(network: description.network, account: jid)
         loggedInAt = .now()
         let label = MechanismLabel(rawValue: mechanism.rawValue) ?? .unknown

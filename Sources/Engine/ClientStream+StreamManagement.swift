@@ -145,15 +145,6 @@ extension ClientStream {
         send(Array("<r xmlns='urn:xmpp:sm:3'/>".utf8))
     }
 
-    /// Something that the client sent is on the disk.
-    func didStore() {
-        guard isWaitingForDisk, let state,
-            state.inbound.openCount <= host.limits.unstored.value / 2
-        else { return }
-        isWaitingForDisk = false
-        if pauseEnd == nil { goOn() }
-    }
-
     // MARK: Resumption (section 5)
 
     /// Takes over the session of an earlier stream.

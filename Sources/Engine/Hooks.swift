@@ -93,6 +93,9 @@ public struct Hooks: Sendable {
     public var restoreDirectedPresence: (@Sendable ([JID], Session) -> Void)?
     /// Presence from a client: broadcast, subscription or directed. On the client's loop.
     public var presence: (@Sendable (Stanza, Session, Host) -> Void)?
+    /// Presence from another domain to a local account: available, unavailable, a subscription, a
+    /// probe or an error. On its origin's loop.
+    public var presenceFromAway: (@Sendable (Stanza, JID, any StanzaOrigin, Host) -> Void)?
     /// A session is announcing itself with a priority of 0 or more and was not available so
     /// before. On its loop, before the router can see it.
     public var willTakeMessages: [@Sendable (Session, Host) -> Void] = []
@@ -128,12 +131,24 @@ public struct Hooks: Sendable {
     public var copies: (@Sendable (CopiedMessage, Host) -> [MessageCopy])?
     /// Presence of type subscribe, subscribed, unsubscribe or unsubscribed from a client.
     public var subscription: (@Sendable (Stanza, Session, Host) -> Void)?
+    /// The same from another domain, to a local account. On its origin's loop.
+    public var subscriptionFromAway: (@Sendable (Stanza, JID, any StanzaOrigin, Host) -> Void)?
+    /// Whom an account asked for their presence and who have not answered. The account has a
+    /// session.
+    public var openRequests: (@Sendable (BareJID) -> [BareJID])?
     /// Who gets an account's presence (RFC 6121 section 4.2.2). The account has a session.
     public var subscribers: (@Sendable (BareJID) -> [BareJID])?
     /// Whose presence an account gets (RFC 6121 section 4.3). The account has a session.
     public var subscriptions: (@Sendable (BareJID) -> [BareJID])?
     /// Whether `contact` gets the presence of `account`; one of the two has a session.
     public var maySeePresence: (@Sendable (_ contact: BareJID, _ account: BareJID) -> Bool)?
+    /// The same of an account that need not have a session, in a transaction.
+    public var isSubscriber:
+        (@Sendable (_ contact: BareJID, _ account: BareJID, Connection) throws -> Bool)?
+    /// Whether `contact` has asked for the presence of `account`, which has not answered, in a
+    /// transaction.
+    public var hasAsked:
+        (@Sendable (_ contact: BareJID, _ account: BareJID, Connection) throws -> Bool)?
     /// Requests for an account's presence that nobody has answered, ready to deliver.
     public var subscriptionRequests: (@Sendable (BareJID, Host) -> [OutboundStanza])?
     /// `contact` may see `account` from now on: send what there is.
@@ -150,6 +165,9 @@ public struct Hooks: Sendable {
     public var presenceShown: (@Sendable (_ account: BareJID, _ to: (JID) -> Bool, Host) -> Void)?
     /// How much is kept for an account, for its administrator, in a transaction that reads.
     public var accountSizes: [@Sendable (BareJID, Connection) throws -> [AccountSize]] = []
+    /// An account goes: keeps what its contacts on other domains are told, in the same transaction
+    /// and before `removeAccount`.
+    public var farewells: (@Sendable (BareJID, Host, Connection) throws -> [AwayStanza])?
     /// An account goes: delete what is its own, in the same transaction.
     public var removeAccount: [@Sendable (BareJID, Connection) throws -> Void] = []
     /// An account has gone, and so have its sessions.

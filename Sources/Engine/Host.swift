@@ -35,12 +35,24 @@ public final class Host: Sendable {
     public let serverInfo: DiscoveryInfo
     /// What each account says of itself.
     public let accountInfo: DiscoveryInfo
-    /// Which connections may come in.
+    /// Which connections of clients may come in.
     public let admission: Admission
+    /// Which connections of other servers may come in.
+    public let serverAdmission: Admission
+    /// The other servers.
+    public let federation: Federation
+    /// The components that may attach (XEP-0114).
+    public let components: Components
+    /// What the server itself has asked others.
+    public let requests = ServerRequests()
 
+    /// The streams of other servers and of components.
+    let peers = PeerOrigins()
     let iqHandlers: [String: IQHandler]
+    let openHandlers: [String: OpenIQHandler]
     let streamElements: [String: StreamElementHandler]
     let recent = RecentMessages()
+    let unstored = UnstoredMessages()
     let settling: Settling
     let loginThrottle: LoginThrottle
     let revocations = Revocations()
@@ -81,6 +93,12 @@ public final class Host: Sendable {
         metrics = builder.metrics
         hooks = builder.hooks
         iqHandlers = builder.iqHandlers
+        openHandlers = builder.openHandlers
+        components = Components(builder.components, builder.componentMetrics, builder.limits)
+        federation = Federation(
+            builder.federation, builder.federationMetrics,
+            dialback: Dialback(
+                secret: DigestAlgorithm.sha256.hmac(key: loginSecret, Array("dialback".utf8))))
         streamElements = builder.streamElements
         serverInfo = builder.serverInfo
         accountInfo = builder.accountInfo
@@ -91,13 +109,19 @@ public final class Host: Sendable {
             iterations: try accounts.commonIterations() ?? builder.iterations.value)
         let memory = MemoryCeiling(
             limit: builder.limits.memory, registry: builder.registry, inUse: builder.memoryInUse)
-        admission = Admission(limits: builder.limits, metrics: builder.metrics, memory: memory)
+        admission = Admission(
+            limit: limits.connections, perAddress: limits.connectionsPerAddress,
+            unauthenticated: limits.unauthenticated, metrics: metrics, memory: memory)
+        serverAdmission = Admission(
+            limit: federation.options.streams, perAddress: limits.serverConnectionsPerAddress,
+            unauthenticated: limits.unauthenticatedServers, metrics: metrics, memory: memory)
         database.writer.onRollback { [recent] in recent.didRollBack($0) }
         for loop in loops { loop.start(metrics: metrics) }
         loops.first?.eventLoop.scheduleRepeatedTask(
             initialDelay: .seconds(1), delay: .seconds(1)
         ) { _ in memory.check(log) }
         do {
+            try federation.load(self)
             for hook in hooks.started { try hook(self) }
         } catch {
             throw error as? StorageError
@@ -129,12 +153,21 @@ public final class Host: Sendable {
         _ work: @escaping @Sendable (Connection) throws -> Value,
         then: @escaping @Sendable (Result<Value, StorageError>) -> Void
     ) {
-        guard let sender = stanza.number.flatMap({ _ in sessions.session(stanza.from) }),
-            let number = sender.hold(stanza)
+        let sender = stanza.number.flatMap { _ in sessions.session(stanza.from) }
+        commit(for: stanza, from: sender, size: size, work, then: then)
+    }
+
+    /// Commits what a stanza asks for, on the loop of its origin; the same otherwise.
+    public func commit<Value: Sendable>(
+        for stanza: Stanza, from origin: (any StanzaOrigin)?, size: Int = 1024,
+        _ work: @escaping @Sendable (Connection) throws -> Value,
+        then: @escaping @Sendable (Result<Value, StorageError>) -> Void
+    ) {
+        guard let origin, let number = origin.hold(stanza)
         else { return database.writer.submit(size: size, work, then: then) }
         database.writer.submit(size: size, work) { result in
             then(result)
-            sender.release(number)
+            origin.release(number)
         }
     }
 
@@ -153,11 +186,14 @@ public final class Host: Sendable {
         then: @escaping @Sendable (Result<Bool, StorageError>) -> Void
     ) {
         let hooks = hooks
+        let farewells = Farewells()
         accounts.remove(
             jid,
             with: { connection in
+                farewells.set(try hooks.farewells?(jid, self, connection) ?? [])
                 for hook in hooks.removeAccount { try hook(jid, connection) }
                 try SuspendedSessionStore.delete(connection, of: jid)
+                try OutgoingStore.deleteReturned(connection, to: jid)
                 try MessageStore.forgetStreams(connection, of: jid)
             },
             then: { result in
@@ -165,6 +201,7 @@ public final class Host: Sendable {
                     beforeEnd()
                     self.endSessions(of: jid, StreamError(.notAuthorized, "the account is gone")) {
                         for hook in hooks.accountRemoved { hook(jid, self) }
+                        for stanza in farewells.all { self.sendAway(stanza) }
                     }
                 }
                 then(result)
@@ -234,9 +271,21 @@ public final class Host: Sendable {
     /// Tells every client that the server stops, and ends its stream, logged in or not. Sessions
     /// that can be resumed are left for `stop`.
     public func endAllStreams() {
+        endSessionStreams()
+        endOtherStreams()
+    }
+
+    /// The streams of who has logged in.
+    func endSessionStreams() {
         keyStretcher.finish()
         stopping.store(true, ordering: .sequentiallyConsistent)
         for session in sessions.all { session.stopStream(StreamError(.systemShutdown)) }
+    }
+
+    /// All others.
+    func endOtherStreams() {
+        components.stop()
+        peers.stop(StreamError(.systemShutdown))
         for loop in loops { loop.endTimedStreams(StreamError(.systemShutdown)) }
     }
 }

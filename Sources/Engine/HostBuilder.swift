@@ -27,8 +27,14 @@ public final class HostBuilder {
     let storageQueue: Setting<Int>
     private(set) var steps =
         Accounts.schema + MessageStore.schema + SuspendedSessionStore.schema
-        + RestorationStore.schema
+        + RestorationStore.schema + OutgoingStore.schema + FederationRuleStore.schema
     private(set) var iqHandlers: [String: IQHandler] = [:]
+    private(set) var openHandlers: [String: OpenIQHandler] = [:]
+    let federation: FederationOptions
+    let federationMetrics: FederationMetrics
+    /// The components that may attach.
+    public let components: ComponentOptions
+    let componentMetrics: ComponentMetrics
     private(set) var streamElements: [String: StreamElementHandler] = [:]
     private(set) var serverInfo = DiscoveryInfo()
     private(set) var accountInfo = DiscoveryInfo()
@@ -40,6 +46,10 @@ public final class HostBuilder {
         limits = Limits(options)
         metrics = EngineMetrics(registry)
         options.section("storage", help: "The database in the data directory.")
+        federation = FederationOptions(options)
+        federationMetrics = FederationMetrics(registry)
+        components = ComponentOptions(options)
+        componentMetrics = ComponentMetrics(registry)
         durability = options.choice(
             "storage.durability", default: .full,
             help: "full: what was acknowledged survives a power cut. relaxed: the last seconds "
@@ -51,7 +61,11 @@ public final class HostBuilder {
         iterations = options.integer(
             "storage.scram_iterations", default: 10_000, in: 4096...1_000_000,
             help: "PBKDF2 rounds for new passwords.")
-        specifications = ClientStream.specifications
+        specifications =
+            ClientStream.specifications + Components.specifications + Federation.specifications
+        hooks.takesMessages.append { session, host in
+            host.federation.returned.handOver(to: session, host)
+        }
         answer("bind", Namespaces.bind, for: [.server, .ownAccount]) {
             _, _, _, _ throws(StanzaError) in
             throw StanzaError(.notAllowed, "a stream has one resource, and this one has it")
@@ -78,6 +92,19 @@ public final class HostBuilder {
         let key = "\(namespace) \(name)"
         precondition(iqHandlers[key] == nil, "two features answer \(key)")
         iqHandlers[key] = IQHandler(targets: targets, answer: answer)
+    }
+
+    /// Has the server answer requests whose payload is `<name xmlns='namespace'/>`, whoever sends
+    /// them: a local client, another server, a component.
+    public func answerAnybody(
+        _ name: String, _ namespace: String, for targets: Set<IQTarget>,
+        _ answer:
+            @escaping @Sendable (IQRequest, IQTarget, Host) throws(StanzaError) -> IQAnswer
+    ) {
+        let key = "\(namespace) \(name)"
+        precondition(
+            iqHandlers[key] == nil && openHandlers[key] == nil, "two features answer \(key)")
+        openHandlers[key] = OpenIQHandler(targets: targets, answer: answer)
     }
 
     /// Takes first-level elements of a namespace that are no stanzas, from clients that have a

@@ -33,3 +33,17 @@ public struct IQHandler: Sendable {
 /// Handles a first-level element that is no stanza, on the client's loop; false if it is none that
 /// the feature knows.
 public typealias StreamElementHandler = @Sendable (Fragment, Session) -> Bool
+
+/// Answers requests of one namespace by anybody: a local client, another server, a component.
+public struct OpenIQHandler: Sendable {
+    /// Whom it answers for.
+    public let targets: Set<IQTarget>
+    /// Gives the answer or throws the error; who asks is `request.stanza.from`. With `.later`, the
+    /// handler calls `Host.answer(_:_:)`. Must not block.
+    public let answer: @Sendable (IQRequest, IQTarget, Host) throws(StanzaError) -> IQAnswer
+}
+
+extension IQRequest {
+    /// The name under which its handler is known.
+    var key: String { "\(payload.namespace) \(payload.name)" }
+}

@@ -19,6 +19,10 @@ public struct Limits: Sendable {
     public let connectionsPerAddress: Setting<Int>
     /// Connections that have not logged in.
     public let unauthenticated: Setting<Int>
+    /// Connections of other servers from one address, loopback excepted.
+    public let serverConnectionsPerAddress: Setting<Int>
+    /// Connections of other servers that have not proved who they are.
+    public let unauthenticatedServers: Setting<Int>
     /// Failed logins on one connection before it is closed.
     public let loginAttempts: Setting<Int>
     /// Longest wait that failed logins earn their address.
@@ -68,6 +72,13 @@ public struct Limits: Sendable {
         unauthenticated = options.integer(
             "limits.unauthenticated", default: 1000, in: 1...100_000, reloadable: true,
             help: "Client connections that have not logged in.")
+        serverConnectionsPerAddress = options.integer(
+            "limits.server_connections_per_address", default: 20, in: 1...100_000,
+            reloadable: true,
+            help: "Connections of other servers from one address; loopback is not limited.")
+        unauthenticatedServers = options.integer(
+            "limits.unauthenticated_servers", default: 100, in: 1...100_000, reloadable: true,
+            help: "Connections of other servers that have not proved who they are.")
         loginAttempts = options.integer(
             "limits.login_attempts", default: 5, in: 1...100, reloadable: true,
             help: "Failed logins on one connection before it is closed.")
@@ -84,11 +95,12 @@ public struct Limits: Sendable {
             help: "Bytes that may wait for a client that does not read; then it is closed.")
         stanzaRate = options.integer(
             "limits.stanza_rate", default: 5000, in: 1...1_000_000, reloadable: true,
-            help: "Stanzas per second that one client may send, four times as many at once. A "
-                + "faster one is read more slowly; nothing is lost.")
+            help: "Stanzas per second that one client, component or stream of another server may "
+                + "send, four times as many at once. A faster one is read more slowly.")
         byteRate = options.size(
             "limits.byte_rate", default: 4_194_304, in: 1024...1_073_741_824, reloadable: true,
-            help: "Bytes per second that one client may send, four times as many at once.")
+            help: "Bytes per second that one client, component or stream of another server may "
+                + "send, four times as many at once.")
         unstored = options.integer(
             "limits.unstored", default: 256, in: 2...100_000, reloadable: true,
             help: "Stanzas of one client that may wait for the disk; then no more is read from it "

@@ -19,13 +19,18 @@ public final class Loop: Sendable {
     private static let slice = TimeAmount.milliseconds(2)
     private static let pause = TimeAmount.milliseconds(1)
 
-    private let mailbox = Mutex<[(Session, Session.Event)]>([])
+    private enum Delivery: Sendable {
+        case session(Session, Session.Event)
+        case work(@Sendable () -> Void)
+    }
+
+    private let mailbox = Mutex<[Delivery]>([])
     /// The session that is about to leave this loop.
     private let departing: NIOLoopBoundBox<SessionState?>
     private let awaiting: NIOLoopBoundBox<[ObjectIdentifier: SessionState]>
-    private let unflushed: NIOLoopBoundBox<[ClientStream]>
-    private let timed: NIOLoopBoundBox<[ObjectIdentifier: ClientStream]>
-    private let ending: NIOLoopBoundBox<CircularBuffer<ClientStream>>
+    private let unflushed: NIOLoopBoundBox<[XMLStream]>
+    private let timed: NIOLoopBoundBox<[ObjectIdentifier: XMLStream]>
+    private let ending: NIOLoopBoundBox<CircularBuffer<XMLStream>>
     private let openConnections = Atomic<Int>(0)
     private let busy = Atomic<Bool>(false)
     private let processorTime: NIOLoopBoundBox<Duration>
@@ -108,8 +113,17 @@ public final class Loop: Sendable {
 
     /// Puts an event for a session of this loop into the mailbox. Any thread.
     func post(_ event: Session.Event, to session: Session) {
+        post(.session(session, event))
+    }
+
+    /// Has something done on this loop, in the order of the mailbox. Any thread.
+    func post(_ work: @escaping @Sendable () -> Void) {
+        post(.work(work))
+    }
+
+    private func post(_ delivery: Delivery) {
         let isFirst = mailbox.withLock { mailbox in
-            mailbox.append((session, event))
+            mailbox.append(delivery)
             return mailbox.count == 1
         }
         // One wake-up per batch: the rest is already on its way.
@@ -117,16 +131,20 @@ public final class Loop: Sendable {
     }
 
     private func emptyMailbox() {
-        let events = mailbox.withLock { mailbox in
-            let events = mailbox
+        let deliveries = mailbox.withLock { mailbox in
+            let deliveries = mailbox
             mailbox = []
-            return events
+            return deliveries
         }
-        for (session, event) in events {
-            if let state = departing.value, state.session === session {
-                state.handle(event)
-            } else {
-                session.post(event)
+        for delivery in deliveries {
+            switch delivery {
+            case .work(let work): work()
+            case .session(let session, let event):
+                if let state = departing.value, state.session === session {
+                    state.handle(event)
+                } else {
+                    session.post(event)
+                }
             }
         }
     }
@@ -148,7 +166,7 @@ public final class Loop: Sendable {
 
     /// Has the stream's output written at the end of this tick, together with whatever else it
     /// gets until then. On the loop.
-    func flushAtEndOfTick(_ stream: ClientStream) {
+    func flushAtEndOfTick(_ stream: XMLStream) {
         unflushed.value.append(stream)
         guard unflushed.value.count == 1 else { return }
         eventLoop.execute { self.flushAll() }
@@ -161,7 +179,7 @@ public final class Loop: Sendable {
     }
 
     /// Ends the stream soon. On the loop.
-    func endSoon(_ stream: ClientStream) {
+    func endSoon(_ stream: XMLStream) {
         ending.value.append(stream)
         guard ending.value.count == 1 else { return }
         eventLoop.execute { self.endSome() }
@@ -182,7 +200,7 @@ public final class Loop: Sendable {
     }
 
     /// Looks at the stream's deadline every second. On the loop.
-    func watch(_ stream: ClientStream) { timed.value[ObjectIdentifier(stream)] = stream }
+    func watch(_ stream: XMLStream) { timed.value[ObjectIdentifier(stream)] = stream }
 
     /// Ends the streams that have a deadline, as all have that are not logged in. Any thread.
     func endTimedStreams(_ error: StreamError) {
@@ -192,7 +210,7 @@ public final class Loop: Sendable {
     }
 
     /// Stops looking. On the loop.
-    func unwatch(_ stream: ClientStream) { timed.value[ObjectIdentifier(stream)] = nil }
+    func unwatch(_ stream: XMLStream) { timed.value[ObjectIdentifier(stream)] = nil }
 }
 
 extension TimeAmount {

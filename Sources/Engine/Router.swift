@@ -13,27 +13,23 @@ extension Host {
     /// Handles what a client sent: the rules for a client's own server (RFC 6120 section 10.3).
     /// On the client's loop.
     func handle(_ stanza: Stanza, from session: Session) {
-        guard waits(stanza, session) else { return handleNow(stanza, from: session) }
         // While a message of this client's waits for the disk, what comes after it must not
         // overtake it (RFC 6120 section 10.1).
-        guard let number = session.hold(stanza) else { return handleNow(stanza, from: session) }
+        guard waits(stanza, session), let number = session.hold(stanza) else {
+            return handleNow(stanza, from: session)
+        }
         database.writer.afterQueued {
-            session.post(
-                .run { state in
-                    state?.inbound.resume(number)
-                    self.handleNow(stanza, from: session)
-                    state?.finish(number)
-                })
+            session.resume(number) { self.handleNow(stanza, from: session) }
         }
     }
 
     /// Whether something that this client sent waits for the disk and could be overtaken. What
     /// its own server answers overtakes nothing, and a message that is stored goes the same way.
-    private func waits(_ stanza: Stanza, _ session: Session) -> Bool {
-        guard let state = session.stateHere, state.inbound.openCount > 0 else { return false }
+    func waits(_ stanza: Stanza, _ origin: some StanzaOrigin) -> Bool {
+        guard origin.openCount > 0 else { return false }
         switch stanza.kind {
         case .presence: return true
-        case .iq: return stanza.to.map { !$0.isBare } ?? false
+        case .iq: return stanza.to.map { !$0.isBare || !isLocal($0.domain) } ?? false
         case .message:
             return !(hooks.isKept?(stanza, stanza.to ?? JID(bare: stanza.from.bare)) ?? false)
         }
@@ -50,11 +46,7 @@ extension Host {
             return
         }
         if stops(stanza, to: to) { return }
-        guard isLocal(to.domain) else {
-            // Federation is not there yet: no other domain can be reached.
-            bounce(stanza, StanzaError(.remoteServerNotFound, "\(to.domain) cannot be reached"))
-            return
-        }
+        guard isLocal(to.domain) else { return handleAway(stanza, to: to, from: session) }
         switch stanza.kind {
         case .presence:
             hooks.presence?(stanza, session, self)
@@ -76,6 +68,7 @@ extension Host {
 
     /// Where a message goes by the rules of RFC 6121 section 8.5, at this moment. Any thread.
     func route(_ stanza: Stanza, to: JID) -> MessageRoute {
+        guard isLocal(to.domain) else { return .away }
         guard !to.bare.isDomain else {
             return .bounce(
                 StanzaError(.serviceUnavailable, "the server takes no messages"))
@@ -101,7 +94,7 @@ extension Host {
         return .sessions(available.filter { $0.availability.priority == highest })
     }
 
-    private func deliverIQ(_ stanza: Stanza, to: JID) {
+    func deliverIQ(_ stanza: Stanza, to: JID) {
         do throws(StanzaError) {
             try IQRequest.check(stanza)
         } catch {
@@ -157,7 +150,24 @@ extension Host {
     /// are (RFC 6120 section 8.3.1).
     public func bounce(_ stanza: Stanza, _ error: StanzaError) {
         if stanza.isError || (stanza.kind == .iq && stanza.isType("result")) { return }
-        guard let sender = sessions.session(stanza.from) else { return }
+        guard isLocal(stanza.from.domain) else {
+            return sendAway(
+                OutboundStanza(stanza.kind, stanza.errorBytes(error)),
+                from: stanza.to ?? JID(bare: BareJID(preparedDomain: domains[0])),
+                to: stanza.from)
+        }
+        // The server's own (RFC 6121 section 4.3): nobody waits for an answer.
+        if stanza.kind == .presence, stanza.isType("probe") { return }
+        guard let sender = sessions.session(stanza.from) else {
+            // A subscription goes from bare address to bare address.
+            guard stanza.kind == .presence, stanza.from.isBare else { return }
+            let answer = OutboundStanza(.presence, stanza.errorBytes(error))
+            for session in sessions.sessions(of: stanza.from.bare)
+            where session.availability.isAvailable {
+                session.deliver(answer)
+            }
+            return
+        }
         let answer = OutboundStanza(stanza.kind, stanza.errorBytes(error))
         sender.deliver(answer)
         if stanza.kind == .message { copyError(answer, to: sender) }
@@ -168,8 +178,10 @@ extension Host {
     private func answer(_ stanza: Stanza, _ target: IQTarget, _ session: Session) {
         do throws(StanzaError) {
             guard let request = try IQRequest(stanza) else { return }  // an answer to nothing
-            let key = "\(request.payload.namespace) \(request.payload.name)"
-            guard let handler = iqHandlers[key], handler.targets.contains(target) else {
+            if let handler = openHandlers[request.key], handler.targets.contains(target) {
+                return answer(request, target, by: handler)
+            }
+            guard let handler = iqHandlers[request.key], handler.targets.contains(target) else {
                 throw StanzaError(.serviceUnavailable)
             }
             // Until it is answered; `Session.answer` releases it.

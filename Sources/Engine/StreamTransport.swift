@@ -2,6 +2,7 @@
 
 public import NIOCore
 public import SASL
+public import TLS
 
 /// A connection, used only on its event loop.
 public protocol StreamTransport: AnyObject {
@@ -17,6 +18,21 @@ public protocol StreamTransport: AnyObject {
     func setReading(_ isReading: Bool)
     /// Channel binding data of this connection (RFC 9266, RFC 5929), empty without TLS.
     var channelBindings: ChannelBindings { get }
+    /// What the peer's certificate proves of a domain, in ASCII; `absent` without TLS.
+    func verdict(for domain: String) -> CertificateVerdict
+    /// The certificate that the peer has shown.
+    var peerCertificate: CertificateSummary? { get }
+    /// OpenSSL's name of the cipher suite; nil without TLS.
+    var cipher: String? { get }
+}
+
+extension StreamTransport {
+    /// Clients show no certificate.
+    public func verdict(for domain: String) -> CertificateVerdict { .absent }
+    /// Clients show no certificate.
+    public var peerCertificate: CertificateSummary? { nil }
+    /// Unknown.
+    public var cipher: String? { nil }
 }
 
 /// What is known of a connection when it comes in.

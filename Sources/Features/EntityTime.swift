@@ -11,8 +11,8 @@ struct EntityTime: Feature {
 
     init(in host: HostBuilder) {
         host.advertise(Self.namespace)
-        host.answer("time", Self.namespace, for: [.server]) {
-            request, _, _, _ throws(StanzaError) in
+        host.answerAnybody("time", Self.namespace, for: [.server]) {
+            request, _, _ throws(StanzaError) in
             guard !request.isSet else { throw notChangeable }
             let now = Clock.secondsSince1970()
             return .result(

@@ -1,6 +1,6 @@
 // XEP-0199: XMPP Ping. The server answers pings to itself and to accounts, to others' only for
 // those who may see their presence: nobody learns who exists (RFC 6121 section 8.5.1). It sends
-// none: dead connections are found by TCP keep-alive, which wakes no radio for nothing.
+// clients none: dead connections are found by TCP keep-alive, which wakes no radio for nothing.
 
 internal import Addresses
 internal import Engine
@@ -12,13 +12,14 @@ struct Ping: Feature {
 
     init(in host: HostBuilder) {
         host.advertise(Self.namespace, for: [.server, .ownAccount])
-        host.answer("ping", Self.namespace, for: [.server, .ownAccount, .account]) {
-            request, target, session, host throws(StanzaError) in
-            if target == .account, let account = request.stanza.to?.bare {
-                let maySee = host.hooks.maySeePresence?(session.jid.bare, account) ?? false
-                guard maySee else { throw StanzaError(.serviceUnavailable) }
+        host.answerAnybody("ping", Self.namespace, for: [.server, .ownAccount, .account]) {
+            request, target, host throws(StanzaError) in
+            guard target == .account, let account = request.stanza.to?.bare else {
+                return .result(nil)
             }
-            return .result(nil)
+            return try host.answer(
+                request, about: account, else: StanzaError(.serviceUnavailable)
+            ) { $0(.success(nil)) }
         }
     }
 }

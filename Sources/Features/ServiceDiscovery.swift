@@ -1,5 +1,6 @@
 // XEP-0030: Service Discovery. The server and each account say what they are and can; an account
-// only to those who may see its presence (section 8). There are no items.
+// only to those who may see its presence (section 8). The server's items are the components
+// (XEP-0114).
 
 internal import Addresses
 internal import Engine
@@ -18,21 +19,30 @@ struct ServiceDiscovery: Feature {
         host.advertise(.init(category: "account", type: "registered"), for: [.ownAccount])
         host.advertise(DiscoveryInfo.namespace, for: [.server, .ownAccount])
         host.advertise(Self.items, for: [.server, .ownAccount])
-        host.answer("query", DiscoveryInfo.namespace, for: [.server, .ownAccount, .account]) {
-            request, target, session, host throws(StanzaError) in
-            try Self.check(request, target, session, host)
-            let node = request.payload["node"]
-            guard let info = Self.info(target, node: node, host) else {
-                throw StanzaError(.itemNotFound)
+        host.answerAnybody(
+            "query", DiscoveryInfo.namespace, for: [.server, .ownAccount, .account]
+        ) { request, target, host throws(StanzaError) in
+            try Self.answer(request, target, host) { () throws(StanzaError) in
+                let node = request.payload["node"]
+                guard let info = Self.info(target, node: node, host) else {
+                    throw StanzaError(.itemNotFound)
+                }
+                return info.element(node: node)
             }
-            return .result(info.element(node: node))
         }
-        host.answer("query", Self.items, for: [.server, .ownAccount, .account]) {
-            request, target, session, host throws(StanzaError) in
-            try Self.check(request, target, session, host)
-            guard request.payload["node"] == nil else { throw StanzaError(.itemNotFound) }
-            return .result(Element("query", Self.items))
+        host.answerAnybody("query", Self.items, for: [.server, .ownAccount, .account]) {
+            request, target, host throws(StanzaError) in
+            try Self.answer(request, target, host) { () throws(StanzaError) in
+                guard request.payload["node"] == nil else { throw StanzaError(.itemNotFound) }
+                return Self.items(of: target, host)
+            }
         }
+    }
+
+    private static func items(of target: IQTarget, _ host: Host) -> Element {
+        let domains = target == .server ? host.components.domains : []
+        return Element(
+            "query", items, [], domains.map { Element("item", items, [("jid", $0)]) })
     }
 
     private static func info(
@@ -43,14 +53,22 @@ struct ServiceDiscovery: Feature {
         return host.hooks.serverNodes.lazy.compactMap { $0(node, host) }.first
     }
 
-    private static func check(
-        _ request: IQRequest, _ target: IQTarget, _ session: Session, _ host: Host
-    ) throws(StanzaError) {
+    private static func answer(
+        _ request: IQRequest, _ target: IQTarget, _ host: Host,
+        _ payload: @escaping @Sendable () throws(StanzaError) -> Element
+    ) throws(StanzaError) -> IQAnswer {
         guard !request.isSet else { throw notChangeable }
-        if target == .account, let account = request.stanza.to?.bare {
-            let maySee = host.hooks.maySeePresence?(session.jid.bare, account) ?? false
-            // The same answer as for an account that does not exist.
-            guard maySee else { throw StanzaError(.serviceUnavailable) }
+        guard target == .account, let account = request.stanza.to?.bare else {
+            return .result(try payload())
+        }
+        // The same answer as for an account that does not exist.
+        return try host.answer(request, about: account, else: StanzaError(.serviceUnavailable)) {
+            done in
+            do throws(StanzaError) {
+                done(.success(try payload()))
+            } catch {
+                done(.failure(error))
+            }
         }
     }
 }

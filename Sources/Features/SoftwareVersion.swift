@@ -11,8 +11,8 @@ struct SoftwareVersion: Feature {
 
     init(in host: HostBuilder) {
         host.advertise(Self.namespace)
-        host.answer("query", Self.namespace, for: [.server]) {
-            request, _, _, _ throws(StanzaError) in
+        host.answerAnybody("query", Self.namespace, for: [.server]) {
+            request, _, _ throws(StanzaError) in
             guard !request.isSet else { throw notChangeable }
             return .result(
                 Element(

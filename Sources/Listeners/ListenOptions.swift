@@ -1,4 +1,4 @@
-// Where clients connect.
+// Where clients, other servers and components connect.
 
 public import Options
 
@@ -10,7 +10,7 @@ public enum PlaintextPolicy: String, CaseIterable, Sendable {
     case loopback
 }
 
-/// The options of the client listeners.
+/// The options of the listeners.
 public struct ListenOptions: Sendable {
     /// Addresses to bind; `::` takes IPv4 too.
     public let addresses: Setting<[String]>
@@ -18,6 +18,14 @@ public struct ListenOptions: Sendable {
     public let clientPort: Setting<Int>
     /// TLS from the first byte, 5223 (XEP-0368).
     public let clientTLSPort: Setting<Int>
+    /// STARTTLS for other servers, 5269.
+    public let serverPort: Setting<Int>
+    /// TLS from the first byte for other servers (XEP-0368); nil for none.
+    public let serverTLSPort: Setting<Int?>
+    /// Components, 5347 (XEP-0114).
+    public let componentPort: Setting<Int>
+    /// Addresses to bind for components.
+    public let componentAddresses: Setting<[String]>
     /// Who may log in without TLS.
     public let plaintext: Setting<PlaintextPolicy>
     /// Where clients are sent instead (see-other-host).
@@ -27,7 +35,7 @@ public struct ListenOptions: Sendable {
 
     /// Declares the options.
     public init(_ options: OptionSet) {
-        options.section("listen", help: "Where clients connect.")
+        options.section("listen", help: "Where clients, other servers and components connect.")
         addresses = options.list(
             "listen.addresses", default: ["::"], maximumCount: 16,
             help: "IP addresses to listen on. \"::\" is every address, IPv4 included.")
@@ -37,6 +45,22 @@ public struct ListenOptions: Sendable {
         clientTLSPort = options.integer(
             "listen.client_tls_port", default: 5223, in: 0...65_535,
             help: "Port for clients that speak TLS at once (XEP-0368). 0 takes any free port.")
+        serverPort = options.integer(
+            "listen.server_port", default: 5269, in: 0...65_535,
+            help: "Port for other servers, open unless federation.policy is off. 0 takes any free "
+                + "port.")
+        serverTLSPort = options.optionalInteger(
+            "listen.server_tls_port", in: 0...65_535,
+            help: "Port for other servers that speak TLS at once (XEP-0368), which an SRV record "
+                + "_xmpps-server._tcp has to name. None given: no such port. 0 takes any free "
+                + "port.")
+        componentPort = options.integer(
+            "listen.component_port", default: 5347, in: 0...65_535,
+            help: "Port for components (XEP-0114), open when there are any. 0 takes any free port.")
+        componentAddresses = options.list(
+            "listen.component_addresses", default: ["127.0.0.1"], maximumCount: 16,
+            help: "IP addresses to listen on for components. They have no TLS: beyond loopback "
+                + "everything they send and get goes over the network in clear.")
         plaintext = options.choice(
             "listen.plaintext", default: .none,
             help: "loopback: clients on this very machine may log in without TLS. none: nobody.")

@@ -15,6 +15,14 @@ extension OptionSet {
             key, .integer(in: bounds), default: defaultValue, reloadable: reloadable, help: help)
     }
 
+    /// Declares a whole number that may be left out.
+    public func optionalInteger(
+        _ key: String, in bounds: ClosedRange<Int>, reloadable: Bool = false, help: String
+    ) -> Setting<Int?> {
+        declare(
+            key, .optionalInteger(in: bounds), default: nil, reloadable: reloadable, help: help)
+    }
+
     /// Declares a size in bytes, written as `256KiB`, `1MiB` or a plain number of bytes.
     public func size(
         _ key: String, default defaultValue: Int, in bounds: ClosedRange<Int>,

@@ -80,6 +80,19 @@ extension ValueType where Value == Int {
     }
 }
 
+extension ValueType where Value == Int? {
+    /// A whole number or nothing.
+    static func optionalInteger(in bounds: ClosedRange<Int>) -> Self {
+        let integer = ValueType<Int>.integer(in: bounds)
+        return ValueType(name: integer.name, bounds: integer.bounds) {
+            node throws(ValueProblems) in
+            try integer.read(node)
+        } yaml: {
+            $0.map(integer.yaml) ?? ""
+        }
+    }
+}
+
 extension ValueType where Value == Duration {
     /// A length of time with its unit.
     static func duration(in bounds: ClosedRange<Duration>, example: Duration) -> Self {

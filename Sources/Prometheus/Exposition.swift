@@ -30,12 +30,9 @@ enum Exposition {
                 "# HELP \(name) \(escape(help, quotes: false))\n# TYPE \(name) \(type)\n".utf8)
         case .openMetrics100:
             let family = NamingRules.familyName(name, kind)
-            var lines = "# TYPE \(family) \(kind)\n"
-            if let unit = NamingRules.unit(name, kind) {
-                lines += "# UNIT \(family) \(unit)\n"
-            }
-            lines += "# HELP \(family) \(escape(help, quotes: true))\n"
-            return Array(lines.utf8)
+            // Without its optional UNIT line: each name ends in its unit already.
+            return Array(
+                "# TYPE \(family) \(kind)\n# HELP \(family) \(escape(help, quotes: true))\n".utf8)
         }
     }
 

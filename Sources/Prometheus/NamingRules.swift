@@ -63,15 +63,6 @@ enum NamingRules {
         return suffixes.map { base + $0 }
     }
 
-    /// The unit that a family's name ends in, for the UNIT line of OpenMetrics.
-    static func unit(_ name: String, _ kind: MetricKind) -> String? {
-        // OpenMetrics 1.0: an info has no unit.
-        guard kind != .info else { return nil }
-        let words = familyName(name, kind).split(separator: "_")
-        guard words.count > 1, let last = words.last.map(String.init) else { return nil }
-        return unitsShown.contains(last) ? last : nil
-    }
-
     /// Whether a label may have this name; `le` and `quantile` belong to the formats.
     static func isLabelName(_ name: String) -> Bool {
         isSnakeCase(name) && name != "le" && name != "quantile"
@@ -105,9 +96,6 @@ enum NamingRules {
     private static let typeNames: Set = ["counter", "gauge", "histogram", "summary"]
     private static let abbreviations: Set = [
         "s", "ms", "us", "ns", "sec", "b", "kb", "mb", "gb", "tb", "pb", "m", "h", "d",
-    ]
-    private static let unitsShown: Set = [
-        "seconds", "bytes", "celsius", "hertz", "ratio", "volts", "amperes", "watts", "joules",
     ]
     private static let baseUnits: Set = [
         "amperes", "bytes", "celsius", "grams", "joules", "kelvin", "meters", "metres", "moles",

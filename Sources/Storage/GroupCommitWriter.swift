@@ -21,6 +21,10 @@ public final class GroupCommitWriter: Sendable {
 
     private struct State {
         var jobs: [Job] = []
+        /// Jobs that go with the next others.
+        var unhurried: [Job] = []
+        /// They will be hurried.
+        var isTimed = false
         /// Work between two transactions.
         var turns: [@Sendable () -> Void] = []
         /// Ends what goes over several turns, should the writer end first.
@@ -62,7 +66,7 @@ public final class GroupCommitWriter: Sendable {
     private let longestQueue: Int
     private let shared = Shared(State())
     private let queue = DispatchQueue(label: "kinglet.writer", qos: .userInitiated)
-    private let probes = DispatchQueue(label: "kinglet.writer.probes")
+    private let timers = DispatchQueue(label: "kinglet.writer.timers")
     private let wake = DispatchSemaphore(value: 0)
     private let commitDuration: Histogram
     private let batchSize: Histogram
@@ -114,8 +118,15 @@ public final class GroupCommitWriter: Sendable {
         size: Int = 1024, _ work: @escaping @Sendable (Connection) throws -> Value,
         then: @escaping @Sendable (Result<Value, StorageError>) -> Void
     ) {
+        enqueue(job(size, work, then))
+    }
+
+    private func job<Value: Sendable>(
+        _ size: Int, _ work: @escaping @Sendable (Connection) throws -> Value,
+        _ then: @escaping @Sendable (Result<Value, StorageError>) -> Void
+    ) -> Job {
         let box = Shared<Value?>(nil)
-        let job = Job(
+        return Job(
             size: size,
             run: { connection in
                 let value = try work(connection)
@@ -128,7 +139,15 @@ public final class GroupCommitWriter: Sendable {
                     then(.success(value))
                 }
             })
-        enqueue(job)
+    }
+
+    /// Queues a job that is in no hurry: it goes with the next transaction of others, after them, or
+    /// in one of its own after this time at the latest. Otherwise as `submit`.
+    public func submit<Value: Sendable>(
+        size: Int, within time: Duration, _ work: @escaping @Sendable (Connection) throws -> Value,
+        then: @escaping @Sendable (Result<Value, StorageError>) -> Void
+    ) {
+        enqueue(job(size, work, then), within: time)
     }
 
     /// Calls back once everything that was queued before is committed or has failed, on the
@@ -188,12 +207,13 @@ public final class GroupCommitWriter: Sendable {
     /// Commits what is queued and takes no more.
     func finish() {
         let isIdle = shared.value.withLock { state in
+            hurry(&state)
             state.isFinished = true
             return state.takeIdle()
         }
         if isIdle { wake.signal() }
         queue.sync {}
-        probes.sync {}
+        timers.sync {}
         let atEnd = shared.value.withLock { state in
             defer { state.atEnd = nil }
             return state.atEnd
@@ -212,19 +232,39 @@ public final class GroupCommitWriter: Sendable {
             message: "too much waits for the disk")
     }
 
-    private func enqueue(_ job: Job) {
+    private func enqueue(_ job: Job, within time: Duration? = nil) {
         let refusal: StorageError? = shared.value.withLock { state in
             guard !state.isFinished else { return closed }
             guard job.size == 0 || state.bytes + job.size <= longestQueue else { return overloaded }
             state.bytes += job.size
-            state.jobs.append(job)
-            startDraining(&state)
+            if let time {
+                state.unhurried.append(job)
+                guard !state.isTimed else { return nil }
+                state.isTimed = true
+                timers.asyncAfter(deadline: .now() + time.seconds) {
+                    self.shared.value.withLock { state in
+                        state.isTimed = false
+                        self.hurry(&state)
+                    }
+                }
+            } else {
+                state.jobs.append(job)
+                startDraining(&state)
+            }
             return nil
         }
         if let refusal {
             failures.add()
             job.report(refusal)
         }
+    }
+
+    /// What was in no hurry is committed now.
+    private func hurry(_ state: inout State) {
+        guard !state.unhurried.isEmpty else { return }
+        state.jobs += state.unhurried
+        state.unhurried = []
+        startDraining(&state)
     }
 
     private func enqueueTurn(_ turn: @escaping @Sendable () -> Void) -> Bool {
@@ -258,6 +298,10 @@ public final class GroupCommitWriter: Sendable {
             let round = shared.value.withLock { state in
                 var round = Round(batch: Array(state.jobs.prefix(Self.largestBatch)))
                 state.jobs.removeFirst(round.batch.count)
+                if state.jobs.isEmpty, round.batch.contains(where: { $0.run != nil }) {
+                    round.batch += state.unhurried
+                    state.unhurried = []
+                }
                 // One after each batch, so that neither waits for all of the others.
                 if !state.turns.isEmpty { round.turn = state.turns.removeFirst() }
                 guard round.batch.isEmpty, round.turn == nil else { return round }
@@ -338,7 +382,7 @@ public final class GroupCommitWriter: Sendable {
             defer { state.isProbing = true }
             return !state.isProbing
         }
-        if isFirst { probes.asyncAfter(deadline: .now() + Self.probeInterval) { self.probe() } }
+        if isFirst { timers.asyncAfter(deadline: .now() + Self.probeInterval) { self.probe() } }
     }
 
     /// Writes something that changes nothing, so that a disk that is well again is known to be
@@ -356,7 +400,7 @@ public final class GroupCommitWriter: Sendable {
                 state.isProbing = false
             }
         } catch {
-            probes.asyncAfter(deadline: .now() + Self.probeInterval) { self.probe() }
+            timers.asyncAfter(deadline: .now() + Self.probeInterval) { self.probe() }
         }
     }
 

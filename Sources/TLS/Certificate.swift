@@ -127,21 +127,36 @@ final class Certificate {
 
     /// The DNS names among the alternative names.
     private var domains: [String] {
-        guard let raw = X509_get_ext_d2i(pointer, NID_subject_alt_name, nil, nil) else { return [] }
-        let names = OpaquePointer(raw)
-        defer { GENERAL_NAMES_free(names) }
         var result: [String] = []
-        for index in 0..<kinglet_GENERAL_NAMES_count(names) {
+        _ = withAlternativeNames { name in
             var type: Int32 = -1
-            guard let name = kinglet_GENERAL_NAMES_at(names, index),
-                let value = GENERAL_NAME_get0_value(name, &type), type == GEN_DNS
-            else { continue }
+            guard let value = GENERAL_NAME_get0_value(name, &type), type == GEN_DNS else {
+                return false
+            }
             let text = UnsafePointer<ASN1_STRING>(value.assumingMemoryBound(to: ASN1_STRING.self))
-            let bytes = UnsafeBufferPointer(
-                start: ASN1_STRING_get0_data(text), count: Int(max(0, ASN1_STRING_length(text))))
-            result.append(String(decoding: bytes, as: UTF8.self))
+            result.append(String(decoding: Self.bytes(of: text), as: UTF8.self))
+            return false
         }
         return result
+    }
+
+    /// Whether `isFound` says so of one of the alternative names; asked of each until then.
+    func withAlternativeNames(_ isFound: (UnsafePointer<GENERAL_NAME>) -> Bool) -> Bool {
+        defer { ERR_clear_error() }
+        guard let raw = X509_get_ext_d2i(pointer, NID_subject_alt_name, nil, nil) else {
+            return false
+        }
+        let names = OpaquePointer(raw)
+        defer { GENERAL_NAMES_free(names) }
+        return (0..<max(0, kinglet_GENERAL_NAMES_count(names))).contains {
+            kinglet_GENERAL_NAMES_at(names, $0).map(isFound) ?? false
+        }
+    }
+
+    /// The content of a string, valid as long as that.
+    static func bytes(of text: UnsafePointer<ASN1_STRING>) -> UnsafeBufferPointer<UInt8> {
+        UnsafeBufferPointer(
+            start: ASN1_STRING_get0_data(text), count: Int(max(0, ASN1_STRING_length(text))))
     }
 
     private func digest(_ algorithm: OpaquePointer?) -> [UInt8]? {
@@ -154,7 +169,8 @@ final class Certificate {
         return Array(bytes.prefix(Int(length)))
     }
 
-    private static func seconds(_ time: UnsafePointer<ASN1_TIME>?) -> Int64 {
+    /// A time in seconds since 1970; 0 for what is none.
+    static func seconds(_ time: UnsafePointer<ASN1_TIME>?) -> Int64 {
         var parts = tm()
         guard ASN1_TIME_to_tm(time, &parts) == 1 else { return 0 }
         return Int64(timegm(&parts))

@@ -101,7 +101,8 @@ public enum LocalAuthority {
         try draft.setIssuer(authority)
         try draft.add(NID_basic_constraints, "critical,CA:FALSE")
         try draft.add(NID_key_usage, "critical,digitalSignature")
-        try draft.add(NID_ext_key_usage, "serverAuth")
+        // The second for connections to other servers, where it is the client's certificate.
+        try draft.add(NID_ext_key_usage, "serverAuth,clientAuth")
         try draft.add(
             NID_subject_alt_name, domains.map { "DNS:\($0)" }.joined(separator: ","))
         try draft.add(NID_subject_key_identifier, "hash")
@@ -137,7 +138,7 @@ public enum LocalAuthority {
         return checked
     }
 
-    private static func isHostName(_ name: String) -> Bool {
+    static func isHostName(_ name: String) -> Bool {
         let labels = name.split(separator: ".", omittingEmptySubsequences: false)
         guard name.utf8.count <= 253, let last = labels.last else { return false }
         // An address looks like a name whose last label is a number.

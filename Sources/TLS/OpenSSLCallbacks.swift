@@ -2,8 +2,9 @@
 //
 // THREADS: OpenSSL calls these from inside an SSL or PEM call, on the thread that made the call:
 // for a connection its event loop. They touch the connection whose call it is (`TLSConnection`,
-// owned by that loop), values that never change (`ServerIdentity`, `IdentityTable`) and
-// `TicketKeys`, which locks. None of them may call into a pipeline: the SSL object is in use.
+// owned by that loop), the check of its peer's chain (`PeerCheck`, on the stack of the caller), values
+// that never change (`ServerIdentity`, `IdentityTable`) and `TicketKeys`, which locks. None of them
+// may call into a pipeline: the SSL object is in use.
 
 import COpenSSL
 import NIOCore
@@ -76,7 +77,9 @@ enum OpenSSLCallbacks {
         @Sendable @convention(c) (
             OpaquePointer?, UnsafeMutablePointer<Int32>?, UnsafeMutableRawPointer?
         ) -> Int32 = { ssl, _, argument in
-            guard let ssl, let argument,
+            // Also called in the client's role, when the server answers.
+            guard let ssl, SSL_is_server(ssl) == 1 else { return SSL_TLSEXT_ERR_OK }
+            guard let argument,
                 let name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)
             else { return SSL_TLSEXT_ERR_NOACK }
             let table = Unmanaged<IdentityTable>.fromOpaque(argument).takeUnretainedValue()
@@ -108,6 +111,23 @@ enum OpenSSLCallbacks {
             return SSL_TLSEXT_ERR_ALERT_FATAL
         }
 
+    // MARK: Certificates of peers
+
+    /// Lets every handshake with another server go on: what its certificate is worth is found out
+    /// afterwards, and XMPP says what follows from that.
+    static let acceptPeer:
+        @Sendable @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Int32 = { _, _ in 1 }
+
+    /// Notes a fault of a chain in the `PeerCheck` behind the context, and lets the check go on.
+    static let noteProblem: @Sendable @convention(c) (Int32, OpaquePointer?) -> Int32 = {
+        isGood, context in
+        guard isGood == 0 else { return 1 }
+        guard let context, let check = X509_STORE_CTX_get_ex_data(context, 0) else { return 0 }
+        check.assumingMemoryBound(to: PeerCheck.self).pointee.note(
+            X509_STORE_CTX_get_error(context))
+        return 1
+    }
+
     // MARK: Session tickets of a server
 
     /// Prepares OpenSSL to seal a ticket or to open one.
@@ -118,11 +138,12 @@ enum OpenSSLCallbacks {
             OpaquePointer?, UnsafeMutablePointer<UInt8>?, UnsafeMutablePointer<UInt8>?,
             OpaquePointer?, OpaquePointer?, Int32
         ) -> Int32 = { ssl, name, vector, cipher, mac, sealing in
-            guard let ssl, let name, let vector, let identity = identity(of: ssl) else { return -1 }
+            guard let ssl, let name, let vector, let ticketKeys = identity(of: ssl)?.ticketKeys
+            else { return -1 }
             let key: TicketKeys.Key
             var answer: Int32 = 1
             if sealing == 1 {
-                key = identity.ticketKeys.sealing()
+                key = ticketKeys.sealing()
                 name.update(from: key.name, count: TicketKeys.Key.nameLength)
                 let length = EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())
                 guard RAND_bytes(vector, length) == 1,
@@ -130,7 +151,7 @@ enum OpenSSLCallbacks {
                 else { return -1 }
             } else {
                 let name = UnsafeBufferPointer(start: name, count: TicketKeys.Key.nameLength)
-                guard let found = identity.ticketKeys.opening(name) else { return 0 }
+                guard let found = ticketKeys.opening(name) else { return 0 }
                 key = found.key
                 answer = found.isStale ? 2 : 1
                 guard

@@ -12,7 +12,9 @@ struct PEMFile {
     let isReadableByOthers: Bool
 
     /// Reads `path`; `option` is the configuration key that names it.
-    init(path: String, operation: String, option: String) throws(TLSError) {
+    init(
+        path: String, operation: String, option: String, limit: Int = Self.sizeLimit
+    ) throws(TLSError) {
         // O_NONBLOCK: a named pipe at this place must not stop the server.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
@@ -32,7 +34,7 @@ struct PEMFile {
         isReadableByOthers = status.st_mode & S_IROTH != 0
 
         var content: [UInt8] = []
-        while content.count <= Self.sizeLimit {
+        while content.count <= limit {
             var chunk = [UInt8](repeating: 0, count: 16 * 1024)
             let count = read(descriptor, &chunk, chunk.count)
             if count < 0 {
@@ -42,10 +44,10 @@ struct PEMFile {
             if count == 0 { break }
             content.append(contentsOf: chunk[..<count])
         }
-        guard content.count <= Self.sizeLimit else {
+        guard content.count <= limit else {
             throw TLSError(
                 code: .malformed, operation: operation, subject: path,
-                message: "it is larger than \(Self.sizeLimit / 1024) KiB",
+                message: "it is larger than \(limit / 1024) KiB",
                 advice: "check \(option) in the configuration")
         }
         bytes = content

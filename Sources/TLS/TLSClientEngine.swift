@@ -1,5 +1,5 @@
-// The client's half of a connection, without a pipeline: the other end in tests, and the engine
-// of connections to other servers when there are any.
+// The client's half of a connection, without a pipeline: the other end in tests, and the engine of
+// the probe of a restored server.
 
 import COpenSSL
 import NIOCore
@@ -59,16 +59,12 @@ final class TLSClientEngine {
             }
         }
         if let name = settings.serverName {
-            // The macro SSL_set_tlsext_host_name.
-            let accepted = name.withCString {
-                SSL_ctrl(
-                    connection.ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, Int(TLSEXT_NAMETYPE_host_name),
-                    UnsafeMutableRawPointer(mutating: $0)) == 1
-            }
-            guard accepted, SSL_set1_host(connection.ssl, name) == 1 else {
+            try connection.setServerName(name)
+            guard SSL_set1_host(connection.ssl, name) == 1 else {
                 throw .openSSL("set the server's name")
             }
         }
+        try connection.setApplicationProtocols(settings.applicationProtocols)
     }
 
     private static func makeContext(_ settings: TLSClientSettings) throws(TLSError) -> Context {
@@ -97,12 +93,6 @@ final class TLSClientEngine {
                 }
             }
             SSL_CTX_set_verify(context.pointer, SSL_VERIFY_PEER, nil)
-        }
-        if !settings.applicationProtocols.isEmpty {
-            // Other than its siblings, this function answers 0 for success.
-            guard let wire = ApplicationProtocols.encode(settings.applicationProtocols),
-                SSL_CTX_set_alpn_protos(context.pointer, wire, UInt32(wire.count)) == 0
-            else { throw .openSSL("set the application protocols") }
         }
         return context
     }
@@ -174,9 +164,7 @@ final class TLSClientEngine {
     }
 
     /// The certificate that the server has presented, now or when the session began.
-    var serverCertificate: Certificate? {
-        SSL_get1_peer_certificate(connection.ssl).map(Certificate.init(owned:))
-    }
+    var serverCertificate: Certificate? { connection.peerCertificate }
 
     /// What OpenSSL says of the server's certificate; "ok" when it was found good.
     var verificationText: String {

@@ -38,12 +38,19 @@ final class TLSConnection {
     private var hasFailed = false
     private var hasShutDown = false
     private var handshakeBytes = 0
+    private let role: Role
+    /// Judges the peer's certificate; nil where none is asked for.
+    private let trust: TLSTrust?
+    /// What the peer's certificate is worth, but for its name.
+    private(set) var peerCheck = PeerCheck()
     /// The channel's read buffer, valid only inside `advance`.
     private var input = UnsafeRawBufferPointer(start: nil, count: 0)
     /// Keeps alive what the SSL_CTX's callbacks point to.
     private let keeper: AnyObject
 
-    init(_ context: OpaquePointer, role: Role, keeping keeper: AnyObject) throws(TLSError) {
+    init(
+        _ context: OpaquePointer, role: Role, keeping keeper: AnyObject, trust: TLSTrust? = nil
+    ) throws(TLSError) {
         let operation = "open a TLS connection"
         ERR_clear_error()
         guard let ssl = SSL_new(context) else { throw .openSSL(operation) }
@@ -53,6 +60,8 @@ final class TLSConnection {
         }
         self.ssl = ssl
         self.keeper = keeper
+        self.role = role
+        self.trust = trust
         BIO_set_data(bio, Unmanaged.passUnretained(self).toOpaque())
         BIO_set_init(bio, 1)
         SSL_set_bio(ssl, bio, bio)
@@ -63,6 +72,30 @@ final class TLSConnection {
     }
 
     deinit { SSL_free(ssl) }
+
+    // MARK: What a client asks for, before the handshake
+
+    /// Sends the server's name (RFC 6066 section 3).
+    func setServerName(_ name: String) throws(TLSError) {
+        ERR_clear_error()
+        // The macro SSL_set_tlsext_host_name.
+        let accepted = name.withCString {
+            SSL_ctrl(
+                ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, Int(TLSEXT_NAMETYPE_host_name),
+                UnsafeMutableRawPointer(mutating: $0)) == 1
+        }
+        guard accepted else { throw .openSSL("set the server's name") }
+    }
+
+    /// Offers application protocols (RFC 7301).
+    func setApplicationProtocols(_ names: [String]) throws(TLSError) {
+        guard !names.isEmpty else { return }
+        ERR_clear_error()
+        // Other than its siblings, this function answers 0 for success.
+        guard let wire = ApplicationProtocols.encode(names),
+            SSL_set_alpn_protos(ssl, wire, UInt32(wire.count)) == 0
+        else { throw .openSSL("set the application protocols") }
+    }
 
     // MARK: Reading
 
@@ -102,6 +135,7 @@ final class TLSConnection {
         let result = SSL_do_handshake(ssl)
         if result == 1 {
             handshakeIsComplete = true
+            if let trust { peerCheck = trust.check(ssl) }
             return .handshakeCompleted
         }
         return step(after: result)
@@ -135,7 +169,7 @@ final class TLSConnection {
             return .closedByPeer
         default:
             hasFailed = true
-            return .failed(.ofConnection(handshakeDone: handshakeIsComplete))
+            return .failed(.ofConnection(handshakeDone: handshakeIsComplete, role: role))
         }
     }
 
@@ -156,7 +190,7 @@ final class TLSConnection {
                 // The transport takes everything, so anything but success is a failure.
                 guard SSL_write_ex(ssl, rest.baseAddress, rest.count, &count) == 1 else {
                     hasFailed = true
-                    return .ofConnection(handshakeDone: true)
+                    return .ofConnection(handshakeDone: true, role: role)
                 }
                 rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(count))
             }
@@ -181,6 +215,11 @@ final class TLSConnection {
     }
 
     // MARK: What the handshake agreed on
+
+    /// The certificate that the peer has presented, now or when the session began.
+    var peerCertificate: Certificate? {
+        SSL_get1_peer_certificate(ssl).map(Certificate.init(owned:))
+    }
 
     var version: TLSVersion? {
         guard handshakeIsComplete else { return nil }

@@ -123,13 +123,14 @@ extension TLSError {
     }
 
     /// The error of a connection whose SSL call has just failed.
-    static func ofConnection(handshakeDone: Bool) -> TLSError {
+    static func ofConnection(handshakeDone: Bool, role: TLSConnection.Role) -> TLSError {
         let failure = OpenSSLFailure.take()
         let code = code(of: failure, handshakeDone: handshakeDone)
         return TLSError(
             code: code,
             operation: handshakeDone ? "exchange data with the peer" : "complete the handshake",
-            message: failure.text, advice: handshakeDone ? "" : advice(for: code))
+            message: failure.text,
+            advice: handshakeDone || role == .client ? "" : adviceForServer(for: code))
     }
 
     private static func code(of failure: OpenSSLFailure, handshakeDone: Bool) -> Code {
@@ -156,7 +157,7 @@ extension TLSError {
         }
     }
 
-    private static func advice(for code: Code) -> String {
+    private static func adviceForServer(for code: Code) -> String {
         switch code {
         case .refusedByPeer: "install the authority's certificate on the client, or check its log"
         case .unsupportedVersion, .noSharedAlgorithm: "use a client that speaks TLS 1.2 or later"

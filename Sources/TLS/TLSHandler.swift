@@ -1,11 +1,12 @@
-// TLS in a channel's pipeline, in the server's role.
+// TLS in a channel's pipeline, in either role.
 
 public import NIOCore
 
 /// Decrypts what a channel reads and encrypts what is written to it.
 ///
 /// It may stand in the pipeline from the start, or be added first in it while the channel is
-/// active, after STARTTLS. It cannot be removed: what comes behind it would pass in the clear.
+/// active, after STARTTLS. In the client's role it says hello then, or once the channel becomes active.
+/// It cannot be removed: what comes behind it would pass in the clear.
 /// Writes are kept until a flush and leave as one write to the channel. It does not limit time or
 /// the length of outgoing queues: that is for the pipeline's owner, who sees the channel's
 /// writability and `handshakeIsComplete`.
@@ -34,8 +35,9 @@ public final class TLSHandler: ChannelDuplexHandler {
         case closed
     }
 
-    private let server: TLSServerContext
-    /// Made with the first byte; gone when the channel is inactive.
+    /// Nil in the client's role.
+    private let server: TLSServerContext?
+    /// A server's is made with the first byte; gone when the channel is inactive.
     private var connection: TLSConnection?
     private var state = State.handshaking
     /// Nothing more comes from the peer: close_notify, or the end of its bytes.
@@ -44,6 +46,12 @@ public final class TLSHandler: ChannelDuplexHandler {
     private var pending = PendingWrites()
 
     init(_ server: TLSServerContext) { self.server = server }
+
+    /// A handler in the client's role.
+    init(client connection: TLSConnection) {
+        server = nil
+        self.connection = connection
+    }
 
     // MARK: What the handshake agreed on (call on the event loop)
 
@@ -80,21 +88,71 @@ public final class TLSHandler: ChannelDuplexHandler {
         }
     }
 
+    // MARK: The peer's certificate (call on the event loop)
+
+    /// What the peer's certificate proves for a domain: who vouches for it, when, whether it was
+    /// revoked, then its names. `absent` before the handshake is done, after the channel has closed,
+    /// and on connections of clients.
+    ///
+    /// - Parameters:
+    ///   - domain: in ASCII (A-labels).
+    ///   - unicode: the same domain in U-labels, prepared for comparison, where that is another
+    ///     text; a certificate may have it so (RFC 6120 section 13.7.1.4).
+    public func verdict(for domain: String, unicode: String? = nil) -> CertificateVerdict {
+        guard let connection else { return .absent }
+        let verdict = connection.peerCheck.verdict
+        guard verdict == .valid else { return verdict }
+        let isNamed =
+            connection.peerCertificate?.vouchesForServer(
+                of: domain.asciiLowercased, unicode: unicode?.asciiLowercased) ?? false
+        return isNamed ? .valid : .wrongName
+    }
+
+    /// What the peer has shown; its texts are the peer's, and may be long.
+    public var peerCertificate: CertificateSummary? {
+        connection?.peerCertificate?.summary(file: "")
+    }
+
+    /// OpenSSL's own words for what is wrong with the peer's chain; nil where nothing is.
+    public var certificateProblem: String? { connection?.peerCheck.problemText }
+
+    /// Whether the peer's chain was compared with a revocation list that is past its time.
+    public var usedOldRevocationList: Bool { connection?.peerCheck.usedOldList ?? false }
+
     // MARK: Reading
 
+    /// Says hello in the client's role, if the channel is active already.
+    public func handlerAdded(context: ChannelHandlerContext) {
+        if context.channel.isActive { sayHello(context) }
+    }
+
+    /// Says hello in the client's role.
+    public func channelActive(context: ChannelHandlerContext) {
+        sayHello(context)
+        context.fireChannelActive()
+    }
+
+    private func sayHello(_ context: ChannelHandlerContext) {
+        guard server == nil else { return }
+        advance(context, ByteBuffer())
+    }
+
     /// Decrypts what has come and fires it on.
-    ///
-    /// Events are fired between OpenSSL's calls, never inside them, and any of them may close the
-    /// channel: hence the checks in each round.
     public func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        var input = Self.unwrapInboundIn(data)
-        if connection == nil, state == .handshaking {
+        if let server, connection == nil, state == .handshaking {
             do throws(TLSError) {
                 connection = try server.makeConnection()
             } catch {
                 return fail(context, error)
             }
         }
+        advance(context, Self.unwrapInboundIn(data))
+    }
+
+    /// Events are fired between OpenSSL's calls, never inside them, and any of them may close the
+    /// channel: hence the checks in each round.
+    private func advance(_ context: ChannelHandlerContext, _ bytes: ByteBuffer) {
+        var input = bytes
         while state != .closed, !inputEnded, let connection {
             var plaintext = ByteBuffer()
             let step = connection.advance(&input, into: &plaintext)
@@ -220,7 +278,6 @@ public final class TLSHandler: ChannelDuplexHandler {
     }
 
     /// Encrypts and writes what is kept; the caller flushes.
-
     private func sendPending(_ context: ChannelHandlerContext) {
         guard !pending.isEmpty, let connection else { return }
         do throws(TLSError) {

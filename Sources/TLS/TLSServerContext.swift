@@ -21,16 +21,18 @@ public struct TLSIdentity: Sendable, Equatable {
     }
 }
 
-/// The TLS settings of a listener: makes a handler for each of its connections.
+/// The TLS settings of a listener: makes a handler for each of its connections. Those of other
+/// servers are asked for a certificate, those of clients are not.
 ///
 /// Used by every event loop; `reload` may be called on any thread.
 public final class TLSServerContext: Sendable {
     /// What a ticket's lifetime may be, in seconds: a minute to the week of RFC 8446.
     public static let ticketLifetimeBounds = 60...604_800
 
-    private let settings: ServerSettings
-    private let now: @Sendable () -> Int64
-    private let table: Mutex<IdentityTable>
+    /// Shared with the contexts for other servers.
+    let identities: IdentitySource
+    /// Judges the certificates of other servers; nil on a listener for clients.
+    private let trust: TLSTrust?
 
     /// Loads `identities`; the first one serves clients that name no domain or an unknown one.
     ///
@@ -61,13 +63,30 @@ public final class TLSServerContext: Sendable {
                 code: .configuration, operation: "prepare TLS",
                 message: "a ticket lifetime or an application protocol is out of bounds")
         }
-        now = wallClock
-        settings = ServerSettings(
-            ticketLifetime: ticketLifetime,
-            applicationProtocols: applicationProtocols.map { Array($0.utf8) },
-            prefersChaCha: prefersChaCha,
-            ticketKeys: TicketKeys(lifetime: .seconds(ticketLifetime), now: steadyClock))
-        table = Mutex(try IdentityTable(identities, settings: settings, now: wallClock()))
+        let tickets = TicketKeys(lifetime: .seconds(ticketLifetime), now: steadyClock)
+        self.identities = try IdentitySource(
+            identities,
+            clients: ServerSettings(
+                peers: .clients(tickets: tickets, lifetime: ticketLifetime),
+                applicationProtocols: applicationProtocols.map { Array($0.utf8) },
+                prefersChaCha: prefersChaCha),
+            prefersChaCha: prefersChaCha, now: wallClock)
+        trust = nil
+    }
+
+    private init(_ identities: IdentitySource, trust: TLSTrust) {
+        self.identities = identities
+        self.trust = trust
+    }
+
+    /// A context for a listener of other servers, with the certificates of `context`: a reload of
+    /// either is one of both. It asks for a certificate and accepts all handshakes, whatever that
+    /// is and even without (RFC 6120 section 13.7.2); ask the handler for its `verdict`. There are
+    /// no tickets, so that each handshake shows certificates.
+    public static func forServers(
+        of context: TLSServerContext, trust: TLSTrust
+    ) -> TLSServerContext {
+        TLSServerContext(context.identities, trust: trust)
     }
 
     /// Replaces all identities, or none of them if one cannot be loaded.
@@ -75,19 +94,18 @@ public final class TLSServerContext: Sendable {
     /// New connections get the new ones; connections that exist keep what they have, and tickets
     /// stay valid.
     public func reload(_ identities: [TLSIdentity]) throws(TLSError) {
-        let fresh = try IdentityTable(identities, settings: settings, now: now())
-        table.withLock { $0 = fresh }
+        try self.identities.reload(identities)
     }
 
     /// The certificates in use, in the order of the identities.
     public var certificates: [CertificateSummary] {
-        table.withLock { $0 }.identities.map(\.summary)
+        identities.tables.clients.identities.map(\.summary)
     }
 
     /// What an operator should look at: a domain that a certificate does not name, a key that
     /// everybody can read, a certificate that is not valid yet.
     public var warnings: [String] {
-        table.withLock { $0 }.identities.flatMap(\.warnings)
+        identities.tables.clients.identities.flatMap(\.warnings)
     }
 
     /// A handler for one connection in the server's role. OpenSSL's part of it, about 14 KB, is
@@ -96,8 +114,51 @@ public final class TLSServerContext: Sendable {
 
     /// OpenSSL's part of a connection, with the identities of this moment.
     func makeConnection() throws(TLSError) -> TLSConnection {
-        let table = table.withLock { $0 }
-        return try TLSConnection(table.defaultIdentity.sslContext, role: .server, keeping: table)
+        let tables = identities.tables
+        let table = trust == nil ? tables.clients : tables.servers
+        return try TLSConnection(
+            table.defaultIdentity.sslContext, role: .server, keeping: table, trust: trust)
+    }
+}
+
+/// The identities of a server, set up for clients and for other servers, and replaced together.
+final class IdentitySource: Sendable {
+    typealias Tables = (clients: IdentityTable, servers: IdentityTable)
+
+    private let clients: ServerSettings
+    private let servers: ServerSettings
+    private let now: @Sendable () -> Int64
+    private let current: Mutex<Tables>
+
+    init(
+        _ identities: [TLSIdentity], clients: ServerSettings, prefersChaCha: Bool,
+        now: @escaping @Sendable () -> Int64
+    ) throws(TLSError) {
+        self.clients = clients
+        servers = ServerSettings(
+            peers: .servers, applicationProtocols: [Array("xmpp-server".utf8)],
+            prefersChaCha: prefersChaCha)
+        self.now = now
+        current = Mutex(try Self.load(identities, clients, servers, now: now()))
+    }
+
+    var tables: Tables { current.withLock { $0 } }
+
+    func reload(_ identities: [TLSIdentity]) throws(TLSError) {
+        let fresh = try Self.load(identities, clients, servers, now: now())
+        current.withLock { $0 = fresh }
+    }
+
+    private static func load(
+        _ identities: [TLSIdentity], _ clients: ServerSettings, _ servers: ServerSettings,
+        now: Int64
+    ) throws(TLSError) -> Tables {
+        var loaded: [LoadedIdentity] = []
+        for identity in identities { loaded.append(try LoadedIdentity(identity, now: now)) }
+        return (
+            try IdentityTable(loaded, settings: clients),
+            try IdentityTable(loaded, settings: servers)
+        )
     }
 }
 
@@ -110,24 +171,24 @@ final class IdentityTable: Sendable {
     let defaultIdentity: ServerIdentity
     private let byDomain: [String: ServerIdentity]
 
-    init(_ identities: [TLSIdentity], settings: ServerSettings, now: Int64) throws(TLSError) {
-        var loaded: [ServerIdentity] = []
+    init(_ identities: [LoadedIdentity], settings: ServerSettings) throws(TLSError) {
+        var ready: [ServerIdentity] = []
         var byDomain: [String: ServerIdentity] = [:]
         for identity in identities {
-            let fresh = try ServerIdentity(identity, settings: settings, now: now)
-            loaded.append(fresh)
+            let fresh = try ServerIdentity(identity, settings: settings)
+            ready.append(fresh)
             for domain in fresh.domains where byDomain[domain] == nil { byDomain[domain] = fresh }
         }
-        guard let first = loaded.first else {
+        guard let first = ready.first else {
             throw TLSError(
                 code: .configuration, operation: "prepare TLS", message: "no certificate is given",
                 advice: "set tls.certificate and tls.key in the configuration")
         }
-        self.identities = loaded
+        self.identities = ready
         self.byDomain = byDomain
         defaultIdentity = first
         let argument = Unmanaged.passUnretained(self).toOpaque()
-        for identity in loaded {
+        for identity in ready {
             kinglet_SSL_CTX_set_servername_callback(
                 identity.sslContext, OpenSSLCallbacks.chooseIdentity, argument)
         }

@@ -57,9 +57,12 @@ struct ElementScanner {
     private var children: [FragmentChild] = []
     /// The bytes cannot stand alone, or hide a namespace behind references.
     private(set) var needsRewriting = false
+    /// A namespace that is read as another, so that whoever declares it is rewritten.
+    private let mapped: [UInt8]?
 
-    init(limits: ReaderLimits) {
+    init(limits: ReaderLimits, mapped: String? = nil) {
         self.limits = limits
+        self.mapped = mapped.map { Array($0.utf8) }
     }
 
     /// Goes on with the element that begins at `start`; true once its last byte was seen.
@@ -350,6 +353,9 @@ struct ElementScanner {
                 prefix = name.local
             }
             if attribute.needsDecoding { needsRewriting = true }
+            if let mapped, holds(bytes.extracting(attribute.value), mapped) {
+                needsRewriting = true
+            }
             try checkDeclaration(bytes, prefix: prefix, attribute: attribute)
             guard bindings.count < 256 else { throw .limit("too many namespace declarations") }
             bindings.append(

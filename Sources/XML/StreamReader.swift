@@ -14,6 +14,40 @@ public struct StreamHeader: Sendable, Equatable {
     public var contentNamespace: String
     /// The attributes of RFC 6120 section 4.7, nil when absent.
     public var to, from, id, version, lang: String?
+    /// The namespaces that it binds to prefixes, `jabber:server:dialback` among them where a
+    /// server knows XEP-0220.
+    public var prefixedNamespaces: [String] = []
+}
+
+/// A content namespace that is read as another. Between servers, and from a component, stanzas have
+/// a namespace of their own and mean the same as a client's.
+public struct NamespaceMapping: Sendable, Equatable {
+    /// The namespace on the wire.
+    public let wire: String
+    /// What it is read as.
+    public let meaning: String
+
+    /// Maps one namespace to another.
+    public init(_ wire: String, as meaning: String) {
+        self.wire = wire
+        self.meaning = meaning
+    }
+
+    func apply(_ namespace: String) -> String { namespace == wire ? meaning : namespace }
+
+    /// The same tree with the namespaces mapped.
+    func apply(_ element: Element) -> Element {
+        var mapped = element
+        mapped.namespace = apply(element.namespace)
+        mapped.attributes = element.attributes.map {
+            Attribute($0.name, $0.value, namespace: apply($0.namespace))
+        }
+        mapped.children = element.children.map { child in
+            guard case .element(let child) = child else { return child }
+            return .element(apply(child))
+        }
+        return mapped
+    }
 }
 
 /// What the reader found.
@@ -47,17 +81,21 @@ public struct StreamReader {
     private var streamName: [UInt8] = []
     private var contentNamespace = ""
     private var outer: [OuterBinding] = []
+    private let mapping: NamespaceMapping?
 
     /// Creates a reader that expects a stream header.
-    public init(limits: ReaderLimits) {
+    ///
+    /// - Parameter mapping: how elements are read; the header says what was on the wire.
+    public init(limits: ReaderLimits, mapping: NamespaceMapping? = nil) {
         self.limits = limits
+        self.mapping = mapping
     }
 
     /// A new stream on the same connection: after STARTTLS, when bytes not yet consumed are not
     /// believed, and after authentication, when they belong to it (RFC 6120 section 4.3.3).
     public mutating func restart(keepingBytes: Bool = false) {
         let kept = keepingBytes ? pending : []
-        self = StreamReader(limits: limits)
+        self = StreamReader(limits: limits, mapping: mapping)
         pending = kept
     }
 
@@ -129,7 +167,7 @@ public struct StreamReader {
                 }
                 guard start + 1 < bytes.count else { return nil }
                 if bytes[start + 1] == ASCII.slash { return try end(bytes, &start) }
-                state = .element(ElementScanner(limits: limits))
+                state = .element(ElementScanner(limits: limits, mapped: mapping?.wire))
             case .element(var scanner):
                 state = .closed  // so that the scanner is not shared while it changes
                 let isComplete = try scanner.scan(bytes, from: start, outer: outer)
@@ -139,7 +177,7 @@ public struct StreamReader {
                 }
                 state = .betweenElements
                 let fragment = scanner.fragment(
-                    bytes, from: start, contentNamespace: contentNamespace)
+                    bytes, from: start, contentNamespace: meaning(of: contentNamespace))
                 start += scanner.length
                 return .element(
                     scanner.needsRewriting ? try standalone(fragment.bytes) : fragment)
@@ -150,11 +188,18 @@ public struct StreamReader {
         }
     }
 
-    /// Writes an element anew that leans on the stream header's prefixes, has a prefix itself, or
-    /// writes a namespace with references, so that its bytes mean the same anywhere.
+    private func meaning(of namespace: String) -> String {
+        mapping?.apply(namespace) ?? namespace
+    }
+
+    /// Writes an element anew that leans on the stream header's prefixes, has a prefix itself, names
+    /// the namespace that is read as another, or writes a namespace with references, so that its
+    /// bytes mean the same anywhere.
     private func standalone(_ bytes: [UInt8]) throws(XMLError) -> Fragment {
-        let element = try Element(
+        var element = try Element(
             parsing: bytes, contentNamespace: contentNamespace, outer: outer)
+        if let mapping { element = mapping.apply(element) }
+        let contentNamespace = meaning(of: contentNamespace)
         // Each use of a prefix becomes a declaration, so a little could become a lot.
         let limit = min(limits.elementBytes, 4 * bytes.count + 4096)
         var writer = XMLWriter(contentNamespace: contentNamespace, limit: limit)
@@ -277,6 +322,7 @@ public struct StreamReader {
             header.namespace = binding.namespace
         }
         outer = bindings
+        header.prefixedNamespaces = bindings.map(\.namespace)
         contentNamespace = header.contentNamespace
         streamName = Array(plain(bytes, tag.name.range).utf8)
         return header

@@ -41,9 +41,10 @@ struct Certificates {
         case (nil, nil):
             guard !rest.isEmpty else { break }
             let files = program.files
+            let components = try componentDomains().filter { !served.contains($0) }
             identities.insert(
                 TLSIdentity(
-                    domains: rest, certificateFile: files.serverCertificate,
+                    domains: rest + components, certificateFile: files.serverCertificate,
                     keyFile: files.serverKey), at: 0)
         case (_?, nil):
             throw Failure("tls.certificate is set and tls.key is not; add the file of its key")
@@ -53,13 +54,22 @@ struct Certificates {
         return identities
     }
 
+    /// Components below one of the domains, which other servers find here: the local certificate
+    /// covers them, too. For others the authority may not vouch.
+    private func componentDomains() throws -> [String] {
+        let ascii = try program.domains.map { try Preparation.domainASCII($0) }
+        return try program.components.domains.map { try Preparation.domainASCII($0) }
+            .filter { component in ascii.contains { component.hasSuffix("." + $0) } }
+    }
+
     /// Makes the local authority and its certificate if they are needed and not there, and renews
     /// a certificate that runs out or lacks a domain. True if something was written.
     @discardableResult
     func prepareLocal(now: Int64) throws -> Bool {
         guard usesLocalAuthority else { return false }
         let files = program.files
-        let domains = try program.domains.map { try Preparation.domainASCII($0) }
+        let domains =
+            try program.domains.map { try Preparation.domainASCII($0) } + (try componentDomains())
         let authority = try readFile(files.authorityCertificate)
         let authorityKey = try readFile(files.authorityKey)
         guard let authority, let authorityKey else {

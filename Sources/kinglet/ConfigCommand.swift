@@ -30,6 +30,7 @@ struct ConfigCommand: AsyncParsableCommand {
             let program = try DeclaredProgram(common).options
             try program.requireDomain()
             _ = try Certificates(program: program).identities()
+            try program.components.checkSecrets()
             try program.checkMetrics()
             Terminal.say("\(program.file ?? "no configuration file"): no mistakes found")
         }

@@ -14,7 +14,7 @@ struct Greeting {
     func print() {
         let domain = program.domains.first ?? ""
         var rows: [(String, String)] = []
-        for listener in server.listeners.bound {
+        for listener in server.listeners.bound where listener.name.hasPrefix("client") {
             let kind = listener.name == "client" ? "STARTTLS" : "TLS at once"
             rows.append(("clients", "port \(listener.port) (\(kind))"))
         }

@@ -21,7 +21,7 @@ struct Kinglet: AsyncParsableCommand {
         abstract: "An instant-messaging server for a small machine.",
         version: Software.version,
         subcommands: [
-            Serve.self, Initialize.self, UserCommand.self, BackupCommand.self, StatusCommand.self,
-            ConfigCommand.self, MetricsCommand.self,
+            Serve.self, Initialize.self, UserCommand.self, FederationCommand.self,
+            BackupCommand.self, StatusCommand.self, ConfigCommand.self, MetricsCommand.self,
         ])
 }

@@ -62,7 +62,9 @@ struct DeclaredProgram {
     /// `--isolated`: nothing but loopback, ports that are free, and nothing goes out.
     private static let isolation = [
         "listen.addresses=127.0.0.1", "listen.client_port=0", "listen.client_tls_port=0",
+        "listen.component_addresses=127.0.0.1", "listen.component_port=0",
         "metrics.address=127.0.0.1", "metrics.port=0", "hardware.ups=\"\"",
+        "federation.policy=off",
     ]
 
     /// Declares everything and checks the document against it.
@@ -99,6 +101,7 @@ struct ProgramOptions: Sendable {
     let loopCount: Int
     /// Prepared, the default first.
     let domains: [String]
+    let components: ComponentOptions
     let dataDirectory: String
 
     let logFormat: Setting<LogFormat>
@@ -205,6 +208,8 @@ struct ProgramOptions: Sendable {
             help: "systemd units whose state is shown, where they are installed.")
         backup = BackupOptions(options)
         domains = Self.domains(options, domain.value, more.value)
+        components = builder.components
+        components.check(against: domains, options)
         let directory = file.map { String($0[..<($0.lastIndex(of: "/") ?? $0.startIndex)]) } ?? ""
         dataDirectory = Self.resolve(data.value, against: directory)
         try options.finish()

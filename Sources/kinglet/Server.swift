@@ -37,11 +37,12 @@ final class Server: Sendable {
         }
     }
 
-    let listeners: ClientListeners
+    let listeners: StreamListeners
     let metricsPort: Int
     private let program: ProgramOptions
     private let host: Host
     private let tls: TLSServerContext
+    private let federation: FederationNetwork
     private let parts: Parts
     private let endpoint: MetricsServer
     private let hardware: HardwareMonitor
@@ -53,14 +54,16 @@ final class Server: Sendable {
     private let log: Logger
 
     private init(
-        program: ProgramOptions, host: Host, tls: TLSServerContext, parts: Parts,
-        endpoint: MetricsServer, hardware: HardwareMonitor, memorySaver: MachineMemorySaver,
-        control: ControlSocket, backup: BackupService?, listeners: ClientListeners,
-        group: MultiThreadedEventLoopGroup, log: Logger
+        program: ProgramOptions, host: Host, tls: TLSServerContext,
+        federation: FederationNetwork, parts: Parts, endpoint: MetricsServer,
+        hardware: HardwareMonitor, memorySaver: MachineMemorySaver, control: ControlSocket,
+        backup: BackupService?, listeners: StreamListeners, group: MultiThreadedEventLoopGroup,
+        log: Logger
     ) {
         self.program = program
         self.host = host
         self.tls = tls
+        self.federation = federation
         self.parts = parts
         self.endpoint = endpoint
         self.hardware = hardware
@@ -112,6 +115,7 @@ final class Server: Sendable {
         _ hardware: HardwareMonitor, _ memorySaver: MachineMemorySaver,
         _ group: MultiThreadedEventLoopGroup, _ log: Logger
     ) async throws -> Server {
+        try program.components.checkSecrets()
         let certificates = Certificates(program: program)
         try certificates.prepareLocal(now: Clock.secondsSince1970())
         let tls = try TLSServerContext(try certificates.identities())
@@ -121,12 +125,16 @@ final class Server: Sendable {
         var loops: [any EventLoop] = []
         for loop in group.makeIterator() { loops.append(loop) }
         let host = try openHost(program, builder, eventLoops: loops, log: log)
-        var listeners: ClientListeners?
+        var listeners: StreamListeners?
+        var network: FederationNetwork?
         do {
             try memorySaver.load(from: host.database)
             await host.restoreSessions()
-            let opened = try await ClientListeners.open(
-                program.listen, host: host, tls: tls)
+            let federation = try FederationNetwork(program, host, tls)
+            network = federation
+            for warning in federation.warnings { log.warning("federation: \(warning)") }
+            let opened = try await StreamListeners.open(
+                program.listen, host: host, tls: tls, serverTLS: federation.serverTLS)
             listeners = opened
             let started = Clock.secondsSince1970()
             let metricsPort = endpoint.port
@@ -138,7 +146,8 @@ final class Server: Sendable {
                 host: host, isRunning: true,
                 status: {
                     status(
-                        host, tls, opened, started: started, metricsAddress: metricsAddress,
+                        host, tls, federation, opened, started: started,
+                        metricsAddress: metricsAddress,
                         metricsPort: metricsPort, backup: backups.status(backup))
                 },
                 metrics: { String(decoding: registry.render(.text004), as: UTF8.self) },
@@ -147,18 +156,20 @@ final class Server: Sendable {
                 file: program.files.controlSocket, administrator: administrator, group: group)
             // Last of all, for nothing after it can fail and leave it at work.
             backup?.start()
+            federation.start()
             parts.state.withLock { state in
                 state.host = host
                 state.tls = tls
                 state.isListening = true
             }
             return Server(
-                program: program, host: host, tls: tls, parts: parts, endpoint: endpoint,
-                hardware: hardware, memorySaver: memorySaver, control: control, backup: backup,
-                listeners: opened, group: group, log: log)
+                program: program, host: host, tls: tls, federation: federation, parts: parts,
+                endpoint: endpoint, hardware: hardware, memorySaver: memorySaver,
+                control: control, backup: backup, listeners: opened, group: group, log: log)
         } catch {
             await listeners?.close()
             await host.stop()
+            network?.stop()
             try? host.database.close()
             throw error
         }
@@ -252,8 +263,9 @@ final class Server: Sendable {
     }
 
     private static func status(
-        _ host: Host, _ tls: TLSServerContext, _ listeners: ClientListeners, started: Int64,
-        metricsAddress: String, metricsPort: Int, backup: BackupStatus
+        _ host: Host, _ tls: TLSServerContext, _ federation: FederationNetwork,
+        _ listeners: StreamListeners, started: Int64, metricsAddress: String, metricsPort: Int,
+        backup: BackupStatus
     ) -> ServerStatus {
         ServerStatus(
             running: true, version: Software.version, processID: getpid(),
@@ -269,7 +281,8 @@ final class Server: Sendable {
                     domains: $0.domains, notAfter: Clock.timestamp($0.notAfter),
                     localAuthority: $0.issuedByLocalAuthority)
             },
-            problems: (host.database.writer.failure.map { ["\($0)"] } ?? []) + tls.warnings,
+            problems: (host.database.writer.failure.map { ["\($0)"] } ?? []) + tls.warnings
+                + federation.warnings,
             backup: backup)
     }
 
@@ -298,6 +311,10 @@ final class Server: Sendable {
                     ])
             }
             backup?.reload()
+            host.federation.enforce(host)
+            if federation.lacksPort(listeners) {
+                log.warning("federation: the port for other servers opens with the next start")
+            }
             try reloadCertificates()
         } catch {
             log.error("reload: nothing changed: \(error)")
@@ -309,6 +326,8 @@ final class Server: Sendable {
         try certificates.prepareLocal(now: Clock.secondsSince1970())
         try tls.reload(try certificates.identities())
         for warning in tls.warnings { log.warning("certificate: \(warning)") }
+        try federation.reload()
+        for warning in federation.warnings { log.warning("federation: \(warning)") }
         log.notice("certificates: read again")
     }
 

@@ -33,10 +33,16 @@ struct StatusCommand: AsyncParsableCommand {
                     "certificate for \(certificate.domains.joined(separator: ", ")) until "
                         + certificate.notAfter)
             }
+            if let federation = status.federation {
+                Terminal.say("others    \(federation.line)")
+            }
             for line in status.backup?.lines(now: Clock.secondsSince1970()) ?? [] {
                 Terminal.say(line)
             }
-            for problem in status.problems + (status.backup?.problems ?? []) {
+            let problems =
+                status.problems + (status.federation?.problems ?? [])
+                + (status.backup?.problems ?? [])
+            for problem in problems {
                 Terminal.say("problem   \(problem)")
             }
         }

@@ -15,6 +15,23 @@ enum Terminal {
         fflush(nil)
     }
 
+    /// Whether a terminal would do something else with it than show it, or show what is beside it
+    /// in another place: control characters, ends of lines, and what turns the direction of writing.
+    static func obeys(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.properties.generalCategory {
+        case .control, .lineSeparator, .paragraphSeparator: true
+        // Words of some languages, and domains in them, need the two joiners.
+        case .format: scalar != "\u{200C}" && scalar != "\u{200D}"
+        default: false
+        }
+    }
+
+    /// A line that has other people's words in it, as it may be shown.
+    static func harmless(_ line: String) -> String {
+        guard line.unicodeScalars.contains(where: obeys) else { return line }
+        return String(String.UnicodeScalarView(line.unicodeScalars.map { obeys($0) ? "?" : $0 }))
+    }
+
     /// Asks a question; Return takes the suggestion.
     static func ask(_ question: String, suggestion: String) throws -> String {
         print("\(question) [\(suggestion)]: ", terminator: "")

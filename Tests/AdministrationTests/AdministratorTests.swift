@@ -10,7 +10,7 @@ import Testing
 @testable import Administration
 
 /// A server's data at rest, in a directory of its own.
-private final class Fixture {
+final class Fixture {
     let host: Engine.Host
     let administrator: Administrator
     private let directory: URL

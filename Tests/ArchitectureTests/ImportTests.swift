@@ -6,9 +6,9 @@ struct ImportTests {
     /// The order of the layers: a target may import what stands before it.
     static let order = [
         "COpenSSL", "CMicroHTTPD", "CUnicode", "CMalloc", "CTimex", "CSpawn", "CCurl", "CSync",
-        "XML",
+        "CAres", "XML",
         "Addresses", "XMPP", "Options", "Prometheus",
-        "TLS", "SASL", "Storage", "Engine", "Features", "Programs", "Hardware", "HTTPClient",
+        "TLS", "SASL", "Storage", "DNS", "Engine", "Features", "Programs", "Hardware", "HTTPClient",
         "Backup", "MetricsEndpoint", "Administration", "Listeners", "kinglet",
     ]
 
@@ -17,6 +17,7 @@ struct ImportTests {
         "COpenSSL": ["TLS"], "CMicroHTTPD": ["MetricsEndpoint"], "CUnicode": ["Addresses"],
         "CMalloc": ["Engine", "kinglet"], "CTimex": ["Hardware"],
         "CSpawn": ["Programs"], "CCurl": ["HTTPClient"], "CSync": ["Backup"],
+        "CAres": ["DNS"],
         "GRDB": ["Storage"], "GRDBSQLite": ["Storage"], "Yams": ["Options"],
         "ArgumentParser": ["kinglet"],
         "NIOPosix": ["Listeners", "kinglet"], "NIOHTTP1": ["Listeners"],
@@ -71,6 +72,7 @@ struct ImportTests {
     func systemLibraries() throws {
         let names = [
             "COpenSSL", "CMicroHTTPD", "CUnicode", "CMalloc", "CTimex", "CSpawn", "CCurl", "CSync",
+            "CAres",
         ]
         for name in names {
             let folder = SourceTree.root.appendingPathComponent("Sources/\(name)").path

@@ -1,9 +1,10 @@
 // Which connections may come in.
 
 import Addresses
-import Engine
 import Testing
 import XML
+
+@testable import Engine
 
 @Suite struct AdmissionTests {
     @Test("Connections are limited in all, and leave room when they go")
@@ -53,6 +54,28 @@ import XML
             let other = try await server.connect()
             await other.drop()
             #expect(admission.enter(address: "192.0.2.1", isLoopback: false) == nil)
+        }
+    }
+
+    @Test("Other servers have limits of their own, and take no room from clients")
+    func servers() async throws {
+        try await withServer(
+            "limits.server_connections_per_address=2", "limits.unauthenticated_servers=3",
+            "federation.streams=4", "limits.connections_per_address=1", "limits.unauthenticated=1"
+        ) { server in
+            let admission = server.host.serverAdmission
+            #expect(admission.enter(address: "192.0.2.1", isLoopback: false) == nil)
+            #expect(admission.enter(address: "192.0.2.1", isLoopback: false) == nil)
+            #expect(
+                admission.enter(address: "192.0.2.1", isLoopback: false) == .connectionsPerAddress)
+            #expect(admission.enter(address: "192.0.2.2", isLoopback: false) == nil)
+            #expect(
+                admission.enter(address: "192.0.2.3", isLoopback: false)
+                    == .unauthenticatedConnections)
+            admission.authenticated()
+            #expect(admission.enter(address: "192.0.2.3", isLoopback: false) == nil)
+            #expect(admission.enter(address: "192.0.2.4", isLoopback: false) == .connections)
+            #expect(server.host.admission.enter(address: "192.0.2.1", isLoopback: false) == nil)
         }
     }
 

@@ -26,6 +26,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case stanzas
     /// What backups read from their targets, from rsync and from whoever writes schedules.
     case backup
+    /// What name servers answer.
+    case dns
 
     /// Checks every property on one input.
     public func run(_ input: [UInt8]) throws {
@@ -35,6 +37,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         case .sasl: try SASLTarget.run(input)
         case .stanzas: try StanzaTarget.run(input)
         case .backup: try BackupTarget.run(input)
+        case .dns: try DNSTarget.run(input)
         }
     }
 }

@@ -7,6 +7,7 @@ struct FuzzTests {
     /// How many damaged inputs each target gets: a few seconds in all.
     static let runs: [FuzzTarget: Int] = [
         .xml: 400, .addresses: 4000, .sasl: 3000, .stanzas: 150, .backup: 4000,
+        .dns: 4000,
     ]
 
     @Test("Every file of the corpus keeps the properties", arguments: FuzzTarget.allCases)

@@ -5,6 +5,21 @@ import Options
 import Testing
 
 @Suite struct QuantityTests {
+    @Test("An optional number is nil until it is set, and has bounds")
+    func optionalInteger() throws {
+        func result(_ yaml: String) throws -> Result<Int?, ConfigurationErrors> {
+            try read(yaml) { $0.optionalInteger("port", in: 0...65_535, help: "Port.") }
+        }
+        #expect(try result("").value == .some(nil))
+        #expect(try result("port: ~").value == .some(nil))
+        #expect(try result("port: 0").value == 0)
+        #expect(try result("port: 5270").value == 5270)
+        #expect(
+            try result("port: 65536").message
+                == "kinglet.yaml:1: port: expected a whole number between 0 and 65535; "
+                + "found \"65536\"")
+    }
+
     @Test(
         "A whole number is read from decimal digits",
         arguments: [

@@ -66,15 +66,12 @@ struct ExpositionTests {
                 # HELP kinglet_build Says \"what\" was built: \\ and\nmore.
                 kinglet_build_info{version="1.0",note="a \"b\" \\ c\nd"} 1
                 # TYPE kinglet_cpu_seconds counter
-                # UNIT kinglet_cpu_seconds seconds
                 # HELP kinglet_cpu_seconds Processor time.
                 kinglet_cpu_seconds_total 12.25
                 # TYPE kinglet_free_ratio gauge
-                # UNIT kinglet_free_ratio ratio
                 # HELP kinglet_free_ratio Free share.
                 kinglet_free_ratio 0.5
                 # TYPE kinglet_latency_seconds histogram
-                # UNIT kinglet_latency_seconds seconds
                 # HELP kinglet_latency_seconds Time to deliver.
                 kinglet_latency_seconds_bucket{le="0.005"} 1
                 kinglet_latency_seconds_bucket{le="1.0"} 2

@@ -76,15 +76,6 @@ struct NamingRulesTests {
             NamingRules.claimedNames("kinglet_x_total", .counter).contains("kinglet_x"))
     }
 
-    @Test("The unit is the last word of the family's name; an info has none")
-    func units() {
-        #expect(NamingRules.unit("kinglet_cpu_seconds_total", .counter) == "seconds")
-        #expect(NamingRules.unit("kinglet_free_ratio", .gauge) == "ratio")
-        #expect(NamingRules.unit("kinglet_sessions", .gauge) == nil)
-        #expect(NamingRules.unit("seconds", .gauge) == nil)
-        #expect(NamingRules.unit("kinglet_seconds_info", .info) == nil)
-    }
-
     @Test("A name registered twice stops the program")
     func twice() async {
         await #expect(processExitsWith: .failure) {

@@ -98,4 +98,40 @@ import Testing
             #expect(try database.names() == ["b"])
         }
     }
+
+    @Test("A job in no hurry goes with the next transaction, behind those that asked for it")
+    func unhurried() throws {
+        let registry = Registry()
+        try withDatabase(registry: registry) { database in
+            let reports = Reports<String>()
+            database.writer.submit(size: 0, within: .seconds(30), { try insert($0, "later") }) {
+                _ in reports.add("later")
+            }
+            database.writer.submit({ try insert($0, "now") }) { _ in reports.add("now") }
+            let order = try reports.wait(for: 2)
+            #expect(order == ["now", "later"])
+            #expect(try database.names() == ["now", "later"])
+            let metrics = String(decoding: registry.render(.text004), as: UTF8.self)
+            #expect(metrics.contains("kinglet_commit_batch_size_count 1\n"))
+        }
+    }
+
+    @Test("A job in no hurry is committed alone when its time is over, and before the end")
+    func unhurriedAlone() throws {
+        let directory = try TemporaryDirectory()
+        let reports = Reports<String>()
+        try withDatabase(in: directory) { database in
+            for (name, time) in [("soon", Duration.milliseconds(1)), ("late", .seconds(30))] {
+                database.writer.submit(size: 0, within: time, { try insert($0, name) }) { _ in
+                    reports.add(name)
+                }
+                if name == "soon" { _ = try reports.wait(for: 1) }
+            }
+        }
+        #expect(try reports.wait(for: 1) == ["soon", "late"])
+        try withDatabase(in: directory) { database in
+            let names = try database.names()
+            #expect(names == ["soon", "late"])
+        }
+    }
 }

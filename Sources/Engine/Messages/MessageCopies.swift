@@ -95,7 +95,7 @@ extension Host {
     /// Copies an error of the server's own that a client gets.
     func copyError(_ error: OutboundStanza, to session: Session) {
         guard hooks.copies != nil, let stanza = Stanza(routed: error.bytes) else { return }
-        let message = Message(again: stanza, to: session.jid)
+        let message = Message(again: stanza, to: session.jid, domains: domainSet)
         send(copies(of: message, nil, to: [session]), of: message, nil, shared: nil)
     }
 

@@ -1,6 +1,6 @@
-// A message's way from a local client to a local account. What must outlive a crash is committed
-// first, then it is delivered, then it counts in its sender's `h` (XEP-0198): the one writer
-// commits for everybody, and everything that a client sends keeps its order.
+// A message's way from a client or another domain to a local account or another domain. What must
+// outlive a crash is committed first, then it is delivered, then it counts in its sender's `h`
+// (XEP-0198): the one writer commits for everybody, and everything that one sends keeps its order.
 
 internal import Addresses
 internal import Logging
@@ -17,6 +17,8 @@ enum MessageRoute {
     case sessions([Session])
     /// To the account, which has no session that could take it.
     case account
+    /// To another domain.
+    case away
     case bounce(StanzaError)
     /// Nobody gets it, and nobody hears of that.
     case nowhere
@@ -29,35 +31,50 @@ final class Message: Sendable {
     /// What it claims and may not.
     let forged: [FragmentChild]
 
-    /// The number of the session that it comes from at this moment; 0 for none.
-    let session: Int64
+    /// The number of the origin that it comes from at this moment; 0 for none.
+    let origin: Int64
+    /// Whether its sender is on another domain.
+    let isFromAway: Bool
     /// Its sender may have further clients, which do not know it.
-    var isNew: Bool { session != 0 }
+    var isNew: Bool { origin != 0 }
 
     /// A message from its sender, on a server with these domains.
-    convenience init(_ stanza: Stanza, to: JID, from session: Session, domains: Set<String>) {
+    convenience init(
+        _ stanza: Stanza, to: JID, from origin: any StanzaOrigin, domains: Set<String>
+    ) {
         self.init(
-            stanza, to: to, session: session.number,
-            delays: stanza.delays(by: domains))
+            stanza, to: to, origin: origin.number, delays: stanza.delays(by: domains),
+            domains: domains)
     }
 
     /// One that the server sends again, or makes, and to which it may have added a delay.
-    convenience init(again stanza: Stanza, to: JID) {
-        self.init(stanza, to: to, session: 0, delays: [])
+    convenience init(again stanza: Stanza, to: JID, domains: Set<String>) {
+        self.init(stanza, to: to, origin: 0, delays: [], domains: domains)
     }
 
     private init(
-        _ stanza: Stanza, to: JID, session: Int64, delays: [FragmentChild]
+        _ stanza: Stanza, to: JID, origin: Int64, delays: [FragmentChild], domains: Set<String>
     ) {
-        self.session = session
+        self.origin = origin
         self.stanza = stanza
         self.to = to
-        let ids = stanza.forgedStanzaIDs(of: [stanza.from.bare, to.bare])
+        isFromAway = !domains.contains(stanza.from.bare.domain)
+        // What another domain says of its own, such as a room's id, is not ours to judge.
+        let ids = stanza.forgedStanzaIDs(
+            of: [stanza.from.bare, to.bare].filter { domains.contains($0.domain) })
         forged =
             delays.isEmpty
             ? ids
             : (ids + delays).sorted { $0.range.indices.lowerBound < $1.range.indices.lowerBound }
     }
+
+    /// What a resend has in common with it; nil without an id.
+    var fingerprint: Int64? {
+        RecentMessages.fingerprint(stanza, to: to, isFromAway: isFromAway)
+    }
+
+    /// As another domain gets it.
+    var awayBytes: [UInt8] { stanza.routedBytes(without: forged) }
 
     /// For the delivery time.
     var arrival: NIODeadline? {
@@ -74,6 +91,8 @@ struct MessageRecord: Sendable {
 extension Host {
     private enum Outcome: Sendable {
         case stored(MessageRecord, isWaiting: Bool)
+        /// Kept until another domain has it, and perhaps in its sender's archive.
+        case queued(Int64, MessageRecord?)
         /// No archive takes it, and nobody has to wait for it.
         case notKept
         /// It came before.
@@ -85,18 +104,23 @@ extension Host {
 
     // MARK: From a client
 
-    /// Handles a message of a client's, on its loop.
-    func handleMessage(_ stanza: Stanza, to: JID, from session: Session) {
-        let message = Message(stanza, to: to, from: session, domains: domainSet)
+    /// Handles a message of a client's or of another domain's, on the loop of its origin.
+    func handleMessage(_ stanza: Stanza, to: JID, from origin: any StanzaOrigin) {
+        let message = Message(stanza, to: to, from: origin, domains: domainSet)
         let route = route(stanza, to: to)
         switch route {
         case .bounce(let error): return bounce(stanza, error)
         case .nowhere: return
-        case .sessions, .account: break
+        case .sessions, .account, .away: break
         }
-        if hooks.isKept?(stanza, to) ?? false { return store(message, from: session) }
+        if hooks.isKept?(stanza, to) ?? false { return store(message, from: origin) }
+        if case .away = route {
+            guard !isQueuedDurably(stanza, to: to) else { return store(message, from: origin) }
+            sendAway(message)
+            return copy(message, nil)
+        }
         if case .sessions(let receivers) = route {
-            return deliver(message, nil, to: receivers)
+            return deliverUnstored(message, to: receivers)
         }
         guard hooks.waitsForReceiver?(stanza) ?? false else {
             guard hooks.waitsForReceiver != nil else {
@@ -104,16 +128,32 @@ extension Host {
             }
             return copy(message, nil)
         }
-        store(message, from: session)
+        store(message, from: origin)
+    }
+
+    /// A server sends again what it did not hear of before its stream broke; what was stored is
+    /// recognised in the database.
+    private func deliverUnstored(_ message: Message, to receivers: [Session]) {
+        guard !message.isFromAway || !unstored.isResent(message, to: receivers) else {
+            return metrics.resentMessages.add()
+        }
+        deliver(message, nil, to: receivers)
+    }
+
+    private func sendAway(_ message: Message) {
+        sendAway(
+            OutboundStanza(.message, message.awayBytes),
+            from: message.stanza.from, to: message.to)
     }
 
     /// A message that its receiver's session did not get any more (XEP-0198 section 4). Any thread.
     func redeliver(_ stanza: Stanza, _ record: MessageRecord?, to: JID) {
-        let message = Message(again: stanza, to: to)
+        let message = Message(again: stanza, to: to, domains: domainSet)
         switch route(stanza, to: to) {
         case .bounce(let error): bounce(stanza, error)
         case .nowhere: break
         case .sessions(let receivers): deliver(message, record, to: receivers)
+        case .away: break
         case .account:
             if let record { return queue(message, record) {} }
             guard hooks.waitsForReceiver?(stanza) ?? false else { return }
@@ -122,15 +162,15 @@ extension Host {
     }
 
     /// Commits the message, then delivers it.
-    func store(_ message: Message, from session: Session?) {
-        let number = session?.hold(message.stanza)
-        session?.stateHere?.contents.hasStored = true
-        let position = number.flatMap { session?.stateHere?.position(of: $0) }
+    func store(_ message: Message, from origin: (any StanzaOrigin)?) {
+        let number = origin?.hold(message.stanza)
+        let state = (origin as? Session)?.stateHere
+        state?.contents.hasStored = true
+        let position = number.flatMap { state?.position(of: $0) }
         let bytes = message.stanza.routedBytes(
             declaresNamespace: true, without: message.forged)
         let receivedAt = Clock.millisecondsSince1970()
-        let fingerprint =
-            message.isNew ? RecentMessages.fingerprint(message.stanza, to: message.to) : nil
+        let fingerprint = message.isNew ? message.fingerprint : nil
         database.writer.submit(
             size: bytes.count + 1024,
             { connection in
@@ -138,14 +178,13 @@ extension Host {
                     message, bytes, receivedAt: receivedAt, position, fingerprint, connection)
             },
             then: { result in
-                guard let session else { return self.conclude(message, result) {} }
+                guard let origin else { return self.conclude(message, result) {} }
                 // On the sender's loop, where everything that it sent has its order.
-                session.post(
-                    .run { _ in
-                        self.conclude(message, result) {
-                            if let number { session.release(number) }
-                        }
-                    })
+                origin.run {
+                    self.conclude(message, result) {
+                        if let number { origin.release(number) }
+                    }
+                }
             })
     }
 
@@ -155,7 +194,8 @@ extension Host {
     ) throws -> Outcome {
         var hasReceiver = false
         if case .sessions = route(message.stanza, to: message.to) { hasReceiver = true }
-        guard try hasReceiver || Accounts.exists(message.to.bare, in: connection) else {
+        let isAway = !isLocal(message.to.bare.domain)
+        guard try isAway || hasReceiver || Accounts.exists(message.to.bare, in: connection) else {
             return .noAccount
         }
         try recent.begin(connection)
@@ -167,9 +207,15 @@ extension Host {
                 from: message.stanza.from, sender: sender, to: message.to, receiver: receiver)
             keepers = try hooks.keepers?(parties, self, connection) ?? []
         }
-        let waits = !hasReceiver && hooks.waitsForReceiver?(message.stanza) ?? false
-        guard waits || !keepers.isEmpty else { return .notKept }
-        if let fingerprint, recent.contains(fingerprint, now: receivedAt) { return .resent }
+        let isQueued = isAway && isQueuedDurably(message.stanza, to: message.to)
+        let waits = !isAway && !hasReceiver && hooks.waitsForReceiver?(message.stanza) ?? false
+        guard waits || isQueued || !keepers.isEmpty else { return .notKept }
+        if let fingerprint,
+            recent.contains(
+                fingerprint, now: receivedAt, beside: message.isFromAway ? message.origin : nil)
+        {
+            return .resent
+        }
         let id = recent.nextNumber()
         if waits {
             let fits = try hooks.queue?(id, receiver, connection) ?? false
@@ -177,12 +223,17 @@ extension Host {
             guard fits || keepers.contains(.receiver) else { return .full }
         }
         if let fingerprint {
-            recent.insert(fingerprint, of: message.session, receivedAt: receivedAt)
+            recent.insert(fingerprint, of: message.origin, receivedAt: receivedAt)
         }
         try MessageStore.insert(
             connection, id: id, receivedAt: receivedAt, sender: sender, receiver: receiver,
             keepers: keepers, stream: position, fingerprint: fingerprint, stanza: bytes)
-        return .stored(MessageRecord(id: id, keepers: keepers), isWaiting: waits)
+        let record = MessageRecord(id: id, keepers: keepers)
+        guard isQueued else { return .stored(record, isWaiting: waits) }
+        return .queued(
+            try OutgoingStore.insert(
+                connection, from: message.stanza.from.bare.domain, to: message.to.bare.domain,
+                kind: .message, addedAt: receivedAt, message.awayBytes), record)
     }
 
     /// `done` is called once the message counts as handled.
@@ -191,14 +242,28 @@ extension Host {
         _ done: @escaping @Sendable () -> Void
     ) {
         switch result {
+        case .success(.stored(let record, _)) where !isLocal(message.to.bare.domain):
+            // To a component, which has no queue on the disk: its sender's archive has it.
+            if settling.isDue(record.id) { settleMessages() }
+            sendAway(message)
+            copy(message, record)
         case .success(.stored(let record, let isWaiting)):
             if settling.isDue(record.id) { settleMessages() }
             guard isWaiting else { return deliverStored(message, record, done) }
             copy(message, record)
             hooks.queued?(message.to.bare, self)
+        case .success(.queued(let id, let record)):
+            if let record, settling.isDue(record.id) { settleMessages() }
+            federation.enqueue(
+                id, OutboundStanza(.message, message.awayBytes), from: message.stanza.from,
+                to: message.to, self)
+            copy(message, record)
+        case .success(.notKept) where !isLocal(message.to.bare.domain):
+            sendAway(message)
+            copy(message, nil)
         case .success(.notKept):
             if case .sessions(let receivers) = route(message.stanza, to: message.to) {
-                deliver(message, nil, to: receivers)
+                deliverUnstored(message, to: receivers)
             } else {
                 copy(message, nil)
             }
@@ -285,6 +350,13 @@ extension Host {
     /// Its client has said good-bye and has nothing to send again.
     func forgetMessages(of session: Session) {
         let number = session.number
+        database.writer.afterQueued { self.recent.forget(number) }
+    }
+
+    /// The same of a stream from another domain.
+    func forgetMessages(of peer: PeerOrigin) {
+        let number = peer.number
+        unstored.forget(number)
         database.writer.afterQueued { self.recent.forget(number) }
     }
 

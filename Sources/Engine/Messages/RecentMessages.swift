@@ -14,6 +14,8 @@ final class RecentMessages: Sendable {
     /// A resend is recognised among so many messages, and so long, in milliseconds.
     private static let count = 4096
     private static let time: Int64 = 3_600_000
+    /// The same for what other servers send again; some count their ids from 1 again and again.
+    static let resendTime: Int64 = 900_000
     private static let addressCount = 16_384
 
     private struct State {
@@ -106,11 +108,15 @@ final class RecentMessages: Sendable {
     }
 
     /// Whether a message was seen before.
-    func contains(_ fingerprint: Int64, now: Int64) -> Bool {
+    ///
+    /// - Parameter stream: the number of another server's stream, which carries nothing twice.
+    func contains(_ fingerprint: Int64, now: Int64, beside stream: Int64? = nil) -> Bool {
         state.withLock { state in
-            guard let origin = state.fingerprints[fingerprint] else { return false }
+            guard let origin = state.fingerprints[fingerprint], origin.session != stream else {
+                return false
+            }
             // A clock that was set back makes none older than it is.
-            return now - origin.receivedAt < Self.time
+            return now - origin.receivedAt < (stream == nil ? Self.time : Self.resendTime)
         }
     }
 
@@ -122,8 +128,8 @@ final class RecentMessages: Sendable {
         }
     }
 
-    /// Forgets the messages of a session whose client said good-bye: it has nothing to send again,
-    /// and what looks like it is meant (RFC 6120 section 8.1.3: an id need only be unique within
+    /// Forgets the messages of a session or a stream that ended in peace: nothing is sent again, and
+    /// what looks like it is meant (RFC 6120 section 8.1.3: an id need only be unique within
     /// its stream).
     func forget(_ session: Int64) {
         state.withLock { state in
@@ -133,15 +139,17 @@ final class RecentMessages: Sendable {
 
     /// What a resend of a message has in common with it: sender, receiver, origin-id or id
     /// (XEP-0359), and the content, for some clients count their ids from 1 in each stream. Nil for
-    /// a message without an id. A resend may say that it is late (XEP-0203).
-    static func fingerprint(_ stanza: Stanza, to receiver: JID) -> Int64? {
+    /// a message without an id, and for what a room tells whoever enters of what was said before
+    /// (XEP-0045 section 7.2.13). A resend may say that it is late (XEP-0203). A client may resend
+    /// from another resource, a server does not, and those of a room are its occupants.
+    static func fingerprint(_ stanza: Stanza, to receiver: JID, isFromAway: Bool) -> Int64? {
         let fragment = stanza.fragment
         let origin = fragment.children.first {
             fragment.child($0, isNamed: "origin-id", "urn:xmpp:sid:0")
         }
-        guard let id = origin?.range ?? fragment.id?.range else { return nil }
+        guard let id = origin?.range ?? fragment.id?.range, !isHistory(stanza) else { return nil }
         var hash = FNV1a()
-        hash.add(stanza.from.bare.description.utf8)
+        hash.add((isFromAway ? stanza.from : JID(bare: stanza.from.bare)).description.utf8)
         hash.add(receiver.description.utf8)
         hash.add(fragment.bytes[id.indices])
         for child in fragment.children
@@ -149,6 +157,16 @@ final class RecentMessages: Sendable {
             hash.add(fragment.bytes[child.range.indices])
         }
         return hash.value
+    }
+
+    private static func isHistory(_ stanza: Stanza) -> Bool {
+        guard stanza.isType("groupchat") else { return false }
+        let room = stanza.from.bare.description
+        let fragment = stanza.fragment
+        return fragment.children.contains { child in
+            fragment.child(child, isNamed: "delay", "urn:xmpp:delay")
+                && fragment.element(child)["from"] == room
+        }
     }
 }
 

@@ -20,7 +20,7 @@ extension Host {
             guard let stanza = notice(text, to: account.jid) else { continue }
             let to = JID(bare: account.jid)
             if hooks.isKept?(stanza, to) ?? false {
-                store(Message(again: stanza, to: to), from: nil)
+                store(Message(again: stanza, to: to, domains: domainSet), from: nil)
             } else {
                 redeliver(stanza, nil, to: to)
             }

@@ -80,22 +80,29 @@ public final class OutboundStanza: Sendable {
     /// A message that has to wait for its client carries the time of its arrival (XEP-0203); other
     /// stanzas stay what they are.
     public func delayed(by domain: String) -> OutboundStanza {
-        guard kind == .message, let receivedAt,
-            let end = bytes.lastIndex(of: UInt8(ascii: "<"))
-        else { return self }
+        guard kind == .message, let receivedAt else { return self }
         let waited = (NIODeadline.now() - receivedAt).nanoseconds / 1_000_000
-        let delay = Element(
-            "delay", "urn:xmpp:delay",
-            [
-                ("from", domain),
-                ("stamp", Timestamp.text(Clock.millisecondsSince1970() - max(0, waited))),
-            ])
         return OutboundStanza(
             kind,
-            bytes[..<end] + XMLWriter.bytes(delay, contentNamespace: Namespaces.client)
-                + bytes[end...],
+            Self.delayed(
+                bytes, by: domain, since: Clock.millisecondsSince1970() - max(0, waited)),
             receivedAt: nil, isOnlyCopy: isOnlyCopy, shared: shared, record: record,
             isReply: isReply, waiting: waiting,
             onDelivery: onDelivery)
+    }
+
+    /// A message with the time of its arrival, in milliseconds since 1970, as its last child.
+    static func delayed(_ bytes: [UInt8], by domain: String, since time: Int64) -> [UInt8] {
+        let delay = XMLWriter.bytes(
+            Element(
+                "delay", "urn:xmpp:delay", [("from", domain), ("stamp", Timestamp.text(time))]),
+            contentNamespace: Namespaces.client)
+        guard let end = bytes.lastIndex(of: UInt8(ascii: "<")) else { return bytes }
+        guard end > 0 else {
+            // <message …/>, which has no end tag yet.
+            return Array(bytes.dropLast(2)) + [UInt8](">".utf8) + delay
+                + [UInt8]("</message>".utf8)
+        }
+        return bytes[..<end] + delay + bytes[end...]
     }
 }

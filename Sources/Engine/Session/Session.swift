@@ -46,7 +46,7 @@ public final class Session: Sendable {
     private static let count = Atomic<Int64>(0)
 
     /// Which one it is of all that this process has had, from 1 on.
-    let number = Session.count.wrappingAdd(1, ordering: .relaxed).newValue
+    public let number = Session.nextNumber()
     /// The full JID.
     public let jid: JID
     /// When the client bound its resource, seconds since 1970.
@@ -59,6 +59,11 @@ public final class Session: Sendable {
     private let addressState: Mutex<String>
     private let resumption = Mutex<String?>(nil)
     private let hibernates = Atomic<Bool>(false)
+
+    /// A number for an origin of stanzas.
+    static func nextNumber() -> Int64 {
+        count.wrappingAdd(1, ordering: .relaxed).newValue
+    }
 
     init(
         _ jid: JID, address: String, since: Int64 = Clock.secondsSince1970(), host: Host
@@ -152,14 +157,14 @@ public final class Session: Sendable {
 
     /// Keeps a stanza that this client sent out of its `h` (XEP-0198) until `release`. Nil when
     /// it need not be: the client does not count, or the stanza was handled before.
-    func hold(_ stanza: Stanza) -> UInt32? {
+    public func hold(_ stanza: Stanza) -> UInt32? {
         guard let number = stanza.number, let state = stateHere, state.inbound.hold(number)
         else { return nil }
         return number
     }
 
     /// What held a stanza is done. Any thread.
-    func release(_ number: UInt32) { post(.release(number)) }
+    public func release(_ number: UInt32) { post(.release(number)) }
 
     /// Keeps messages back until `releaseMessages`, so that none overtakes those that waited in
     /// the offline store. On the session's loop.

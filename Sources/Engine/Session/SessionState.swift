@@ -209,7 +209,7 @@ final class SessionState {
         if inbound.openCount == 0 { didHandleAll() }
         guard let stream else { return }
         if isHeard { stream.acknowledge() }
-        stream.didStore()
+        stream.didStore(openCount: inbound.openCount)
     }
 
     /// Waits for what the client sent and is not handled yet, or for the session's end.

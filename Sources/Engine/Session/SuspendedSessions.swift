@@ -34,8 +34,15 @@ extension Host {
     /// Tells every client that the server stops, ends the streams, and writes down the sessions
     /// that can be resumed. Nothing may come in any more.
     public func stop() async {
-        endAllStreams()
+        federation.stop()
+        endSessionStreams()
+        // Contacts on other domains are told of those that go, while there are streams to tell it.
+        await drain()
+        endOtherStreams()
+        await federation.attemptsEnded()
         await quiesce()
+        // Other servers have a second to say what they have.
+        await peers.ended(within: .seconds(2))
         if await endLargest() { await quiesce() }
         var suspended: [SuspendedSession] = []
         for session in sessions.all {

@@ -36,22 +36,20 @@ struct LastActivity: Feature {
             try LastActivityStore.delete(connection, account)
         }
         host.hooks.requestToClient.append(Self.problem)
-        host.answer("query", Self.namespace, for: [.server, .ownAccount, .account]) {
-            request, target, session, host throws(StanzaError) in
+        host.answerAnybody("query", Self.namespace, for: [.server, .ownAccount, .account]) {
+            request, target, host throws(StanzaError) in
             guard !request.isSet else { throw notChangeable }
             guard target != .server else {
                 return .result(Self.query((NIODeadline.now() - start).nanoseconds / 1_000_000_000))
             }
-            let account = request.stanza.to?.bare ?? session.jid.bare
+            let account = request.stanza.to?.bare ?? request.stanza.from.bare
             // Section 3; the same answer for an account that does not exist.
-            guard host.hooks.maySeePresence?(session.jid.bare, account) ?? false else {
-                throw StanzaError(.forbidden)
+            return try host.answer(request, about: account, else: StanzaError(.forbidden)) { done in
+                guard host.sessions.sessions(of: account).isEmpty else {
+                    return done(.success(Self.query(0)))
+                }
+                Self.look(account, host, done)
             }
-            guard host.sessions.sessions(of: account).isEmpty else {
-                return .result(Self.query(0))
-            }
-            Self.look(account, host) { session.answer(request, $0) }
-            return .later
         }
     }
 

@@ -122,6 +122,8 @@ final class Archive: Sendable {
         _ owner: Int64, _ account: BareJID, _ contact: JID, _ host: Host,
         _ connection: Connection
     ) throws -> Bool {
+        // Those of other domains have archives of their own.
+        guard host.isLocal(account.domain) else { return false }
         var rule = options.rule.value
         if state.withLock({ $0.chosen.contains(account) }),
             let preferences = try MessageArchiveStore.preferences(connection, of: owner)

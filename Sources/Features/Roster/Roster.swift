@@ -1,6 +1,6 @@
-// RFC 6121 sections 2 and 3: the roster and presence subscriptions between local users. Every
-// change is one transaction on the rosters of both sides; what follows from it (pushes, stanzas,
-// presence) is done after the commit, in the order of the commits.
+// RFC 6121 sections 2 and 3: the roster and presence subscriptions. Every change is one transaction
+// on the rosters of both sides, or on that of the local side and what waits for another domain; what
+// follows from it (pushes, stanzas, presence) is done after the commit, in the order of the commits.
 
 internal import Addresses
 internal import Engine
@@ -22,11 +22,15 @@ struct Roster: Feature {
 
     private let cache = RosterCache()
     private let limit: Setting<Int>
+    private let requestLimit: Setting<Int>
 
     init(in host: HostBuilder) {
         limit = host.options.integer(
             "limits.roster_items", default: 2000, in: 10...100_000, reloadable: true,
-            help: "Contacts in one account's roster, requests to it included.")
+            help: "Contacts in one account's roster.")
+        requestLimit = host.options.integer(
+            "limits.subscription_requests", default: 100, in: 1...10_000, reloadable: true,
+            help: "Requests for the presence of one account that it has not answered.")
         for step in RosterStore.schema { host.schema(step) }
         for (name, namespace) in [("ver", Self.versioning), ("sub", Self.preApproval)] {
             host.hooks.streamFeatures.append { context, _ in
@@ -35,6 +39,7 @@ struct Roster: Feature {
         }
         let cache = cache
         let limit = limit
+        let requestLimit = requestLimit
         host.hooks.prepareSession.append { cache.retain($0, $1, $2) }
         host.hooks.sessionEnded.append { account, _, _ in cache.release(account) }
         host.hooks.subscribers = { account in
@@ -51,6 +56,15 @@ struct Roster: Feature {
             contact == account || cache.items(of: account)[contact]?.state.from == true
                 || cache.items(of: contact)[account]?.state.to == true
         }
+        host.hooks.openRequests = { account in
+            cache.items(of: account).values.filter(\.state.pendingOut).map(\.contact)
+        }
+        host.hooks.isSubscriber = { contact, account, connection in
+            try RosterStore.item(connection, of: account, contact)?.state.from ?? false
+        }
+        host.hooks.hasAsked = { contact, account, connection in
+            try RosterStore.item(connection, of: account, contact)?.state.pendingIn ?? false
+        }
         host.hooks.subscriptionRequests = { account, host in
             cache.items(of: account).values.filter { item in
                 item.state.pendingIn && !Self.isBlocked(item.contact, by: account, host)
@@ -59,6 +73,7 @@ struct Roster: Feature {
         host.hooks.accountSizes.append { account, connection in
             [AccountSize("roster_items", try RosterStore.count(connection, of: account))]
         }
+        host.hooks.farewells = Self.farewells
         host.hooks.removeAccount.append { account, connection in
             try RosterStore.endSubscriptions(connection, of: account)
             try RosterStore.deleteAll(connection, of: account)
@@ -78,7 +93,12 @@ struct Roster: Feature {
             }
         }
         host.hooks.subscription = { stanza, session, host in
-            Self.send(stanza, session, host, cache: cache, limit: limit.value)
+            Self.send(
+                stanza, session, host, cache: cache, limit: limit.value,
+                requestLimit: requestLimit.value)
+        }
+        host.hooks.subscriptionFromAway = { stanza, to, origin, host in
+            Self.receive(stanza, to.bare, origin, host, cache: cache, limit: requestLimit.value)
         }
         host.answer("query", RosterItem.namespace, for: [.ownAccount, .account]) {
             request, target, session, host throws(StanzaError) in
@@ -113,12 +133,16 @@ struct Roster: Feature {
     }
 
     /// What a transaction did; carried out once it is committed.
-    private struct Outcome: Sendable {
+    struct Outcome: Sendable {
         var error: StanzaError?
+        /// Too much is there already.
+        var isRefused = false
         /// New items by account, in order.
         var changes: [(account: BareJID, item: RosterItem, wasListed: Bool)] = []
         /// Subscription stanzas to hand to an account's clients.
         var deliveries: [(to: BareJID, verb: SubscriptionVerb, bytes: [UInt8])] = []
+        /// What goes to other domains.
+        var away: [AwayStanza] = []
         /// The first may see the second from now on.
         var granted: [(contact: BareJID, account: BareJID)] = []
         /// The first may no longer see the second.
@@ -149,9 +173,11 @@ struct Roster: Feature {
                         session.answer(request, .failure(error))
                         return
                     }
+                    // Who has the result and asks for the roster gets the new one.
+                    let versions = apply(outcome, cache)
                     // The push may come before or after the result (section 2.1.6).
                     session.answer(request, .success(nil))
-                    carryOut(outcome, host, cache)
+                    carryOut(outcome, versions, host)
                 case .failure(let error):
                     host.log.error("roster: \(error)")
                     host.metrics.refusals[.storage].add()
@@ -187,9 +213,19 @@ struct Roster: Feature {
     private static func existingOrNew(
         _ connection: Connection, _ account: BareJID, _ contact: BareJID, limit: Int
     ) throws -> RosterItem? {
-        if let item = try RosterStore.item(connection, of: account, contact) { return item }
-        guard try RosterStore.count(connection, of: account) < limit else { return nil }
-        return RosterItem(contact)
+        let found = try RosterStore.item(connection, of: account, contact)
+        if let found, !found.isRequest { return found }
+        guard try hasRoom(connection, account, limit) else { return nil }
+        return found ?? RosterItem(contact)
+    }
+
+    /// Whether an account may have one contact more; requests to it, which are for anybody to send,
+    /// leave it its room.
+    private static func hasRoom(
+        _ connection: Connection, _ account: BareJID, _ limit: Int
+    ) throws -> Bool {
+        try RosterStore.count(connection, of: account)
+            - RosterStore.requestCount(connection, of: account) < limit
     }
 
     /// Removing a contact ends both subscriptions (RFC 6121 section 2.5.2).
@@ -203,11 +239,11 @@ struct Roster: Feature {
             return outcome
         }
         if item.state.to || item.state.pendingOut {
-            try forward(.unsubscribe, nil, account, contact, connection, host, &outcome, limit: 0)
+            try forward(.unsubscribe, nil, account, contact, connection, host, &outcome)
         }
         if item.state.from || item.state.pendingIn {
             if item.state.from { outcome.revoked.append((contact, account)) }
-            try forward(.unsubscribed, nil, account, contact, connection, host, &outcome, limit: 0)
+            try forward(.unsubscribed, nil, account, contact, connection, host, &outcome)
         }
         item = RosterItem(contact)
         try RosterStore.delete(connection, of: account, contact)
@@ -218,7 +254,8 @@ struct Roster: Feature {
     // MARK: Subscriptions (RFC 6121 section 3)
 
     private static func send(
-        _ stanza: Stanza, _ session: Session, _ host: Host, cache: RosterCache, limit: Int
+        _ stanza: Stanza, _ session: Session, _ host: Host, cache: RosterCache, limit: Int,
+        requestLimit: Int
     ) {
         let account = session.jid.bare
         guard let contact = stanza.to?.bare,
@@ -227,27 +264,52 @@ struct Roster: Feature {
         host.commit(
             for: stanza,
             { connection in
-                try send(verb, stanza, account, contact, connection, host, limit: limit)
+                try send(
+                    verb, stanza, account, contact, connection, host, limit: limit,
+                    requestLimit: requestLimit)
             },
-            then: { result in
-                switch result {
-                case .success(let outcome):
-                    if let error = outcome.error {
-                        host.metrics.refusals[.rosterItems].add()
-                        host.bounce(stanza, error)
-                    }
-                    carryOut(outcome, host, cache)
-                case .failure(let error):
-                    host.log.error("subscription: \(error)")
-                    host.metrics.refusals[.storage].add()
-                    host.bounce(stanza, .notStored(error))
-                }
-            })
+            then: { finish(stanza, $0, host, cache) })
+    }
+
+    /// A subscription stanza from another domain.
+    private static func receive(
+        _ stanza: Stanza, _ account: BareJID, _ origin: any StanzaOrigin, _ host: Host,
+        cache: RosterCache, limit: Int
+    ) {
+        guard let verb = stanza.type.flatMap(SubscriptionVerb.init(rawValue:)) else { return }
+        let contact = stanza.from.bare
+        host.commit(
+            for: stanza, from: origin,
+            { connection in
+                var outcome = Outcome()
+                try forward(
+                    verb, stanza, contact, account, connection, host, &outcome, limit: limit)
+                return outcome
+            },
+            then: { finish(stanza, $0, host, cache) })
+    }
+
+    private static func finish(
+        _ stanza: Stanza, _ result: Result<Outcome, StorageError>, _ host: Host,
+        _ cache: RosterCache
+    ) {
+        switch result {
+        case .success(let outcome):
+            if outcome.isRefused || outcome.error != nil {
+                host.metrics.refusals[.rosterItems].add()
+            }
+            if let error = outcome.error { host.bounce(stanza, error) }
+            carryOut(outcome, apply(outcome, cache), host)
+        case .failure(let error):
+            host.log.error("subscription: \(error)")
+            host.metrics.refusals[.storage].add()
+            host.bounce(stanza, .notStored(error))
+        }
     }
 
     private static func send(
         _ verb: SubscriptionVerb, _ stanza: Stanza, _ account: BareJID, _ contact: BareJID,
-        _ connection: Connection, _ host: Host, limit: Int
+        _ connection: Connection, _ host: Host, limit: Int, requestLimit: Int
     ) throws -> Outcome {
         var outcome = Outcome()
         let found = try RosterStore.item(connection, of: account, contact)
@@ -256,8 +318,8 @@ struct Roster: Feature {
         let forwards = item.state.send(verb)
         if verb == .subscribe || verb == .subscribed { item.isListed = true }
         guard
-            try found != nil || item.isEmpty
-                || RosterStore.count(connection, of: account) < limit
+            try found?.isRequest == false || item.isEmpty || item.isRequest
+                || hasRoom(connection, account, limit)
         else {
             outcome.error = StanzaError(.resourceConstraint, "the roster is full")
             return outcome
@@ -270,7 +332,9 @@ struct Roster: Feature {
         guard forwards else { return outcome }
         if verb == .unsubscribed, before.state.from { outcome.revoked.append((contact, account)) }
         if verb == .subscribed { outcome.granted.append((contact, account)) }
-        try forward(verb, stanza, account, contact, connection, host, &outcome, limit: limit)
+        try forward(
+            verb, stanza, account, contact, connection, host, &outcome, limit: requestLimit,
+            changes: verb == .subscribe || item != before)
         return outcome
     }
 
@@ -280,23 +344,40 @@ struct Roster: Feature {
         host.hooks.isBlocked?(account, JID(bare: contact)) ?? false
     }
 
-    /// The contact's side, when it is local. One that does not exist hears nothing and says
-    /// nothing (section 8.5.1), nor does one who has blocked the sender (XEP-0191 section 3.3);
-    /// but what a blocked sender takes back or grants holds.
+    /// The contact's side when it is local, else the way there. One that does not exist hears
+    /// nothing and says nothing (section 8.5.1), nor does one who has blocked the sender (XEP-0191
+    /// section 3.3); but what a blocked sender takes back or grants holds.
+    ///
+    /// - Parameters:
+    ///   - limit: how many requests may wait for the contact.
+    ///   - changes: whether it tells another domain of a change, and is kept for that.
     private static func forward(
         _ verb: SubscriptionVerb, _ stanza: Stanza?, _ sender: BareJID, _ receiver: BareJID,
-        _ connection: Connection, _ host: Host, _ outcome: inout Outcome, limit: Int
+        _ connection: Connection, _ host: Host, _ outcome: inout Outcome, limit: Int = 0,
+        changes: Bool = true
     ) throws {
-        guard host.isLocal(receiver.domain), try Accounts.exists(receiver, in: connection) else {
+        guard host.isLocal(receiver.domain) else {
+            let bytes = subscriptionBytes(verb, stanza, from: sender, to: receiver)
+            let (from, to) = (JID(bare: sender), JID(bare: receiver))
+            outcome.away.append(
+                changes
+                    ? try host.keepAway(bytes, .presence, from: from, to: to, connection)
+                    : host.unkeptAway(bytes, .presence, from: from, to: to))
             return
         }
+        guard try Accounts.exists(receiver, in: connection) else { return }
         let isBlocked = isBlocked(sender, by: receiver, host)
         if isBlocked, verb == .subscribe { return }
         let found = try RosterStore.item(connection, of: receiver, sender)
         if found == nil, verb == .subscribe,
-            try RosterStore.count(connection, of: receiver) >= limit
+            try RosterStore.requestCount(connection, of: receiver) >= limit
         {
-            outcome.error = StanzaError(.resourceConstraint, "the contact's roster is full")
+            outcome.isRefused = true
+            // Another domain hears nothing, as if there were no such account.
+            if host.isLocal(sender.domain) {
+                outcome.error = StanzaError(
+                    .resourceConstraint, "too many requests wait for the contact")
+            }
             return
         }
         var item = found ?? RosterItem(sender)
@@ -311,7 +392,8 @@ struct Roster: Feature {
                 outcome.changes.append((receiver, item, before.isListed))
             }
             try forward(
-                .subscribed, nil, receiver, sender, connection, host, &outcome, limit: limit)
+                .subscribed, nil, receiver, sender, connection, host, &outcome, limit: limit,
+                changes: reception == .begin)
             outcome.granted.append((sender, receiver))
             return
         case .deliver: break
@@ -343,55 +425,24 @@ struct Roster: Feature {
         return XMLWriter.bytes(presence, contentNamespace: Namespaces.client)
     }
 
-    // MARK: After the commit
-
-    private static func carryOut(_ outcome: Outcome, _ host: Host, _ cache: RosterCache) {
-        for (contact, account) in outcome.revoked {
-            host.hooks.presenceRevoked?(account, contact, host)
-        }
-        // Each push carries the version after its own change (section 2.6.2).
-        let versions = outcome.changes.map { account, item, _ in
-            cache.apply(account, item.contact, item.isEmpty ? nil : item)
-            return cache.version(of: account)
-        }
-        // The stanza comes before the push that follows from it (sections 3.1.6, 3.2.3, 3.3.3).
-        // A request goes to who is available, the rest to who has asked for the roster.
-        for (account, verb, bytes) in outcome.deliveries {
-            for session in host.sessions.sessions(of: account)
-            where verb == .subscribe
-                ? session.availability.isAvailable : session.flags.contains(.interestedInRoster)
-            {
-                session.deliver(OutboundStanza(.presence, bytes))
+    /// What the contacts of an account that goes are told on other domains; those here lose it
+    /// from their rosters.
+    private static let farewells: @Sendable (BareJID, Host, Connection) throws -> [AwayStanza] = {
+        account, host, connection in
+        var outcome = Outcome()
+        let items = try RosterStore.items(connection, of: account).values
+        for item in items.sorted(by: { $0.contact < $1.contact })
+        where !host.isLocal(item.contact.domain) {
+            let state = item.state
+            if state.to || state.pendingOut {
+                try forward(
+                    .unsubscribe, nil, account, item.contact, connection, host, &outcome)
+            }
+            if state.from || state.pendingIn {
+                try forward(
+                    .unsubscribed, nil, account, item.contact, connection, host, &outcome)
             }
         }
-        for ((account, item, wasListed), version) in zip(outcome.changes, versions)
-        where item.isListed || wasListed {
-            let element = item.isListed ? item.element : RosterItem.removal(item.contact)
-            push(element, to: account, version: version, host)
-        }
-        for (contact, account) in outcome.granted {
-            host.hooks.presenceGranted?(account, contact, host)
-        }
-    }
-
-    /// Tells every interested client of a change (RFC 6121 section 2.1.6).
-    private static func push(
-        _ item: Element, to account: BareJID, version: RosterVersion, _ host: Host
-    ) {
-        for session in host.sessions.sessions(of: account)
-        where session.flags.contains(.interestedInRoster) {
-            let push = Element(
-                "iq", Namespaces.client,
-                [
-                    ("to", session.jid.description), ("type", "set"),
-                    ("id", host.nextIdentifier()),
-                ],
-                [
-                    Element(
-                        "query", RosterItem.namespace, [("ver", version.description)], [item])
-                ])
-            session.deliver(
-                OutboundStanza(.iq, XMLWriter.bytes(push, contentNamespace: Namespaces.client)))
-        }
+        return outcome.away
     }
 }

@@ -29,6 +29,9 @@ struct RosterItem: Equatable, Sendable {
     /// Nothing is left to remember.
     var isEmpty: Bool { !isListed && state == SubscriptionState() }
 
+    /// Nothing but a request that nobody has answered.
+    var isRequest: Bool { !isListed && state == SubscriptionState(pendingIn: true) }
+
     /// `<item/>` as clients get it.
     var element: Element {
         var item = Element("item", Self.namespace, [("jid", contact.description)])

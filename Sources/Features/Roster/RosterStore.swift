@@ -21,6 +21,9 @@ enum RosterStore {
             """)
     ]
 
+    /// The bit of a request in the column `subscription`.
+    private static let pendingIn = 8
+
     static func items(
         _ connection: Connection, of account: BareJID
     ) throws -> [BareJID: RosterItem] {
@@ -55,6 +58,16 @@ enum RosterStore {
         ) { Int($0.integer(0)) } ?? 0
     }
 
+    /// How many of them are only requests that nobody has answered.
+    static func requestCount(_ connection: Connection, of account: BareJID) throws -> Int {
+        try connection.first(
+            """
+            SELECT count(*) FROM roster_items
+            WHERE account = ? AND listed = 0 AND subscription = \(pendingIn)
+            """, .text(account.description)
+        ) { Int($0.integer(0)) } ?? 0
+    }
+
     /// Writes an item, or deletes it when nothing of it is left.
     static func save(
         _ connection: Connection, of account: BareJID, _ item: RosterItem
@@ -66,7 +79,7 @@ enum RosterStore {
         let state = item.state
         let bits =
             (state.to ? 1 : 0) | (state.from ? 2 : 0) | (state.pendingOut ? 4 : 0)
-            | (state.pendingIn ? 8 : 0) | (state.isApproved ? 16 : 0)
+            | (state.pendingIn ? pendingIn : 0) | (state.isApproved ? 16 : 0)
         try connection.execute(
             """
             INSERT OR REPLACE INTO roster_items
@@ -111,7 +124,7 @@ enum RosterStore {
         let bits = row.integer(3)
         item.state = SubscriptionState(
             to: bits & 1 != 0, from: bits & 2 != 0, pendingOut: bits & 4 != 0,
-            pendingIn: bits & 8 != 0, isApproved: bits & 16 != 0)
+            pendingIn: bits & Int64(pendingIn) != 0, isApproved: bits & 16 != 0)
         item.isListed = row.integer(4) != 0
         item.request = row.blob(5)
         return item

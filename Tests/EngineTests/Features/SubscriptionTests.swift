@@ -180,16 +180,13 @@ import XMPP
         }
     }
 
-    @Test("Requests count to the roster's limit on either side")
+    @Test("Requests that wait for an answer have a limit of their own")
     func limits() async throws {
-        try await withServer("limits.roster_items=10") { server in
-            try await server.addAccount("juliet")
+        try await withServer("limits.subscription_requests=1") { server in
             let juliet = try await server.login("juliet@capulet.example/balcony")
-            for number in 0..<10 {
-                _ = try await juliet.request(
-                    "set",
-                    "<query xmlns='jabber:iq:roster'><item jid='\(number)@b.example'/></query>")
-            }
+            let nurse = try await server.online("nurse@capulet.example/room")
+            await nurse.send("<presence type='subscribe' to='juliet@capulet.example'/>")
+            _ = try await nurse.pending()
             let romeo = try await server.online("romeo@capulet.example/orchard")
             await romeo.send("<presence type='subscribe' to='juliet@capulet.example'/>")
             let answer = try await romeo.first { $0.name == "presence" }

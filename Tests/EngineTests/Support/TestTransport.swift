@@ -6,6 +6,7 @@ import Engine
 import NIOCore
 import SASL
 import Synchronization
+import TLS
 import XML
 
 /// What a client sees of its connection.
@@ -74,6 +75,11 @@ final class Inbox: Sendable {
         waiter?.resume(throwing: Missing())
     }
 
+    /// Whether something that fits has come and was not looked at.
+    func contains(where fits: (ClientEvent) -> Bool) -> Bool {
+        state.withLock { $0.events.contains(where: fits) }
+    }
+
     /// Whether nothing has come that was not looked at.
     var isEmpty: Bool { state.withLock { $0.events.isEmpty } }
 }
@@ -85,6 +91,8 @@ final class TestTransport: StreamTransport {
     /// Whether the stream wants to be read; nil until it has said so.
     private(set) var isReading: Bool?
     var onClose: (() -> Void)?
+    /// What the peer's certificate proves of a domain.
+    var verdicts: [String: CertificateVerdict] = [:]
     private var reader = StreamReader(limits: ReaderLimits())
 
     init(_ inbox: Inbox) {
@@ -127,6 +135,8 @@ final class TestTransport: StreamTransport {
     func abort() { close() }
 
     func startTLS() { inbox.add(.startTLS) }
+
+    func verdict(for domain: String) -> CertificateVerdict { verdicts[domain] ?? .absent }
 
     func setReading(_ isReading: Bool) { self.isReading = isReading }
 }

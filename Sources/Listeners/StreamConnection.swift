@@ -1,48 +1,62 @@
-// The glue between a channel and a client's stream: bytes one way, bytes the other way, TLS put
-// under it when the stream asks. No protocol here. Owner: the channel's event loop.
+// The glue between a channel and a stream: bytes one way, bytes the other way, TLS put under it
+// when the stream asks. No protocol here. Owner: the channel's event loop.
 
+internal import Addresses
 internal import Engine
 internal import NIOCore
 internal import SASL
 internal import TLS
 
-final class ClientConnection: ChannelInboundHandler, StreamTransport {
+final class StreamConnection: ChannelInboundHandler, StreamTransport {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
+
+    /// How TLS begins when the stream asks for it.
+    enum Role {
+        /// It cannot be had.
+        case plain
+        case server(TLSServerContext)
+        case client(OutgoingTLS)
+    }
+
+    /// Where a connection was admitted, and under which address.
+    struct Place {
+        let admission: Admission
+        let address: String
+    }
 
     /// After the stream has ended, the peer may send this much more, which is thrown away.
     private static let lingerBytes = 4_194_304
 
-    private let host: Host
-    private let loop: Loop
-    private let connection: ConnectionDescription
-    private let tls: TLSServerContext?
+    private let role: Role
+    private let place: Place?
+    private var makeStream: ((any StreamTransport) -> XMLStream)?
     private var tlsHandler: TLSHandler?
     private var context: ChannelHandlerContext?
-    private var stream: ClientStream?
+    private var stream: XMLStream?
     private var isClosing = false
     private var thrownAway = 0
 
     /// - Parameters:
-    ///   - tls: what STARTTLS begins with; nil if it cannot be had.
-    ///   - tlsHandler: for direct TLS, the handler that stands before this one.
+    ///   - place: what the connection leaves at its end; nil if it was opened from here.
+    ///   - tlsHandler: for direct TLS in the server's role, the handler that stands before this one.
+    ///   - makeStream: called once, when the handler is in a pipeline.
     init(
-        host: Host, loop: Loop, connection: ConnectionDescription, tls: TLSServerContext?,
-        tlsHandler: TLSHandler?
+        _ role: Role, place: Place? = nil, tlsHandler: TLSHandler? = nil,
+        makeStream: @escaping (any StreamTransport) -> XMLStream
     ) {
-        self.host = host
-        self.loop = loop
-        self.connection = connection
-        self.tls = tls
+        self.role = role
+        self.place = place
         self.tlsHandler = tlsHandler
+        self.makeStream = makeStream
     }
 
     // MARK: The channel's events
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
-        stream = ClientStream(
-            host: host, loop: loop, transport: self, description: connection)
+        stream = makeStream?(self)
+        makeStream = nil
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -63,9 +77,10 @@ final class ClientConnection: ChannelInboundHandler, StreamTransport {
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {
         case TLSEvent.handshakeCompleted(let version, _, _):
+            if case .client(let tls) = role { tls.didSecure(version, cipher) }
             stream?.didSecure(version == .tls13 ? .tls13 : .tls12)
         case TLSEvent.closedByPeer, TLSEvent.truncated, ChannelEvent.inputClosed:
-            // The client sends no more; what is written reaches it before the end.
+            // The peer sends no more; what is written reaches it before the end.
             if isClosing {
                 context.close(promise: nil)
             } else {
@@ -77,7 +92,7 @@ final class ClientConnection: ChannelInboundHandler, StreamTransport {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if error is TLSError { stream?.didFailToSecure() }
+        if error is TLSError { stream?.didFailToSecure("\(error)") }
         context.close(promise: nil)
     }
 
@@ -98,8 +113,8 @@ final class ClientConnection: ChannelInboundHandler, StreamTransport {
         self.stream = nil
         tlsHandler = nil
         stream.didClose()
-        host.admission.leave(
-            address: connection.network, wasAuthenticated: stream.isAuthenticated)
+        place?.admission.leave(
+            address: place?.address ?? "", wasAuthenticated: stream.isAuthenticated)
     }
 
     // MARK: StreamTransport
@@ -136,13 +151,18 @@ final class ClientConnection: ChannelInboundHandler, StreamTransport {
     func abort() { context?.close(promise: nil) }
 
     func startTLS() {
-        guard let context, let tls else { return }
-        let handler = tls.makeHandler()
-        tlsHandler = handler
+        guard let context else { return }
         do {
+            let handler: TLSHandler
+            switch role {
+            case .plain: return
+            case .server(let tls): handler = tls.makeHandler()
+            case .client(let tls): handler = try tls.makeHandler()
+            }
+            tlsHandler = handler
             try context.pipeline.syncOperations.addHandler(handler, position: .first)
         } catch {
-            context.close(promise: nil)
+            errorCaught(context: context, error: error)
         }
     }
 
@@ -158,4 +178,16 @@ final class ClientConnection: ChannelInboundHandler, StreamTransport {
         }
         return ChannelBindings(accepted: accepted)
     }
+
+    func verdict(for domain: String) -> CertificateVerdict {
+        // A certificate may have a name in either form (RFC 6120 section 13.7.1.4).
+        guard let tlsHandler, let ascii = try? Preparation.domainASCII(domain) else {
+            return .absent
+        }
+        return tlsHandler.verdict(for: ascii, unicode: try? Preparation.domain(domain))
+    }
+
+    var peerCertificate: CertificateSummary? { tlsHandler?.peerCertificate }
+
+    var cipher: String? { tlsHandler?.cipher }
 }

@@ -1,7 +1,7 @@
-// RFC 6121 section 4: presence between local users. Initial presence, updates and probes,
-// directed presence, and unavailable presence to everybody who saw the session. Requests for
-// subscriptions pass to whoever keeps rosters. Nothing passes between two of whom one has blocked
-// the other (XEP-0191).
+// RFC 6121 section 4: presence. Initial presence, updates and probes, directed presence, and
+// unavailable presence to everybody who saw the session. Requests for subscriptions pass to whoever
+// keeps rosters. Nothing passes between two of whom one has blocked the other (XEP-0191). What comes
+// from other domains is in `PresenceFromAway.swift`.
 
 internal import Addresses
 internal import Engine
@@ -20,6 +20,7 @@ struct Presence: Feature {
         host.hooks.presence = { stanza, session, host in
             Self.receive(stanza, session, host, directed)
         }
+        host.hooks.presenceFromAway = Self.receiveFromAway
         host.hooks.sessionEnded.append { _, session, host in
             guard let session else { return }
             Self.leave(session, nil, host, directed)
@@ -69,7 +70,7 @@ struct Presence: Feature {
                 direct(stanza, session, host, directed)
             }
         case "subscribe", "subscribed", "unsubscribe", "unsubscribed":
-            guard let to = stanza.to, !to.bare.isDomain else {
+            guard let to = stanza.to, canHavePresence(to, host) else {
                 return host.bounce(
                     stanza, StanzaError(.badRequest, "a subscription is to a contact"))
             }
@@ -112,6 +113,19 @@ struct Presence: Feature {
         }
         for request in host.hooks.subscriptionRequests?(account, host) ?? [] {
             session.deliver(request)
+        }
+        askAgain(account, host)
+    }
+
+    /// Another domain may have lost a request; one that has it does nothing (section 3.1.2).
+    private static func askAgain(_ account: BareJID, _ host: Host) {
+        let own = JID(bare: account)
+        for contact in host.hooks.openRequests?(account) ?? []
+        where !host.isLocal(contact.domain)
+            && !host.isBlocked(between: own, and: JID(bare: contact))
+        {
+            let to = JID(bare: contact)
+            host.sendAway(bare("subscribe", from: own, to: to), from: own, to: to)
         }
     }
 
@@ -165,7 +179,7 @@ struct Presence: Feature {
     private static func direct(
         _ stanza: Stanza, _ session: Session, _ host: Host, _ directed: DirectedPresence
     ) {
-        guard let to = stanza.to, !to.bare.isDomain else { return }
+        guard let to = stanza.to, canHavePresence(to, host) else { return }
         if stanza.type == nil {
             guard directed.insert(to, session) else {
                 return host.bounce(
@@ -180,18 +194,30 @@ struct Presence: Feature {
 
     /// A client's own probe (section 4.3); servers probe by themselves.
     private static func probe(_ stanza: Stanza, _ session: Session, _ host: Host) {
-        guard let contact = stanza.to?.bare, !contact.isDomain else { return }
+        guard let to = stanza.to, canHavePresence(to, host) else { return }
+        let contact = to.bare
         answerProbe(of: contact, for: session, host)
     }
 
-    /// Sends a contact's presence to one who may see it; to others, nothing.
+    /// Whether presence to an address means anything. Domains elsewhere may be ways to other
+    /// networks, which have presence of their own.
+    private static func canHavePresence(_ to: JID, _ host: Host) -> Bool {
+        !to.bare.isDomain || !host.isLocal(to.domain)
+    }
+
+    /// Sends a contact's presence to one who may see it; to others, nothing. Another domain
+    /// decides that itself.
     private static func answerProbe(
         of contact: BareJID, for session: Session, _ host: Host,
         where isWanted: (JID) -> Bool = { _ in true }
     ) {
-        guard host.isLocal(contact.domain),
-            host.hooks.maySeePresence?(session.jid.bare, contact) ?? false
-        else { return }
+        guard host.isLocal(contact.domain) else {
+            let to = JID(bare: contact)
+            guard isWanted(to), !host.isBlocked(between: session.jid, and: to) else { return }
+            return host.sendAway(
+                bare("probe", from: session.jid, to: to), from: session.jid, to: to)
+        }
+        guard host.hooks.maySeePresence?(session.jid.bare, contact) ?? false else { return }
         for other in host.sessions.sessions(of: contact)
         where isWanted(other.jid) && !host.isBlocked(between: other.jid, and: session.jid) {
             guard let presence = other.availability.presence else { continue }
@@ -212,6 +238,9 @@ struct Presence: Feature {
             var receivers = directed.receivers(session)
             if session.availability.isAvailable { receivers.formUnion(contacts) }
             for to in receivers {
+                if !host.isLocal(to.domain), isBlocked(to) {
+                    host.sendAway(unavailable(session.jid, to: to), from: session.jid, to: to)
+                }
                 for other in clients(at: to, host)
                 where isBlocked(other.jid)
                     && host.hooks.isBlocked?(other.jid.bare, session.jid) != true
@@ -242,6 +271,12 @@ struct Presence: Feature {
         _ stanza: Stanza, to contact: BareJID, _ host: Host,
         where isWanted: (JID) -> Bool = { _ in true }
     ) {
+        guard host.isLocal(contact.domain) else {
+            let to = JID(bare: contact)
+            guard isWanted(to) else { return }
+            return deliver(
+                OutboundStanza(.presence, stanza.routedBytes(to: to)), from: stanza.from, to, host)
+        }
         host.deliver(
             readdressed(stanza, to: contact),
             to: clients(at: JID(bare: contact), host).filter {
@@ -249,9 +284,13 @@ struct Presence: Feature {
             })
     }
 
-    private static func deliver(
+    static func deliver(
         _ stanza: OutboundStanza, from sender: JID, _ to: JID, _ host: Host
     ) {
+        guard host.isLocal(to.domain) else {
+            guard !host.isBlocked(between: sender, and: to) else { return }
+            return host.sendAway(stanza, from: sender, to: to)
+        }
         for session in clients(at: to, host)
         where !host.isBlocked(between: sender, and: session.jid) {
             session.deliver(stanza)
@@ -271,10 +310,15 @@ struct Presence: Feature {
             streamLanguage: stanza.streamLanguage)
     }
 
-    private static func unavailable(_ jid: JID, to: JID) -> OutboundStanza {
+    static func unavailable(_ jid: JID, to: JID) -> OutboundStanza {
+        bare("unavailable", from: jid, to: to)
+    }
+
+    /// Presence that says nothing but its type.
+    static func bare(_ type: String, from: JID, to: JID) -> OutboundStanza {
         let presence = Element(
             "presence", Namespaces.client,
-            [("from", jid.description), ("to", to.description), ("type", "unavailable")])
+            [("from", from.description), ("to", to.description), ("type", type)])
         return OutboundStanza(
             .presence, XMLWriter.bytes(presence, contentNamespace: Namespaces.client))
     }

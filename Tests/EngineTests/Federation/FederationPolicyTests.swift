@@ -1,0 +1,44 @@
+import Options
+import Testing
+
+@testable import Engine
+
+@Suite("With whom the server federates")
+struct FederationPolicyTests {
+    private func allowed(
+        _ settings: [String], _ domain: String, _ direction: FederationDirection = .outgoing
+    ) throws -> Bool {
+        let server = try TestServer(settings)
+        return server.host.federation.policy.allows(domain, direction)
+    }
+
+    @Test(
+        "Without a word in the configuration: with the app servers that wake phones alone",
+        arguments: [
+            ("p2.siacs.eu", true), ("eu.prod.push.monal-im.org", true),
+            ("push.monal-im.org", false), ("push.tigase.im", true), ("push.snikket.net", true),
+            ("push-ios.snikket.net", true), ("montague.example", false),
+            ("evil-p2.siacs.eu", false),
+        ])
+    func defaults(domain: String, isAllowed: Bool) throws {
+        #expect(try allowed([], domain) == isAllowed)
+        #expect(try allowed([], domain, .incoming) == isAllowed)
+    }
+
+    @Test("The lists and the policy, deny before allow")
+    func lists() throws {
+        #expect(try !allowed(["federation.policy=off"], "p2.siacs.eu"))
+        #expect(try allowed(["federation.policy=open"], "montague.example"))
+        let denied = ["federation.policy=open", "federation.deny=[montague.example]"]
+        #expect(try !allowed(denied, "montague.example"))
+        #expect(try allowed(denied, "rooms.montague.example"))
+        let below = ["federation.allow=[\"*.montague.example\"]"]
+        #expect(try allowed(below, "rooms.montague.example"))
+        #expect(try !allowed(below, "montague.example"))
+        #expect(try !allowed(below, "p2.siacs.eu"), "a list of one's own replaces the default")
+        let both = [
+            "federation.allow=[montague.example]", "federation.deny=[\"*.example\"]",
+        ]
+        #expect(try !allowed(both, "montague.example"))
+    }
+}
