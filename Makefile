@@ -3,11 +3,13 @@
 SHELL := /bin/bash
 PYTHON ?= /usr/bin/python3
 BUILD_PACKAGES := libssl-dev libsqlite3-dev libmicrohttpd-dev libunistring-dev libidn2-dev \
-    libcurl4-openssl-dev
+    libcurl4-openssl-dev libc-ares-dev
 # Programs that the Swift tests start.
-SWIFT_TEST_PACKAGES := python3 rsync openssh-server openssh-client rclone age sqlite3 cron dosfstools
+SWIFT_TEST_PACKAGES := python3 rsync openssh-server openssh-client rclone age sqlite3 cron dosfstools \
+    dnsmasq-base
 TEST_PACKAGES := $(SWIFT_TEST_PACKAGES) python3-venv openssl prometheus prometheus-alertmanager profanity \
-    go-sendxmpp tmux gcc libc6-dev nut-server nut-client nftables
+    go-sendxmpp tmux gcc libc6-dev nut-server nut-client nftables iproute2 prosody ejabberd \
+    erlang-p1-sqlite3
 PACKAGING_PACKAGES := dpkg-dev binutils
 PACKAGE_TEST_PACKAGES := mmdebstrap
 
@@ -21,10 +23,28 @@ RELEASE := -c release --static-swift-stdlib --product kinglet
 
 .DEFAULT_GOAL := help
 .PHONY: help deps deps-test build run install deb test test-swift test-clients test-deb crash fuzz \
-    backup-soak     bench bench-backup soak readings readme dashboards lint format clean
+    backup-soak bench bench-backup bench-federation soak readings readme dashboards lint format clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# As root. The services of these packages would take ports that a real server wants: none is started,
+# and of what is installed here none at the next boot.
+define INSTALL
+set -e
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $$policy ]; then
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    printf '#!/bin/sh\nexit 101\n' >$$policy
+    chmod 755 $$policy
+fi
+apt-get -q update
+DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$$@"
+for package; do
+    if [ -e /etc/init.d/$$package ]; then update-rc.d $$package disable; fi
+done
+endef
+export INSTALL
 
 # Installs the packages named in PACKAGES that are missing: as root, with sudo, or not at all, and
 # then it says what to type.
@@ -38,10 +58,9 @@ define install_packages
 	    command="apt-get install -y --no-install-recommends$$missing"; \
 	    echo "Installing Debian packages:$$missing"; \
 	    if [ "$$(id -u)" = 0 ]; then \
-	        { apt-get -q update && DEBIAN_FRONTEND=noninteractive $$command; } >.deps.log 2>&1; \
+	        bash -c "$$INSTALL" install $$missing >.deps.log 2>&1; \
 	    elif command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then \
-	        { sudo apt-get -q update && sudo DEBIAN_FRONTEND=noninteractive $$command; } \
-	            >.deps.log 2>&1; \
+	        sudo bash -c "$$INSTALL" install $$missing >.deps.log 2>&1; \
 	    else \
 	        echo "This needs root. Type: sudo apt-get update && sudo $$command" >&2; exit 1; \
 	    fi || { tail -n 20 .deps.log >&2; \
@@ -123,6 +142,10 @@ bench-backup: deps-bench build ## Measure what backups cost (needs root, 40 GB i
 	$(call install_packages,rsync)
 	@$(PYTHON) Benchmarks/backup.py $(if $(KINGLET),--kinglet $(KINGLET))
 
+bench-federation: deps-bench deps-test build ## Measure what other servers cost: ROUNDS=1 PARTS=messages,unreachable,idle
+	@$(VENV)/bin/python Benchmarks/federation.py $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	    $(if $(PARTS),--parts $(PARTS)) $(if $(KINGLET),--kinglet $(KINGLET))
+
 test-deb: deb deps-test ## Install, run and purge the package in a clean chroot (needs root)
 	$(call install_packages,$(PACKAGE_TEST_PACKAGES))
 	@KINGLET_PACKAGE=$$(echo .build/kinglet_$(VERSION)_*.deb) \
@@ -138,7 +161,7 @@ dashboards: ## Write dashboards/*.json anew, from the declarations in dashboards
 # make fuzz TARGET=xml SECONDS=60; INPUT=file runs that one alone.
 FUZZ := .build/fuzz/release/fuzz
 CORPUS := Tests/Fixtures/fuzz
-TARGET ?= xml addresses sasl stanzas backup
+TARGET ?= xml addresses sasl stanzas backup dns
 SECONDS ?= 600
 
 fuzz: deps ## Fuzz what strangers send, 10 minutes each: TARGET=xml SECONDS=60

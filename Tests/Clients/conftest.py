@@ -5,8 +5,12 @@ import itertools
 
 import pytest
 
+from federation import Federation
 from kinglet import BINARY, FAST_KEYS, NO_LOGIN_DELAY, Kinglet
+from name_server import NameServer
+from networks import NetworkRefused
 from people import Person
+from server_peer import peer_world
 from stock_client import StockClient
 
 # Accounts that the shared server has; each test takes fresh ones.
@@ -88,3 +92,45 @@ async def connect(server):
     yield log_in
     for client in clients:
         await client.leave()
+
+
+@pytest.fixture
+def federation(tmp_path_factory):
+    """A network of namespaces in which servers can be started; the test is on one of its hosts."""
+    if not NameServer.is_installed():
+        pytest.skip("there is no dnsmasq")
+    try:
+        made = Federation(tmp_path_factory.mktemp("federation"))
+    except NetworkRefused as refusal:
+        pytest.skip(str(refusal))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def _peers(tmp_path_factory):
+    with peer_world(tmp_path_factory.mktemp("peers")) as world:
+        yield world
+
+
+@pytest.fixture
+def peers(_peers):
+    """A Kinglet that talks to all domains whose certificates one authority vouches for, and such
+    domains, which are played by the test."""
+    yield _peers
+    _peers.end_test()
+
+
+@pytest.fixture
+def make_peers(tmp_path_factory):
+    """Makes the same with settings of the test's own."""
+    with contextlib.ExitStack() as worlds:
+        yield lambda **settings: worlds.enter_context(
+            peer_world(tmp_path_factory.mktemp("peers"), settings))
+
+
+@pytest.fixture
+def romeo(peers):
+    """Romeo, online on the server of `peers`."""
+    with peers.romeo() as client:
+        yield client

@@ -73,6 +73,9 @@ class Log:
 class Kinglet:
     """A data directory with a configuration, and the server that may run on it."""
 
+    # Where clients find it.
+    address = "127.0.0.1"
+
     def __init__(self, directory, domains=("example.test",), settings=None):
         self.directory = Path(directory)
         self.domains = tuple(domains)
@@ -140,9 +143,13 @@ class Kinglet:
             env={**os.environ, **(environment or {})})
         self.log = Log(self.process.stderr)
         if wait:
-            ready = self.log.line_with("msg=ready")
-            self.ports = {
-                name: int(port) for name, port in re.findall(r"(\w+)=(\d+)(?=[ \"]|$)", ready)}
+            self.wait_until_ready()
+        return self
+
+    def wait_until_ready(self):
+        ready = self.log.line_with("msg=ready")
+        self.ports = {
+            name: int(port) for name, port in re.findall(r"(\w+)=(\d+)(?=[ \"]|$)", ready)}
         return self
 
     def signal(self, number):
@@ -183,7 +190,7 @@ class Kinglet:
 
     def get(self, path, accept=None):
         """Status, headers and text of a page of the metrics endpoint."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.ports['metrics']}{path}")
+        request = urllib.request.Request(f"http://{self.address}:{self.ports['metrics']}{path}")
         if accept:
             request.add_header("Accept", accept)
         try:

@@ -14,8 +14,8 @@ STREAM_END = "</stream:stream>"
 class RawClient:
     """A connection that sends what it is told to and reads to the marks it is given."""
 
-    def __init__(self, port, timeout=LONG):
-        self.connection = socket.create_connection(("127.0.0.1", port), timeout)
+    def __init__(self, port, timeout=LONG, address="127.0.0.1"):
+        self.connection = socket.create_connection((address, port), timeout)
         self.connection.settimeout(timeout)
         self.domain = "example.test"
         self.features = ""
@@ -32,14 +32,14 @@ class RawClient:
     @classmethod
     def plain(cls, server):
         """A stream before STARTTLS."""
-        client = cls(server.ports["client"])
+        client = cls(server.ports["client"], address=server.address)
         client.open_stream()
         return client
 
     @classmethod
     def connected(cls, server, context=None, domain=None):
         """TLS, and nothing said over it."""
-        client = cls(server.ports["client_tls"])
+        client = cls(server.ports["client_tls"], address=server.address)
         client.domain = domain or client.domain
         client.begin_tls(context or trusting(server))
         return client
@@ -97,7 +97,7 @@ class RawClient:
         self.send(
             f"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='{mechanism}'>"
             f"{base64.b64encode(message).decode()}</auth>")
-        answer = self.read_through(r"</(success|failure)>")
+        answer = self.read_through(r"</(success|failure)>|<success[^>]*/>")
         if "<success" in answer:
             return "success"
         return re.search(r"<failure[^>]*><([a-z-]+)", answer)[1]

@@ -26,7 +26,7 @@ class StockClient(slixmpp.ClientXMPP):
         super().__init__(full, password, sasl_mech=mechanism, ssl_context=context)
         self.enable_direct_tls = direct_tls
         self.enable_starttls = not direct_tls
-        self.address = ("127.0.0.1", server.ports["client_tls" if direct_tls else "client"])
+        self.address = (server.address, server.ports["client_tls" if direct_tls else "client"])
         for plugin in ("xep_0030", "xep_0092", "xep_0199", "xep_0203", *plugins):
             self.register_plugin(plugin)
         self.messages = asyncio.Queue()
@@ -177,7 +177,7 @@ class StockClient(slixmpp.ClientXMPP):
         await arrives(self.gone.wait(), f"the end of {self.boundjid}'s connection")
         self.gone.clear()
         if on is not None:
-            self.address = ("127.0.0.1", on.ports["client"])
+            self.address = (on.address, on.ports["client"])
         self._return = asyncio.get_running_loop().create_future()
         self.connect(*self.address)
         return await arrives(self._return, f"{self.boundjid}'s session")

@@ -51,9 +51,9 @@ def test_a_broken_certificate_changes_nothing(public):
     """The old one stays in use, and the log says what is wrong with which file."""
     kinglet, authority = public
     old = serial_of(kinglet)
-    (authority.directory / "server.crt").write_text("nothing of the kind\n")
+    (authority.directory / "example.test.crt").write_text("nothing of the kind\n")
     kinglet.signal(signal.SIGHUP)
-    assert "server.crt" in kinglet.log.line_with("nothing changed")
+    assert "example.test.crt" in kinglet.log.line_with("nothing changed")
     assert serial_of(kinglet) == old
 
 

@@ -15,6 +15,7 @@ import shutil
 import time
 
 import pytest
+from slixmpp.exceptions import IqError
 
 import backups
 from alert_rules import RULE_FILES, rules
@@ -30,6 +31,8 @@ from test_roster import befriend
 from test_ups import HEALTHY, LOOPBACK
 from waiting import arrives, eventually
 
+# Nobody answers there: no other server is found, and none is asked of the machine's name server.
+NO_NAMES = {"federation.nameservers": "[127.0.0.1:1]"}
 TREES = FIXTURES / "hardware"
 # What these do not have, no recorded machine has. The first one is in use: it has clients, a disk
 # that works, a UPS with an empty battery and backups.
@@ -41,13 +44,17 @@ UPS = {
 # Grafana's variables; the interval is long enough for a slow machine to do everything in it.
 VARIABLES = {"job": "kinglet", "__rate_interval": "5m"}
 PLUGINS = (
-    "xep_0059", "xep_0085", "xep_0198", "xep_0280", "xep_0313", "xep_0352", "xep_0359", "xep_0441")
+    "xep_0059", "xep_0085", "xep_0198", "xep_0199", "xep_0280", "xep_0313", "xep_0352", "xep_0359",
+    "xep_0441")
 
 # Panels that may have nothing to show of a server that nobody uses, and why.
 MAY_BE_EMPTY = {
     ("engine.json", "Logins"): "nobody logged in",
     ("engine.json", "Refusals"): "nothing was refused",
     ("engine.json", "Delivery time"): "no message came",
+    ("federation.json", "Attempts that fail"): "no other server was needed",
+    ("federation.json", "Attempts from here that fail"): "no other server was needed",
+    ("federation.json", "Failures"): "no other server was needed",
     ("engine.json", "Archive queries"): "no query came",
     ("engine.json", "Commit time"): "nothing was committed",
     ("storage.json", "Commit time"): "nothing was committed",
@@ -59,6 +66,9 @@ MAY_BE_EMPTY = {
 # Panels that have nothing to show on any machine here, and why.
 NEVER_FILLED = {
     ("engine.json", "Clients, of those an hour ago"): "there is no hour ago",
+    ("federation.json", "Time to connect"): "no other server is reached",
+    ("federation.json", "Certificates"): "no other server is reached",
+    ("federation.json", "Others that fail here"): "no other server comes",
     ("backup.json", "Sent within a week"): "there is no week ago",
     ("backup.json", "Running"): "no backup runs at that moment",
     ("backup.json", "Time of the running one"): "no backup runs at that moment",
@@ -90,7 +100,7 @@ def servers(tmp_path_factory, working):
         for machine in MACHINES:
             is_used = machine == MACHINES[0]
             kinglet = made[machine] = Kinglet(tmp_path_factory.mktemp(machine), settings={
-                **FAST_KEYS, **NO_LOGIN_DELAY, **LOOPBACK,
+                **FAST_KEYS, **NO_LOGIN_DELAY, **LOOPBACK, **NO_NAMES,
                 "hardware.root": str(working if is_used else TREES / machine),
                 "hardware.ups": ups.address if is_used else '""'})
             kinglet.initialize()
@@ -120,6 +130,10 @@ def prometheus(tmp_path_factory, servers, working):
         # A disk is read every 15 seconds.
         eventually(
             lambda: bytes_written(used) > written, "what was written is seen", timeout=40)
+        # And what waits for other servers every five.
+        eventually(
+            lambda: "kinglet_server_queue_oldest_seconds " in used.get("/metrics")[2],
+            "a message waits for another server")
         program.becomes(1, 'count(ALERTS{alertname="MachineUpsLowBattery",alertstate="firing"})')
         scrape(program, servers)
         yield program
@@ -160,8 +174,8 @@ def now(prometheus):
 
 async def use(server):
     """What happens in a day: somebody knocks who speaks no XMPP; people log in, also with a wrong
-    password, talk, from two devices, to somebody who is away, put the phone away, lose the network,
-    and look into the archive."""
+    password, talk, from two devices, to somebody who is away and to another server, put the phone away, lose
+    the network, and look into the archive."""
     clients = []
 
     async def log_in(person, resource, password=None):
@@ -204,6 +218,11 @@ async def use(server):
     await romeo.settled()
     juliet.plugin["xep_0352"].send_active()
     await juliet.settled()
+
+    romeo.send_message("device@p2.siacs.eu", "one who cannot be woken", mtype="chat")
+    with pytest.raises(IqError):
+        await arrives(romeo.plugin["xep_0199"].send_ping("p2.siacs.eu"), "an error")
+    await romeo.settled()
 
     juliet.cut()
     assert await juliet.come_back()

@@ -53,6 +53,9 @@ WATCHED_OTHERWISE = {
     "kinglet_machine_smart_reallocated_sectors": "its growth in a day",
     "kinglet_machine_smart_media_errors_total": "its growth in a day",
     "kinglet_stanzas_total": "whether any came in a week",
+    "kinglet_server_stream_failures_total": "those from here, as a part of all",
+    "kinglet_server_authentications_total": "beside what failed",
+    "kinglet_component_connections": "beside the most of a day",
     "kinglet_backup_last_success_timestamp_seconds": "beside the time between two runs",
     "kinglet_backup_last_result": "failures",
     "kinglet_backup_duration_seconds": "beside the time of the running one",
@@ -86,7 +89,7 @@ def test_dashboards_are_told_apart_and_lead_to_each_other():
     assert uids == {
         "overview.json": "kinglet-overview", "raspberry-pi.json": "kinglet-raspberry-pi",
         "engine.json": "kinglet-engine", "storage.json": "kinglet-storage",
-        "backup.json": "kinglet-backup"}
+        "federation.json": "kinglet-federation", "backup.json": "kinglet-backup"}
     for dashboard in DOCUMENTS.values():
         home, others = dashboard["links"]
         assert home["url"] == "/d/kinglet-overview"

@@ -71,10 +71,7 @@ class InstalledKinglet(Kinglet):
             env={"PATH": PATH, **manager.environment(
                 watchdog=4, address=f"/run/{Path(manager.address).name}")})
         self.log = Log(self.process.stderr)
-        ready = self.log.line_with("msg=ready")
-        self.ports = {
-            name: int(port) for name, port in re.findall(r"(\w+)=(\d+)(?=[ \"]|$)", ready)}
-        return self
+        return self.wait_until_ready()
 
 
 def unit_settings(system, unit="kinglet.service"):
@@ -292,7 +289,7 @@ backup:
         try:
             kinglet.start(
                 manager, *(word for key in ("listen.client_port", "listen.client_tls_port",
-                                            "metrics.port") for word in ("--set", f"{key}=0")))
+                                            "listen.server_port", "metrics.port") for word in ("--set", f"{key}=0")))
             installed.run("kinglet", "backup", "run")
             installed.run(
                 "sh", "-c", f"echo {JULIET.password} | kinglet user add {JULIET.jid} --password-stdin")

@@ -1,0 +1,20 @@
+"""Kinglet and Debian's ejabberd do for their people what one server does (RFC 6120, RFC 6121)."""
+
+import pytest
+
+from federated_kinglet import FederatedKinglet
+from federation_dialogue import converse
+from other_servers import Ejabberd
+
+
+@pytest.mark.skipif(not Ejabberd.is_installed(), reason="ejabberd is not installed")
+@pytest.mark.parametrize(
+    "kinds", [(FederatedKinglet, Ejabberd), (Ejabberd, FederatedKinglet)],
+    ids=["kinglet_begins", "ejabberd_begins"])
+async def test_kinglet_and_ejabberd_talk_with_each_other(federation, kinds):
+    """Also after either was killed, and after the link dropped packets for a while."""
+    servers = [
+        federation.add(kind, domain)
+        for kind, domain in zip(kinds, ("first.example", "second.example"))]
+    federation.start()
+    await converse(federation.network, *servers, outage=3)
