@@ -11,12 +11,14 @@ from backup import BACKUP
 from engine import ENGINE
 from overview import OVERVIEW
 from raspberry_pi import RASPBERRY_PI
+from server_to_server import FEDERATION
 from storage import STORAGE
 
 DASHBOARDS = {
     "overview.json": OVERVIEW,
     "raspberry-pi.json": RASPBERRY_PI,
     "engine.json": ENGINE,
+    "federation.json": FEDERATION,
     "storage.json": STORAGE,
     "backup.json": BACKUP,
 }

@@ -68,6 +68,14 @@ READING_WORKS = below("KingletHardwareReadingFails", warning=1)
 READINGS_FAIL = above("KingletHardwareReadingFails", warning=1)
 READING_TIME = above("KingletHardwareReadingSlow", warning=1)
 
+# Other servers and components
+PUSH_DOMAINS = above("KingletPushDomainUnreachable", warning=1)
+SERVER_FAILURES = above("KingletServerStreamsFail", warning=0.8)
+SERVER_REFUSED = above("KingletServerCertificatesRefused", warning=2)
+SERVER_QUEUE_AGE = above("KingletServerQueueOld", warning=6 * 3600)
+SERVER_QUEUE_FULL = above("KingletServerQueueFull", warning=1)
+COMPONENTS_GONE = above("KingletComponentGone", warning=1)
+
 # The board
 UNDERVOLTAGE = above("RaspberryPiUndervoltage", warning=1)
 UNDERVOLTAGE_EVENTS = above(

@@ -3,12 +3,12 @@
 from grafana import dashboard, graph, quantile, stat, table, total
 from limits import (
     ALERTS, BACKUP_AGE, CERTIFICATE, CLOCK_SYNCHRONISED, COMMIT_TIME, DELIVERY_TIME, HEAT,
-    MEMORY_AVAILABLE, READINGS_FAIL, SERVER_ANSWERS, SPACE, STORAGE_WRITABLE, THROTTLED,
-    UNDERVOLTAGE, UPS_ON_BATTERY, WEAR,
+    MEMORY_AVAILABLE, PUSH_DOMAINS, READINGS_FAIL, SERVER_ANSWERS, SERVER_QUEUE_AGE, SPACE,
+    STORAGE_WRITABLE, THROTTLED, UNDERVOLTAGE, UPS_ON_BATTERY, WEAR,
 )
 
 PI, ENGINE, STORAGE = "kinglet-raspberry-pi", "kinglet-engine", "kinglet-storage"
-BACKUP = "kinglet-backup"
+BACKUP, FEDERATION = "kinglet-backup", "kinglet-federation"
 FIRING = 'ALERTS{alertstate="firing", severity=~"warning|critical"}'
 NO_PI = "Only a Raspberry Pi tells"
 
@@ -91,6 +91,23 @@ SURROUNDINGS = [
          {"writable": "kinglet_storage_writable"}, limits=STORAGE_WRITABLE, detail=STORAGE),
 ]
 
+WIRE = [
+    tile("Push domains out of reach", "App servers, through which phones are woken, that the last "
+         "attempt did not reach. Normal is 0.", "short", "federation",
+         {"out of reach": "kinglet_push_domains_unreachable"}, limits=PUSH_DOMAINS, width=6,
+         detail=FEDERATION),
+    tile("Other servers", "Streams with other servers that stand, in both directions.", "short",
+         "federation", {"open": 'sum(kinglet_server_streams{state="open"})'}, width=6,
+         detail=FEDERATION),
+    tile("Waits longest", "The age of the oldest stanza that waits for another server. After a day "
+         "it goes back to its sender.", "s", "federation",
+         {"oldest": "kinglet_server_queue_oldest_seconds"}, limits=SERVER_QUEUE_AGE, width=6,
+         detail=FEDERATION, absent="Nothing waits"),
+    tile("Components", "Bridges and other programs that speak for a domain of their own and are "
+         "attached.", "short", "federation", {"attached": "kinglet_component_connections"},
+         width=6, detail=FEDERATION),
+]
+
 LATELY = [
     table("Firing alerts", "What fires now. The text of each alert names its page.", "README",
           {"alerts": f"max by (severity, alertname) ({FIRING})"}, height=8,
@@ -107,4 +124,4 @@ LATELY = [
 OVERVIEW = dashboard(
     "kinglet-overview", "Kinglet: overview",
     "Is everything well? Green is. Each tile leads to the dashboard with the details.",
-    {"": CHAT + MACHINE + SURROUNDINGS + LATELY})
+    {"": CHAT + MACHINE + SURROUNDINGS + WIRE + LATELY})
