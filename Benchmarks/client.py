@@ -22,27 +22,28 @@ SECONDS = 30
 class Client:
     """A stream without TLS; for `with`, which breaks the connection off unless it was ended."""
 
-    def __init__(self, port, timeout=SECONDS):
+    def __init__(self, port, timeout=SECONDS, domain=DOMAIN):
         try:
             self._socket = socket.create_connection(("127.0.0.1", port), timeout)
         except OSError as error:
             raise BenchError(f"port {port}: {error}") from None
+        self._domain = domain
         self._received = b""
         self._queries = 0
         self.features = ""
 
     @classmethod
-    def authenticated(cls, port, user, password):
+    def authenticated(cls, port, user, password, domain=DOMAIN):
         """Logged in, neither bound nor resumed yet."""
-        client = cls(port)
+        client = cls(port, domain=domain)
         client._open()
         client._authenticate(user, password)
         client._open()
         return client
 
     @classmethod
-    def bound(cls, port, user, password):
-        client = cls.authenticated(port, user, password)
+    def bound(cls, port, user, password, domain=DOMAIN):
+        client = cls.authenticated(port, user, password, domain)
         client.bind()
         return client
 
@@ -75,6 +76,18 @@ class Client:
             self._read()
         text, self._received = self._received[:found.end()], self._received[found.end():]
         return text.decode()
+
+    def drain(self, silence=1):
+        """All that comes until nothing has come for so many seconds."""
+        self._socket.settimeout(silence)
+        try:
+            while True:
+                self._read()
+        except BenchError:
+            text, self._received = self._received, b""
+            return text.decode()
+        finally:
+            self._socket.settimeout(SECONDS)
 
     def end(self):
         """Ends the stream (RFC 6120 section 4.4); returns when the server has ended its own."""
@@ -129,7 +142,7 @@ class Client:
 
     def _open(self):
         self.send(
-            f"<?xml version='1.0'?><stream:stream to='{DOMAIN}' version='1.0' "
+            f"<?xml version='1.0'?><stream:stream to='{self._domain}' version='1.0' "
             "xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>")
         self.features = self.read_through("</stream:features>")
 

@@ -25,6 +25,7 @@ class Server:
 
     name = ""
     title = ""
+    domain = DOMAIN
     # What shares data: a server and its tuned variant.
     family = ""
     packages = ""
@@ -65,7 +66,7 @@ class Server:
         started = time.monotonic()
         daemon = self.start()
         try:
-            daemon.await_stream(self.port, DOMAIN)
+            daemon.await_stream(self.port, self.domain)
             self.start_seconds = time.monotonic() - started
             self.pid = daemon.pid
             yield self
@@ -104,7 +105,7 @@ class Kinglet(Server):
         self.settings = {}
         if not self.configuration.exists():
             run([self.binary, "init", "--config", self.configuration, "--data", self.data,
-                 "--domain", DOMAIN, "--yes"])
+                 "--domain", self.domain, "--yes"])
 
     @property
     def data(self):
@@ -118,7 +119,8 @@ class Kinglet(Server):
         settings = {
             "tls.certificate": self.certificate, "tls.key": self.key,
             "listen.addresses": "[127.0.0.1]", "listen.client_port": self.port,
-            "listen.client_tls_port": 0, "listen.plaintext": "loopback", "metrics.port": 0,
+            "listen.client_tls_port": 0, "listen.server_port": 0,
+            "listen.plaintext": "loopback", "metrics.port": 0,
             "storage.scram_iterations": ITERATIONS, "log.level": "warning",
         }
         if self.HAS_ARCHIVE and not self.archives:

@@ -7,7 +7,6 @@ import subprocess
 from pathlib import Path
 
 from processes import BenchError, run
-from servers import DOMAIN
 
 SOURCES = Path(__file__).resolve().parent
 
@@ -41,7 +40,7 @@ class Tools:
         return Load(self._arguments(server, command, options), self.password)
 
     def _arguments(self, server, command, options):
-        return [self.xmppload, command, "--port", server.port, "--domain", DOMAIN,
+        return [self.xmppload, command, "--port", server.port, "--domain", server.domain,
                 "--pid", server.pid, "--password-stdin", "--json", *_options(options)]
 
 

@@ -61,6 +61,9 @@ enum tls_mode { TLS_NONE, TLS_STARTTLS, TLS_DIRECT };
 static struct {
     const char *host, *domain, *muc_host, *prefix, *password, *sasl, *resource;
     int    port, users, first, sources, concurrency, pid;
+    /* the server of those who receive in chat, if it is another one */
+    const char *peer_domain, *type;
+    int    peer_port, peer_pid;
     enum tls_mode tls;
     double rate, duration, warmup, hold, settle, settle_after, drain, timeout, login_rate;
     long   count;
@@ -73,7 +76,7 @@ static struct {
     .duration = 10, .warmup = 2, .hold = 10, .settle = 2, .drain = 5,
     .timeout = 300, .count = 100000000, .pairs = 50, .window = 1,
     .bytes = 100, .rooms = 1, .occupants = 50, .page = 50, .rounds = 1,
-    .presence = true,
+    .presence = true, .type = "chat",
 };
 
 /* ------------------------------------------------------------------ */
@@ -188,6 +191,7 @@ static void out_hist(const char *name, const struct hist *h)
 struct sample {
     int64_t t;                       /* monotonic ns */
     double  user_us, sys_us;         /* server process tree */
+    double  peer_us;                 /* the receivers' server, if it is another one */
     long    rss_kb, pss_kb;
     int     procs, threads;
     int64_t write_bytes, write_calls;
@@ -277,6 +281,11 @@ static struct sample sample_now(void)
             if (pr[i].in) sample_one(&s, pr[i].pid, pr[i].ut, pr[i].st, pr[i].th);
         free(pr);
     }
+    if (opt.peer_pid > 0) {
+        int parent, threads;
+        double user, sys;
+        if (read_stat(opt.peer_pid, &parent, &user, &sys, &threads)) s.peer_us = user + sys;
+    }
     getrusage(RUSAGE_SELF, &ru);
     s.self_us = (ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) * 1e6 + ru.ru_utime.tv_usec + ru.ru_stime.tv_usec;
     if (slurp("/proc/stat", b, sizeof b) > 0) {
@@ -314,8 +323,13 @@ static void out_cpu(const struct sample *a, const struct sample *b, double units
         out_num(key, "%.1f", units > 0 ? (b->write_bytes - a->write_bytes) / units : 0);
         snprintf(key, sizeof key, "write_calls_per_%s", unit);
         out_num(key, "%.2f", units > 0 ? (b->write_calls - a->write_calls) / units : 0);
+        double peer = b->peer_us - a->peer_us;
+        if (opt.peer_pid > 0) {
+            snprintf(key, sizeof key, "peer_cpu_us_per_%s", unit);
+            out_num(key, "%.2f", units > 0 ? peer / units : 0);
+        }
         out_num("host_other_cores", "%.3f",
-                (b->host_busy_us - a->host_busy_us - c - self) / wall);
+                (b->host_busy_us - a->host_busy_us - c - peer - self) / wall);
     }
     out_num("host_steal_cores", "%.3f", (b->host_steal_us - a->host_steal_us) / wall);
     out_num("client_cores_used", "%.3f", self / wall);
@@ -766,10 +780,14 @@ static void conn_printf(struct conn *c, const char *fmt, ...)
     conn_send(c, b, n);
 }
 
+/* Whether the user of a slot has an account on the receivers' server. */
+static bool at_peer(const struct conn *c) { return opt.peer_port && (c - conns) % 2; }
+static const char *domain_of(const struct conn *c) { return at_peer(c) ? opt.peer_domain : opt.domain; }
+
 /* Open a TCP connection for user number u into slot c. */
 static void conn_start(struct conn *c, int u)
 {
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(opt.port) };
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(at_peer(c) ? opt.peer_port : opt.port) };
     struct sockaddr_in src = { .sin_family = AF_INET };
     int one = 1;
     conn_free(c);
@@ -800,7 +818,7 @@ static void stream_open(struct conn *c)
 {
     c->state = ST_FEATURES;
     conn_printf(c, "<?xml version='1.0'?><stream:stream to='%s' version='1.0' xml:lang='en' "
-                   "xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>", opt.domain);
+                   "xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>", domain_of(c));
 }
 
 static void tls_start(struct conn *c)
@@ -811,7 +829,7 @@ static void tls_start(struct conn *c)
     if (!c->ssl) die("SSL_new failed");
     SSL_set_fd(c->ssl, c->fd);
     SSL_set_connect_state(c->ssl);
-    SSL_set_tlsext_host_name(c->ssl, opt.domain);
+    SSL_set_tlsext_host_name(c->ssl, domain_of(c));
     if (opt.tls == TLS_DIRECT) SSL_set_alpn_protos(c->ssl, alpn, sizeof alpn - 1);
 }
 
@@ -1252,7 +1270,7 @@ static void flow_send(struct flow *f, int64_t at)
     int idl = snprintf(id, sizeof id, "%s-%d-%u", run_tag, (int)(f - flows), seq);
     int pad = opt.bytes > idl + 1 ? opt.bytes - idl - 1 : 0;
     int n = snprintf(b, sizeof b, "<message to='%s' type='%s' id='%s'><body>%s %.*s</body></message>",
-                     f->to, groupchat ? "groupchat" : "chat", id, id, pad, filler);
+                     f->to, groupchat ? "groupchat" : opt.type, id, id, pad, filler);
     if (c->sm_on) {
         m.unacked++;
         if (f->sent - f->asked >= (uint32_t)opt.sm_ack) {    /* <r/> goes in the same write */
@@ -1719,7 +1737,7 @@ static int cmd_ping(void)
     return st.failed != 0 || ping.answered < ping.sent;
 }
 
-/* Pair i: user 2i sends to user 2i+1. */
+/* Pair i: user 2i sends to user 2i+1, who may be on another server. */
 static int cmd_chat(void)
 {
     login_all(opt.pairs * 2);
@@ -1730,7 +1748,7 @@ static int cmd_chat(void)
         struct conn *to = &conns[2 * i + 1];
         flows[i] = (struct flow){ .sender = &conns[2 * i], .receivers = 1 };
         if (opt.to_full) snprintf(flows[i].to, sizeof flows[i].to, "%s", to->jid);
-        else snprintf(flows[i].to, sizeof flows[i].to, "%s%d@%s", opt.prefix, to->user, opt.domain);
+        else snprintf(flows[i].to, sizeof flows[i].to, "%s%d@%s", opt.prefix, to->user, domain_of(to));
         to->rx_flow = i;
     }
     mode_message = flow_receive;
@@ -1907,6 +1925,8 @@ static void usage(void)
 "  --domain D              XMPP domain (localhost)\n"
 "  --muc-host D            group chat service (conference.DOMAIN)\n"
 "  --pid PID               server process: sample its CPU and memory, children included\n"
+"  --peer-port N --peer-domain D --peer-pid PID\n"
+"                          chat: those who receive are on this server, with its CPU apart\n"
 "users and session\n"
 "  --users N --first I     users PREFIX<I> .. PREFIX<I+N-1> (100, 0)\n"
 "  --prefix S --password S --resource S\n"
@@ -1919,6 +1939,7 @@ static void usage(void)
 "  --concurrency N         logins in progress at once (32)    --login-rate R\n"
 "  --rounds N              login: repeat\n"
 "  --pairs N --bytes N     chat: pairs, body size (50, 100)   --to bare|full\n"
+"  --type T                chat: of the messages (chat)\n"
 "  --rooms N --occupants N muc (1, 50)\n"
 "  --window N              closed loop: messages in flight per sender (1)\n"
 "  --window-on delivery|ack  what ends a message's flight: delivery, or acknowledgement (needs --sm)\n"
@@ -1940,7 +1961,8 @@ int main(int argc, char **argv)
     enum { O_HOST = 256, O_PORT, O_DOMAIN, O_MUC, O_PID, O_USERS, O_FIRST, O_PREFIX, O_PASSWORD, O_RESOURCE, O_TLS,
            O_SASL, O_NOPRES, O_ROSTER, O_CARBONS, O_SESSION, O_SM, O_SMACK, O_CONC, O_LRATE, O_ROUNDS, O_PAIRS,
            O_BYTES, O_TO, O_ROOMS, O_OCC, O_WINDOW, O_RATE, O_WARM, O_DUR, O_DRAIN, O_HOLD, O_SETTLE, O_PAGE,
-           O_COUNT, O_TIMEOUT, O_SOURCES, O_JSON, O_VERBOSE, O_WINON, O_SETTLEAFTER, O_PASSIN };
+           O_COUNT, O_TIMEOUT, O_SOURCES, O_JSON, O_VERBOSE, O_WINON, O_SETTLEAFTER, O_PASSIN,
+           O_PEERPORT, O_PEERDOMAIN, O_PEERPID, O_TYPE };
     static const struct option lo[] = {
         { "host", 1, 0, O_HOST }, { "port", 1, 0, O_PORT }, { "domain", 1, 0, O_DOMAIN }, { "muc-host", 1, 0, O_MUC },
         { "pid", 1, 0, O_PID }, { "users", 1, 0, O_USERS }, { "first", 1, 0, O_FIRST }, { "prefix", 1, 0, O_PREFIX },
@@ -1952,6 +1974,8 @@ int main(int argc, char **argv)
         { "rate", 1, 0, O_RATE }, { "warmup", 1, 0, O_WARM }, { "duration", 1, 0, O_DUR }, { "drain", 1, 0, O_DRAIN },
         { "hold", 1, 0, O_HOLD }, { "settle", 1, 0, O_SETTLE }, { "page", 1, 0, O_PAGE }, { "count", 1, 0, O_COUNT },
         { "password-stdin", 0, 0, O_PASSIN }, { "window-on", 1, 0, O_WINON }, { "settle-after", 1, 0, O_SETTLEAFTER },
+        { "peer-port", 1, 0, O_PEERPORT }, { "peer-domain", 1, 0, O_PEERDOMAIN }, { "peer-pid", 1, 0, O_PEERPID },
+        { "type", 1, 0, O_TYPE },
         { "timeout", 1, 0, O_TIMEOUT }, { "sources", 1, 0, O_SOURCES }, { "json", 0, 0, O_JSON }, { "verbose", 0, 0, O_VERBOSE },
         { 0, 0, 0, 0 } };
     static const struct { const char *name; int (*fn)(void); } cmds[] = {
@@ -1967,6 +1991,10 @@ int main(int argc, char **argv)
         case O_DOMAIN: opt.domain = optarg; break;
         case O_MUC: opt.muc_host = optarg; break;
         case O_PID: opt.pid = atoi(optarg); break;
+        case O_PEERPORT: opt.peer_port = atoi(optarg); break;
+        case O_PEERDOMAIN: opt.peer_domain = optarg; break;
+        case O_TYPE: opt.type = optarg; break;
+        case O_PEERPID: opt.peer_pid = atoi(optarg); break;
         case O_USERS: opt.users = atoi(optarg); break;
         case O_FIRST: opt.first = atoi(optarg); break;
         case O_PREFIX: opt.prefix = optarg; break;
@@ -2015,6 +2043,8 @@ int main(int argc, char **argv)
     if (optind < argc) usage();
     if (opt.pairs < 1 || opt.rooms < 1 || opt.occupants < 1 || opt.users < 1 || opt.concurrency < 1 || opt.window < 1) usage();
     if ((opt.window_ack || opt.sm_ack) && !opt.sm) die("--window-on ack and --sm-ack need --sm");
+    if (!opt.peer_port != !opt.peer_domain || (opt.peer_port && strcmp(argv[1], "chat")))
+        die("--peer-port and --peer-domain come together, with chat");
     if (!opt.sm_ack) opt.sm_ack = 1;
     if (opt.window_ack && opt.rate <= 0 && opt.sm_ack > opt.window) die("--window-on ack: --sm-ack above --window would never refill");
 
