@@ -93,6 +93,8 @@ public enum RefusalReason: String, MetricLabel {
     case stanzaRate = "stanza_rate"
     case byteRate = "byte_rate"
     case unstored
+    /// What waits for the domain that it sends to is much.
+    case remoteQueue = "remote_queue"
     case memory
     case slowReader = "slow_reader"
     case unacknowledged

@@ -35,6 +35,10 @@ public struct Limits: Sendable {
     public let stanzaRate: Setting<Int>
     /// Bytes per second of one session.
     public let byteRate: Setting<Int>
+    /// Stanzas per second of one stream of another server or a component.
+    public let serverStanzaRate: Setting<Int>
+    /// Bytes per second of one stream of another server or a component.
+    public let serverByteRate: Setting<Int>
     /// Stanzas of one session that may wait for the disk.
     public let unstored: Setting<Int>
     /// Stanzas of one session that its client has not acknowledged (XEP-0198).
@@ -95,12 +99,20 @@ public struct Limits: Sendable {
             help: "Bytes that may wait for a client that does not read; then it is closed.")
         stanzaRate = options.integer(
             "limits.stanza_rate", default: 5000, in: 1...1_000_000, reloadable: true,
-            help: "Stanzas per second that one client, component or stream of another server may "
-                + "send, four times as many at once. A faster one is read more slowly.")
+            help: "Stanzas per second that one client may send, four times as many at once. A "
+                + "faster one is read more slowly.")
         byteRate = options.size(
             "limits.byte_rate", default: 4_194_304, in: 1024...1_073_741_824, reloadable: true,
-            help: "Bytes per second that one client, component or stream of another server may "
-                + "send, four times as many at once.")
+            help: "Bytes per second that one client may send, four times as many at once.")
+        serverStanzaRate = options.integer(
+            "limits.server_stanza_rate", default: 50_000, in: 1...1_000_000, reloadable: true,
+            help: "Stanzas per second that one component, or one stream of another server with "
+                + "all its users, may send, four times as many at once.")
+        serverByteRate = options.size(
+            "limits.server_byte_rate", default: 33_554_432, in: 1024...1_073_741_824,
+            reloadable: true,
+            help: "Bytes per second that one component or stream of another server may send, four "
+                + "times as many at once.")
         unstored = options.integer(
             "limits.unstored", default: 256, in: 2...100_000, reloadable: true,
             help: "Stanzas of one client that may wait for the disk; then no more is read from it "

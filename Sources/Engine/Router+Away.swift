@@ -12,7 +12,9 @@ extension Host {
 
     /// Handles what a local client sends to another domain, on the client's loop.
     func handleAway(_ stanza: Stanza, to: JID, from session: Session) {
-        if let error = awayRefusal(of: stanza, to: to.domain) { return bounce(stanza, error) }
+        if let error = awayRefusal(of: stanza, to: to.domain, by: session) {
+            return bounce(stanza, error)
+        }
         if makesKnown(stanza) { federation.strangers.note(to.bare, isKnownTo: stanza.from.bare) }
         switch stanza.kind {
         case .presence:
@@ -38,20 +40,24 @@ extension Host {
     /// attached presence may go, and be lost, as to a contact who is offline: a roster can be changed
     /// meanwhile. A subscription can be ended at any time, or a contact would see presence again
     /// when the domain may.
-    private func awayRefusal(of stanza: Stanza, to domain: String) -> StanzaError? {
+    private func awayRefusal(
+        of stanza: Stanza, to domain: String, by origin: any StanzaOrigin
+    ) -> StanzaError? {
         if stanza.kind == .presence,
             stanza.isType("unsubscribe") || stanza.isType("unsubscribed")
         {
             return nil
         }
         if stanza.kind == .presence, components[domain] != nil { return nil }
-        return awayRefusal(from: stanza.from.domain, to: domain)
+        return awayRefusal(from: stanza.from.domain, to: domain, by: origin)
     }
 
     /// Why nothing may go to a domain at this moment; nil if it may.
-    func awayRefusal(from local: String, to domain: String) -> StanzaError? {
+    private func awayRefusal(
+        from local: String, to domain: String, by origin: any StanzaOrigin
+    ) -> StanzaError? {
         if let component = components[domain] { return component.refusal }
-        return federation.refusal(from: local, to: domain)
+        return federation.refusal(from: local, to: domain, by: origin)
     }
 
     /// Sends a stanza to another domain; should it not get there, its sender hears of that if it
@@ -145,7 +151,7 @@ extension Host {
         guard isLocal(to.domain) else {
             // The server asks in the name of a component's domain, too.
             if stanza.kind == .iq, to.isBare, to.bare.isDomain, requests.answer(stanza) { return }
-            if let error = awayRefusal(of: stanza, to: to.domain) {
+            if let error = awayRefusal(of: stanza, to: to.domain, by: peer) {
                 return bounce(stanza, error)
             }
             guard stanza.kind == .message else {

@@ -24,6 +24,8 @@ struct TokenBucket {
     mutating func take(
         _ count: Int, rate: Int, now: @autoclosure () -> NIODeadline
     ) -> TimeAmount? {
+        // Its rate may have become less since it was filled.
+        tokens = min(tokens, rate * Self.burst)
         guard tokens < count else {
             tokens -= count
             return nil

@@ -14,6 +14,9 @@ internal import XMPP
 public class XMLStream {
     /// After the end, the last words get this long to arrive.
     private static let lingerTime = TimeAmount.seconds(3)
+    /// A peer that sends to a domain for which much waits is not read for so long at most, for it
+    /// may have to say something to others.
+    private static let roomTime = TimeAmount.seconds(1)
     /// Bytes that are written at once to a peer that was slow.
     private static let piece = 65_536
 
@@ -26,6 +29,8 @@ public class XMLStream {
     var pauseEnd: Scheduled<Void>?
     /// So many of the peer's stanzas wait for the disk that it is not read.
     var isWaitingForDisk = false
+    /// It is not read until what waits for another domain has become less.
+    private var isWaitingForRoom = false
     private var stanzaBucket: TokenBucket
     private var byteBucket: TokenBucket
     var hasEnded = false
@@ -37,6 +42,10 @@ public class XMLStream {
     var hasSentHeader = false
     /// Input waits: the stream is being answered a question, or TLS begins.
     var isPaused = false
+    /// The peer sends no more, and some of what it sent still waits.
+    private var inputHasEnded = false
+    /// Our side is closed in peace, and the peer's is awaited (RFC 6120 section 4.4).
+    private(set) var isClosing = false
     /// A further answer is due, so the stream stays paused.
     var isWaiting = false
     var backlog = ByteBuffer()
@@ -171,7 +180,8 @@ public class XMLStream {
 
     /// The peer sends no more; what it was sent reaches it before the end.
     public final func endOfInput() {
-        endSoon()
+        guard isNegotiated, isPaused else { return endSoon() }
+        inputHasEnded = true
     }
 
     /// The connection is gone.
@@ -284,6 +294,7 @@ public class XMLStream {
         transport.setReading(true)
         // Whole elements may also wait in the reader, behind the one that made the stream pause.
         if backlog.readableBytes > 0 || reader.isInsideElement { readBacklog() }
+        if inputHasEnded, !isPaused { endSoon() }
     }
 
     /// The peer is too fast: its socket is not read for a while (nothing is refused or lost).
@@ -294,9 +305,28 @@ public class XMLStream {
         // The time to finish a stanza does not run meanwhile; the time to log in does.
         if isNegotiated, let deadline { setDeadline(deadline + time) }
         pauseEnd = loop.eventLoop.assumeIsolated().scheduleTask(in: time) {
-            self.pauseEnd = nil
-            if !self.isWaitingForDisk { self.goOn() }
+            self.endPause()
         }
+    }
+
+    private func endPause() {
+        pauseEnd = nil
+        isWaitingForRoom = false
+        if !isWaitingForDisk { goOn() }
+    }
+
+    /// Much waits for the domain that the peer sends to: the rest stays in its socket.
+    final func waitForRoom() {
+        guard !hasEnded, !isPaused else { return }
+        throttle(Self.roomTime, .remoteQueue)
+        isWaitingForRoom = true
+    }
+
+    /// What waits for that domain has become less.
+    final func roomIsThere() {
+        guard isWaitingForRoom else { return }
+        pauseEnd?.cancel()
+        endPause()
     }
 
     /// One peer's writes must not make everybody else's wait: the rest stays in its socket.
@@ -317,7 +347,7 @@ public class XMLStream {
     // MARK: Writing
 
     /// Whether stanzas may be written; else they wait.
-    final var takesStanzas: Bool { !output.isCongested && !hasEnded && !isEnding }
+    final var takesStanzas: Bool { !output.isCongested && !hasEnded && !isEnding && !isClosing }
 
     /// The socket takes more, or no more for now. On the loop.
     public final func setWritable(_ isWritable: Bool) {
@@ -334,7 +364,7 @@ public class XMLStream {
     }
 
     final func send(_ bytes: [UInt8]) {
-        guard !hasEnded else { return }
+        guard !hasEnded, !isClosing else { return }
         output.append(bytes)
         scheduleFlush()
         guard output.isCongested else { return }
@@ -377,6 +407,16 @@ public class XMLStream {
     /// Its turn to end has come.
     final func endNow() {
         if isLeaving { end(nil) } else { lose() }
+    }
+
+    /// Closes our side in peace. What the peer sent before it heard of that is taken, until it has
+    /// closed its side or its time is up.
+    final func close() {
+        guard !hasEnded, !isEnding, !isClosing else { return }
+        willEnd()
+        send(Array("</stream:stream>".utf8))
+        isClosing = true
+        loop.eventLoop.assumeIsolated().scheduleTask(in: Self.lingerTime) { self.end(nil) }
     }
 
     /// Ends the stream, with an error or in peace (RFC 6120 section 4.4).

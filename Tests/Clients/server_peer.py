@@ -36,7 +36,7 @@ SETTINGS = {
     "hardware.ups": '""', "federation.policy": "open",
     "federation.allow_private_addresses": "true", "federation.longest_pause": "1s",
     "federation.stranger_rate": "100000",
-    "limits.acknowledgement": "5s", "limits.stanza_rate": "1000",
+    "limits.acknowledgement": "5s", "limits.server_stanza_rate": "1000",
     "limits.unauthenticated_servers": "30", "federation.streams": "40"}
 
 

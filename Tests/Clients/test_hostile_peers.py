@@ -272,7 +272,7 @@ def test_bombs(peers, romeo, bomb, condition):
 
 
 def test_a_flood_is_read_slowly_and_not_lost(peers, romeo):
-    """RFC 6120 section 13.12: more than limits.stanza_rate waits in the socket, and others are
+    """RFC 6120 section 13.12: more than limits.server_stanza_rate waits in the socket, and others are
     served meanwhile."""
     number = 6000
     slowed = peers.kinglet.refusals("stanza_rate")

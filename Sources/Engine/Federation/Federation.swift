@@ -249,8 +249,11 @@ public final class Federation: Sendable {
 
     // MARK: Stanzas to another domain
 
-    /// Why nothing may go to a domain at this moment; nil if it may.
-    func refusal(from local: String, to domain: String) -> StanzaError? {
+    /// Why nothing may go to a domain at this moment; nil if it may. Who sends more than that domain
+    /// takes is read more slowly.
+    func refusal(
+        from local: String, to domain: String, by origin: (any StanzaOrigin)?
+    ) -> StanzaError? {
         guard policy.allows(domain, .outgoing) else {
             let isOff = options.policy.value == .off
             return StanzaError(
@@ -259,7 +262,7 @@ public final class Federation: Sendable {
                     ? "this server does not talk to others"
                     : "this server may not talk to \(domain); its administrator can allow that")
         }
-        guard hasRoom(RouteKey(local: local, remote: domain)) else {
+        guard hasRoom(RouteKey(local: local, remote: domain), for: origin) else {
             metrics.refusedFull.add()
             return StanzaError(
                 .resourceConstraint, "too much waits for \(domain) already; try again later")
@@ -268,7 +271,7 @@ public final class Federation: Sendable {
     }
 
     /// Whether anything more may wait for one domain and for all.
-    private func hasRoom(_ key: RouteKey) -> Bool {
+    private func hasRoom(_ key: RouteKey, for origin: (any StanzaOrigin)?) -> Bool {
         let now = NIODeadline.now()
         enum Room { case none, some(ServerRoute?), crowded }
         let room: Room = state.withLock { state in
@@ -281,7 +284,7 @@ public final class Federation: Sendable {
         }
         switch room {
         case .none: return false
-        case .some(let route): return route?.hasRoom(for: 0) ?? true
+        case .some(let route): return route?.hasRoom(for: origin) ?? true
         case .crowded:
             makeRoom(now)
             return state.withLock { $0.routes.count < Self.mostRoutes }
@@ -295,7 +298,7 @@ public final class Federation: Sendable {
             stanza: stanza, id: nil, arrivedAt: Clock.millisecondsSince1970(),
             expiresAt: .now() + Self.patience)
         let key = RouteKey(local: from.domain, remote: to.domain)
-        if !hasRoom(key) || !deliver(entry, key, host) {
+        if !hasRoom(key, for: nil) || !deliver(entry, key, host) {
             metrics.refusedFull.add()
             state.withLock { $0.routes[key] }?.noteDepartures(in: [entry])
             bounce(

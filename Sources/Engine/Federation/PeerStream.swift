@@ -88,6 +88,12 @@ public class PeerStream: XMLStream {
         outlet?.detach(self)
     }
 
+    /// One stream bears what all users of a server send.
+    override var rates: (stanzas: Int, bytes: Int) {
+        guard isNegotiated else { return super.rates }
+        return (host.limits.serverStanzaRate.value, host.limits.serverByteRate.value)
+    }
+
     // MARK: From the peer
 
     /// Handles a first-level element of a peer that may send stanzas.
@@ -343,7 +349,8 @@ public class PeerStream: XMLStream {
                 || self.outlet?.isWaiting == true
             if isBusy { return self.scheduleIdle(now + time, time) }
             self.endsInPeace = self.hasToldAll
-            self.end(nil)
+            // With acknowledgements (XEP-0198), it sends again what was on its way.
+            if self.isManaged { self.end(nil) } else { self.close() }
         }
     }
 }

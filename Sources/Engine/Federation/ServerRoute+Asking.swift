@@ -63,7 +63,8 @@ extension ServerRoute {
     private func conclude(_ sent: UInt32, isAnswered: Bool, _ stream: PeerStream) {
         let answers = state.withLock { state in
             state.isAsking = false
-            if isAnswered { state.hasAnswered = true }
+            // It goes once more, not again and again: the answers' way back may be what broke.
+            defer { state.hasAnswered = isAnswered }
             return state.hasAnswered
         }
         guard isAnswered || !answers && stream.takesStanzas else {

@@ -40,6 +40,8 @@ final class ServerRoute: StreamOutlet {
         var failures = 0
         var lastFailure: FederationFailure?
         var openedAt: NIODeadline?
+        /// The present stream has acknowledged something.
+        var isOfUse = false
         var lastUsed = NIODeadline.now()
         /// For an administrator, in milliseconds since 1970: since when it is open, when the last
         /// attempt failed and when the next one is.
@@ -57,6 +59,8 @@ final class ServerRoute: StreamOutlet {
         /// When the other domain last showed itself and that made an attempt.
         var hurriedAt: NIODeadline?
         var departures = UntoldDepartures()
+        /// Who is not read until less waits, by number.
+        var paused: [Int64: any StanzaOrigin] = [:]
         /// It is in nobody's table any more.
         var isForgotten = false
     }
@@ -72,6 +76,8 @@ final class ServerRoute: StreamOutlet {
     /// An app server that could not be reached is tried again so long, whether anything waits for
     /// it or not.
     private static let watchTime = TimeAmount.hours(1)
+    /// Whoever is to be woken makes an attempt there as often.
+    private static let watchRefusal = TimeAmount.seconds(1)
     /// A stanza that was the first to be lost so often, each time with a stream error, goes back.
     private static let mostComplaints = 3
     /// After failures in a row so many seconds pass, at most, in which stanzas go back at once.
@@ -133,14 +139,14 @@ final class ServerRoute: StreamOutlet {
             guard !state.isForgotten else { return .forgotten }
             let isKept = entry.id != nil
             // What is kept was let in before it was stored.
-            guard
-                isKept
-                    || state.queue.count < options.queueStanzas.value
-                        && state.queue.bytes + entry.stanza.bytes.count <= options.queueBytes.value
-            else { return .full }
+            guard isKept || state.hasRoom(for: entry.stanza.bytes.count, options) else {
+                return .full
+            }
             state.lastUsed = .now()
             // Nothing waits for the end of that pause.
-            if case .pausing(let next) = state.phase, state.queue.count == 0 {
+            if case .pausing(let next) = state.phase, state.queue.count == 0,
+                isKept || now >= state.refusesUntil
+            {
                 next.cancel()
                 state.phase = .idle
             }
@@ -152,11 +158,6 @@ final class ServerRoute: StreamOutlet {
                     return .refuse(failure)
                 default: break
                 }
-            }
-            // Nothing waits for the end of that pause.
-            if case .pausing(let next) = state.phase, state.queue.count == 0 {
-                next.cancel()
-                state.phase = .idle
             }
             state.queue.append(entry)
             switch state.phase {
@@ -185,15 +186,6 @@ final class ServerRoute: StreamOutlet {
         }
         federation.noteQueued(1, entry.stanza.bytes.count)
         return .taken
-    }
-
-    /// Whether one more stanza of this size may wait.
-    func hasRoom(for bytes: Int) -> Bool {
-        let options = federation.options
-        return state.withLock { state in
-            state.queue.count < options.queueStanzas.value
-                && state.queue.bytes + bytes <= options.queueBytes.value
-        }
     }
 
     /// What was taken out, or never came in, goes back to its senders.
@@ -243,6 +235,7 @@ final class ServerRoute: StreamOutlet {
     func forbid() -> (returned: Int, open: PeerOrigin?) {
         let (waiting, open) = state.withLock { state -> ([QueuedStanza], PeerOrigin?) in
             let waiting = state.queue.remove { _ in true }
+            state.paused = [:]
             state.lastFailure = nil
             state.failures = 0
             switch state.phase {
@@ -276,6 +269,7 @@ final class ServerRoute: StreamOutlet {
             state.isAsking = false
             state.lastFailure = nil
             state.openedAt = stream.loop.eventLoop.now
+            state.isOfUse = false
             state.openSince = Clock.millisecondsSince1970()
             state.refusesUntil = .uptimeNanoseconds(0)
             return state.departures.takeAll()
@@ -296,6 +290,7 @@ final class ServerRoute: StreamOutlet {
         let loopTime = loopTime
         let (bounced, isFirst) = state.withLock { state -> ([QueuedStanza], Bool) in
             guard case .connecting = state.phase else { return ([], false) }
+            state.paused = [:]
             let isFirst = state.lastFailure?.reason != failure.reason
             state.lastFailure = failure
             state.failedAt = Clock.millisecondsSince1970()
@@ -311,6 +306,7 @@ final class ServerRoute: StreamOutlet {
                 // That phones can be woken again should not wait for the next one to be.
                 if isWatched, now - state.lastUsed < Self.watchTime {
                     pause(&state)
+                    state.refusesUntil = loopTime + Self.watchRefusal
                     return (bounced, isFirst)
                 }
                 // Whoever mends something must not wait long, and whoever sends on and on must not
@@ -422,8 +418,16 @@ final class ServerRoute: StreamOutlet {
         switch result {
         case .tooHigh(let sent): return sent
         case .accepted(let confirmed):
-            state.withLock { $0.failures = 0 }
+            if !confirmed.isEmpty {
+                state.withLock { state in
+                    state.failures = 0
+                    state.isOfUse = true
+                }
+            }
             federation.delivered(confirmed, host)
+            for origin in state.withLock({ $0.takePaused(federation.options) }) {
+                origin.roomIsThere()
+            }
             if isMore, stream.isManaged { stream.requestAcknowledgement(of: sent) }
             if wasHeldUp { drain(into: stream) }
             return nil
@@ -457,6 +461,7 @@ final class ServerRoute: StreamOutlet {
             }
             state.queue.rewind()
             state.isAsking = false
+            state.paused = [:]
             // A request that may have arrived must not be made twice.
             lost += state.queue.remove {
                 isForbidden || $0.id == nil && $0.stanza.kind == .iq
@@ -467,8 +472,8 @@ final class ServerRoute: StreamOutlet {
             }
             state.lastFailure = failure
             state.failedAt = Clock.millisecondsSince1970()
-            // A stream that did not last is as good as none.
-            if let opened = state.openedAt, now - opened < .seconds(10) {
+            // A stream that did not last, or took nothing, is as good as none.
+            if !state.isOfUse || state.openedAt.map({ now - $0 < .seconds(10) }) ?? false {
                 state.failures += 1
                 pause(&state)
                 return false

@@ -352,7 +352,7 @@ struct ComponentRoutingTests {
 
     @Test("A component that is too fast is read more slowly, and nothing is lost")
     func rate() async throws {
-        try await withBridge("limits.stanza_rate=1") { server in
+        try await withBridge("limits.server_stanza_rate=1") { server in
             let juliet = try await server.online("juliet@capulet.example/balcony")
             let component = try await TestComponent.attached(to: server)
             await component.send(

@@ -18,6 +18,8 @@ struct FullQueueTests {
                     "<message to='benvolio@montague.example' id='m\(number)' type='chat'>"
                         + "<body>\(number)</body></message>")
                 await server.settle()
+                // Where much waits already, its sender is read once a second.
+                await romeo.pass(.seconds(1))
             }
             for number in 2..<4 {
                 let answer = try await romeo.next()

@@ -108,7 +108,7 @@ struct IncomingServerStreamTests {
                 "<db:verify from='montague.example' to='capulet.example' id='1'>k</db:verify>"
             ),
         ] {
-            try await withPeer("limits.stanza_rate=10") { server, peer in
+            try await withPeer("limits.server_stanza_rate=10") { server, peer in
                 try await peer.authenticate()
                 await peer.send("<enable xmlns='urn:xmpp:sm:3'/>")
                 #expect(try await peer.next().name == "enabled")
