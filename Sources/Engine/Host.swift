@@ -174,6 +174,9 @@ public final class Host: Sendable {
     /// Whether a domain is one of ours.
     public func isLocal(_ domain: String) -> Bool { domainSet.contains(domain) }
 
+    /// The loops' time, which tests let pass as they like.
+    var loopTime: NIODeadline { loops.first?.eventLoop.now ?? .now() }
+
     /// The engine's view of an event loop.
     public func loop(of eventLoop: any EventLoop) -> Loop? {
         loops.first { $0.eventLoop === eventLoop }

@@ -15,7 +15,9 @@ extension Host {
         if let error = awayRefusal(of: stanza, to: to.domain, by: session) {
             return bounce(stanza, error)
         }
-        if makesKnown(stanza) { federation.strangers.note(to.bare, isKnownTo: stanza.from.bare) }
+        if makesKnown(stanza) {
+            federation.strangers.note(to.bare, isKnownTo: stanza.from.bare, now: loopTime)
+        }
         switch stanza.kind {
         case .presence:
             if stanza.fragment.type == nil { unstored.note(session, in: to.bare) }
@@ -57,7 +59,7 @@ extension Host {
         from local: String, to domain: String, by origin: any StanzaOrigin
     ) -> StanzaError? {
         if let component = components[domain] { return component.refusal }
-        return federation.refusal(from: local, to: domain, by: origin)
+        return federation.refusal(from: local, to: domain, by: origin, self)
     }
 
     /// Sends a stanza to another domain; should it not get there, its sender hears of that if it

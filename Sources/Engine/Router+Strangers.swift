@@ -19,7 +19,7 @@ extension Host {
         }
         let pair = Acquaintance(account: to.bare, contact: stanza.from.bare)
         let rate = federation.options.strangerRate.value
-        let answer = federation.strangers.admit(pair, rate: rate, now: .now()) {
+        let answer = federation.strangers.admit(pair, rate: rate, now: loopTime) {
             self.knowEachOther(pair)
         }
         switch answer {
@@ -68,7 +68,7 @@ extension Host {
             then: { result in
                 let isKnown = try? result.get()
                 let goOn: @Sendable () -> Void = {
-                    self.federation.strangers.conclude(pair, isKnown: isKnown, now: .now())
+                    self.federation.strangers.conclude(pair, isKnown: isKnown, now: self.loopTime)
                     if isKnown ?? true {
                         self.handleAdmitted(stanza, to: to, from: peer)
                     } else {

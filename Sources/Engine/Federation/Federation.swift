@@ -28,7 +28,7 @@ public final class Federation: Sendable {
         var connector: (any ServerConnector)?
         var routes: [RouteKey: ServerRoute] = [:]
         /// When routes were last forgotten for want of room.
-        var clearedAt = NIODeadline.uptimeNanoseconds(0)
+        var clearedAt: NIODeadline?
         var queuedStanzas = 0
         var queuedBytes = 0
         /// Attempts under way by number, those that made way for others, and routes that wait for
@@ -125,7 +125,7 @@ public final class Federation: Sendable {
             let waited = max(0, now - row.addedAt)
             let entry = QueuedStanza(
                 stanza: OutboundStanza(row.kind, row.stanza), id: row.id, arrivedAt: row.addedAt,
-                expiresAt: .now() + .milliseconds(max(0, age - waited)))
+                expiresAt: host.loopTime + .milliseconds(max(0, age - waited)))
             _ = deliver(entry, RouteKey(local: row.local, remote: row.remote), host)
         }
     }
@@ -173,7 +173,7 @@ public final class Federation: Sendable {
         guard let loop = host.loops.first else { return }
         loop.eventLoop.scheduleTask(in: Self.sweep) { [weak host] in
             guard let host, !self.isStopped else { return }
-            let now = NIODeadline.now()
+            let now = host.loopTime
             for route in self.routes { route.expire(now) }
             self.metrics.oldest.set(self.routes.compactMap(\.oldest).min())
             self.forgetIdleRoutes(now)
@@ -252,7 +252,7 @@ public final class Federation: Sendable {
     /// Why nothing may go to a domain at this moment; nil if it may. Who sends more than that domain
     /// takes is read more slowly.
     func refusal(
-        from local: String, to domain: String, by origin: (any StanzaOrigin)?
+        from local: String, to domain: String, by origin: (any StanzaOrigin)?, _ host: Host
     ) -> StanzaError? {
         guard policy.allows(domain, .outgoing) else {
             let isOff = options.policy.value == .off
@@ -262,7 +262,7 @@ public final class Federation: Sendable {
                     ? "this server does not talk to others"
                     : "this server may not talk to \(domain); its administrator can allow that")
         }
-        guard hasRoom(RouteKey(local: local, remote: domain), for: origin) else {
+        guard hasRoom(RouteKey(local: local, remote: domain), for: origin, host) else {
             metrics.refusedFull.add()
             return StanzaError(
                 .resourceConstraint, "too much waits for \(domain) already; try again later")
@@ -271,14 +271,14 @@ public final class Federation: Sendable {
     }
 
     /// Whether anything more may wait for one domain and for all.
-    private func hasRoom(_ key: RouteKey, for origin: (any StanzaOrigin)?) -> Bool {
-        let now = NIODeadline.now()
+    private func hasRoom(_ key: RouteKey, for origin: (any StanzaOrigin)?, _ host: Host) -> Bool {
+        let now = host.loopTime
         enum Room { case none, some(ServerRoute?), crowded }
         let room: Room = state.withLock { state in
             guard state.queuedBytes < options.queueTotal.value else { return .none }
             if let route = state.routes[key] { return .some(route) }
             guard state.routes.count >= Self.mostRoutes else { return .some(nil) }
-            guard now - state.clearedAt > .seconds(1) else { return .none }
+            if let last = state.clearedAt, now - last <= .seconds(1) { return .none }
             state.clearedAt = now
             return .crowded
         }
@@ -296,9 +296,9 @@ public final class Federation: Sendable {
         guard policy.allows(to.domain, .outgoing) else { return }
         let entry = QueuedStanza(
             stanza: stanza, id: nil, arrivedAt: Clock.millisecondsSince1970(),
-            expiresAt: .now() + Self.patience)
+            expiresAt: host.loopTime + Self.patience)
         let key = RouteKey(local: from.domain, remote: to.domain)
-        if !hasRoom(key, for: nil) || !deliver(entry, key, host) {
+        if !hasRoom(key, for: nil, host) || !deliver(entry, key, host) {
             metrics.refusedFull.add()
             state.withLock { $0.routes[key] }?.noteDepartures(in: [entry])
             bounce(
@@ -322,7 +322,7 @@ public final class Federation: Sendable {
     ) {
         let entry = QueuedStanza(
             stanza: stanza, id: id, arrivedAt: Clock.millisecondsSince1970(),
-            expiresAt: .now() + TimeAmount(options.queueAge.value))
+            expiresAt: host.loopTime + TimeAmount(options.queueAge.value))
         _ = deliver(entry, RouteKey(local: from.domain, remote: to.domain), host)
     }
 

@@ -42,7 +42,7 @@ final class ServerRoute: StreamOutlet {
         var openedAt: NIODeadline?
         /// The present stream has acknowledged something.
         var isOfUse = false
-        var lastUsed = NIODeadline.now()
+        var lastUsed: NIODeadline
         /// For an administrator, in milliseconds since 1970: since when it is open, when the last
         /// attempt failed and when the next one is.
         var openSince, failedAt, nextAttempt: Int64?
@@ -67,7 +67,7 @@ final class ServerRoute: StreamOutlet {
 
     let key: RouteKey
     let host: Host
-    let state = Mutex(State())
+    let state: Mutex<State>
 
     /// So many stanzas are taken out of the queue at a time.
     private static let batch = 64
@@ -90,12 +90,10 @@ final class ServerRoute: StreamOutlet {
     init(_ key: RouteKey, host: Host) {
         self.key = key
         self.host = host
+        state = Mutex(State(lastUsed: host.loopTime))
     }
 
     var federation: Federation { host.federation }
-
-    /// The loops' time.
-    private var loopTime: NIODeadline { host.loops.first?.eventLoop.now ?? .now() }
 
     /// Whether the last attempt failed, not by this server's own rules, and none has succeeded
     /// since.
@@ -134,7 +132,7 @@ final class ServerRoute: StreamOutlet {
             case none, full, forgotten, connect, wake(PeerOrigin), refuse(FederationFailure)
         }
         let options = federation.options
-        let now = loopTime
+        let now = host.loopTime
         let next: Next = state.withLock { state in
             guard !state.isForgotten else { return .forgotten }
             let isKept = entry.id != nil
@@ -142,7 +140,7 @@ final class ServerRoute: StreamOutlet {
             guard isKept || state.hasRoom(for: entry.stanza.bytes.count, options) else {
                 return .full
             }
-            state.lastUsed = .now()
+            state.lastUsed = now
             // Nothing waits for the end of that pause.
             if case .pausing(let next) = state.phase, state.queue.count == 0,
                 isKept || now >= state.refusesUntil
@@ -199,7 +197,7 @@ final class ServerRoute: StreamOutlet {
 
     /// The other domain has shown itself: the next attempt is made now, but not again and again.
     func hurryOnce() {
-        let now = NIODeadline.now()
+        let now = host.loopTime
         let isDue = state.withLock { state in
             if let last = state.hurriedAt, now - last < Self.hurryTime { return false }
             state.hurriedAt = now
@@ -283,11 +281,11 @@ final class ServerRoute: StreamOutlet {
     }
 
     /// An attempt failed: what cannot wait goes back, the rest waits for the next attempt.
-    func attemptFailed(_ failure: FederationFailure, now: NIODeadline = .now()) {
+    func attemptFailed(_ failure: FederationFailure) {
         let isWatched =
             FederationPolicy.isPushDomain(key.remote) && failure.reason != .policy
             && !federation.isStopped
-        let loopTime = loopTime
+        let now = host.loopTime
         let (bounced, isFirst) = state.withLock { state -> ([QueuedStanza], Bool) in
             guard case .connecting = state.phase else { return ([], false) }
             state.paused = [:]
@@ -312,7 +310,7 @@ final class ServerRoute: StreamOutlet {
                 // Whoever mends something must not wait long, and whoever sends on and on must not
                 // make an attempt with each stanza.
                 let time = min(Self.longestRefusal, 1 << min(state.failures - 1, 10))
-                state.refusesUntil = loopTime + .seconds(Int64(time))
+                state.refusesUntil = now + .seconds(Int64(time))
                 return (bounced, isFirst)
             }
             pause(&state)

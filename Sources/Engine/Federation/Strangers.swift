@@ -116,7 +116,7 @@ final class Strangers: Sendable {
     }
 
     /// An account has written to somebody.
-    func note(_ contact: BareJID, isKnownTo account: BareJID, now: NIODeadline = .now()) {
+    func note(_ contact: BareJID, isKnownTo account: BareJID, now: NIODeadline) {
         let verdict = Verdict(isKnown: true, until: now + Self.knownTime)
         state.withLock { state in
             state.verdicts[Acquaintance(account: account, contact: contact)] = verdict

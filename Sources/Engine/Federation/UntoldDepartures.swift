@@ -72,7 +72,7 @@ extension ServerRoute {
             guard session?.availability.isAvailable != true else { return nil }
             return QueuedStanza(
                 stanza: departure.stanza, id: nil, arrivedAt: Clock.millisecondsSince1970(),
-                expiresAt: .now() + .seconds(60))
+                expiresAt: host.loopTime + .seconds(60))
         }
         guard !entries.isEmpty else { return }
         state.withLock { state in

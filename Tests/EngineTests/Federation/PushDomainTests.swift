@@ -19,7 +19,7 @@ struct PushDomainTests {
             RouteKey(local: TestServer.domain, remote: domain), server.host)
         let entry = QueuedStanza(
             stanza: OutboundStanza(.iq, []), id: nil, arrivedAt: 0,
-            expiresAt: .now() + .seconds(60))
+            expiresAt: server.host.loopTime + .seconds(60))
         #expect(route.deliver(entry) == .taken)
         return route
     }
@@ -39,7 +39,8 @@ struct PushDomainTests {
     ) async throws {
         try await withServer("federation.policy=open") { server in
             let route = route(domain, server)
-            route.attemptFailed(failure, now: .now() + .minutes(minutes))
+            await server.loops[0].advanceTime(by: .minutes(minutes))
+            route.attemptFailed(failure)
             #expect(route.description.state == state)
             #expect(route.description.queuedStanzas == 0)
         }

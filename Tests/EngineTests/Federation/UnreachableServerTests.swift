@@ -165,6 +165,7 @@ struct UnreachableServerTests {
             }
             host.federation.isThere(EstablishedPeer.domain, host)
             #expect(route(server).description.state == .pausing)
+            #expect(connector.count == 2)
         }
     }
 
@@ -185,7 +186,7 @@ struct UnreachableServerTests {
     func forgotten() async throws {
         try await withServer("federation.policy=open") { server in
             let old = route(server)
-            let later = NIODeadline.now() + .hours(2)
+            let later = server.host.loopTime + .hours(2)
             #expect(old.forget(later, unusedFor: .hours(1), keepsDepartures: true))
             let client = try await server.online("\(juliet)/phone")
             await client.send(message("m"))
