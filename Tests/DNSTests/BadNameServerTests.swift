@@ -6,7 +6,7 @@ import Testing
 
 @Suite("Look-ups with name servers that answer late, badly or not at all")
 struct BadNameServerTests {
-    private func resolver(_ server: TestNameServer, timeout: Duration = .seconds(3)) throws
+    private func resolver(_ server: TestNameServer, timeout: Duration = .ample) throws
         -> Resolver
     {
         try Resolver(servers: ["127.0.0.1:\(server.port)"], timeout: timeout)
@@ -45,12 +45,14 @@ struct BadNameServerTests {
                 == .timeout)
         let time = ContinuousClock.now - began
         #expect(time >= .milliseconds(400))
-        #expect(!server.queries.isEmpty)
+        await server.catchUp()
         // It is not asked again at once.
         let count = server.queries.count
+        #expect(count > 0)
         #expect(
             await code { () async throws(DNSError) in try await resolver.services("a.test") }
                 == .timeout)
+        await server.catchUp()
         #expect(server.queries.count == count)
     }
 
@@ -59,7 +61,7 @@ struct BadNameServerTests {
         let server = try server { [Message.reply($1, type: $2, code: number, id: $0)] }
         defer { server.stop() }
         let clock = SetClock()
-        var settings = ChannelSettings(timeout: .seconds(60))
+        var settings = ChannelSettings(timeout: .ample)
         settings.servers = "127.0.0.1:\(server.port)"
         let resolver = Resolver(settings, now: clock.now)
         let expected: DNSError.Code = number == 2 ? .serverFailure : .refused
@@ -86,7 +88,7 @@ struct BadNameServerTests {
             good.stop()
         }
         let resolver = try Resolver(
-            servers: ["127.0.0.1:\(bad.port)", "127.0.0.1:\(good.port)"], timeout: .seconds(10))
+            servers: ["127.0.0.1:\(bad.port)", "127.0.0.1:\(good.port)"], timeout: .ample)
         let record = ServiceRecord(priority: 10, weight: 20, port: 5269, target: "b.test")
         #expect(try await resolver.services("a.test") == .records([record]))
         #expect(!bad.queries.isEmpty && good.queries.count == 1)
@@ -116,7 +118,7 @@ struct BadNameServerTests {
             for name in names {
                 // One's own for each: c-ares may give up more than the one query.
                 let resolver = try resolver(
-                    server, timeout: name == "circle.test" ? .seconds(60) : .seconds(1))
+                    server, timeout: name == "circle.test" ? .ample : .seconds(1))
                 group.addTask {
                     let services = await code { () async throws(DNSError) in
                         try await resolver.services(name)
@@ -150,10 +152,10 @@ struct BadNameServerTests {
             ]
         }
         defer { server.stop() }
-        let resolver = try resolver(server, timeout: .seconds(120))
+        let resolver = try resolver(server)
         let began = ContinuousClock.now
         #expect(try await resolver.addresses(of: "a.test").map(\.text) == ["192.0.2.1"])
-        #expect(ContinuousClock.now - began < .seconds(60))
+        #expect(ContinuousClock.now - began < Duration.ample / 4)
         #expect(Set(server.queries.map(\.type)) == [1, 28])
     }
 
@@ -167,7 +169,7 @@ struct BadNameServerTests {
         }
         defer { server.stop() }
         let clock = SetClock()
-        var settings = ChannelSettings(timeout: .seconds(60))
+        var settings = ChannelSettings(timeout: .ample)
         settings.servers = "127.0.0.1:\(server.port)"
         let resolver = Resolver(settings, now: clock.now)
         for (seconds, count) in [(0, 1), (89, 1), (1, 2), (89, 2)] {
@@ -183,10 +185,11 @@ struct BadNameServerTests {
         let server = try server {
             asked.signal()
             isFree.wait()
+            isFree.signal()
             return [Message.reply($1, type: $2, id: $0, [Message.service(Message.name("b.test"))])]
         }
         defer { server.stop() }
-        let resolver = try resolver(server, timeout: .seconds(60))
+        let resolver = try resolver(server)
         let tasks = (0..<20).map { _ in
             Task {
                 await code { () async throws(DNSError) in try await resolver.services("a.test") }
@@ -214,13 +217,16 @@ struct BadNameServerTests {
         let isFree = DispatchSemaphore(value: 0)
         let server = try server { id, name, type in
             asked.signal()
-            if name == "first.test" { isFree.wait() }
+            if name == "first.test" {
+                isFree.wait()
+                isFree.signal()
+            }
             return [
                 Message.reply(name, type: type, id: id, [Message.service(Message.name("b.test"))])
             ]
         }
         defer { server.stop() }
-        var settings = ChannelSettings(timeout: .seconds(60))
+        var settings = ChannelSettings(timeout: .ample)
         settings.servers = "127.0.0.1:\(server.port)"
         let table = AnswerTable(limit: 100) { .now }
         let thread = LookupThread(settings, limit: 1, table: table)
@@ -264,7 +270,7 @@ struct BadNameServerTests {
             return []
         }
         defer { server.stop() }
-        let resolver = try resolver(server, timeout: .seconds(60))
+        let resolver = try resolver(server)
         let task = Task {
             await code { () async throws(DNSError) in try await resolver.services("a.test") }
         }
@@ -292,7 +298,7 @@ struct BadNameServerTests {
         let ended = DispatchSemaphore(value: 0)
         func lookUp() async throws {
             let holder = Holder(ended)
-            var settings = ChannelSettings(timeout: .seconds(60))
+            var settings = ChannelSettings(timeout: .ample)
             settings.servers = "127.0.0.1:\(server.port)"
             let resolver = Resolver(settings) { withExtendedLifetime(holder) { .now } }
             _ = try await resolver.services("a.test")

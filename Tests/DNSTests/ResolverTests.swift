@@ -29,7 +29,7 @@ struct ResolverTests {
     func services() async throws {
         let server = try Dnsmasq(Self.records)
         defer { server.stop() }
-        let resolver = try Resolver(servers: ["127.0.0.1:\(server.port)"])
+        let resolver = try Resolver(servers: ["127.0.0.1:\(server.port)"], timeout: .ample)
         guard
             case .records(let records) = try await resolver.services(
                 "_XMPP-server._tcp.Example.test.")
@@ -52,7 +52,7 @@ struct ResolverTests {
         let server = try Dnsmasq(
             (1...60).map { "--srv-host=_xmpp-server._tcp.large.test,host\($0).large.test,\($0)" })
         defer { server.stop() }
-        let resolver = try Resolver(servers: ["127.0.0.1:\(server.port)"])
+        let resolver = try Resolver(servers: ["127.0.0.1:\(server.port)"], timeout: .ample)
         guard
             case .records(let records) = try await resolver.services(
                 "_xmpp-server._tcp.large.test")
@@ -67,7 +67,7 @@ struct ResolverTests {
     func addresses() async throws {
         let server = try Dnsmasq(Self.records)
         defer { server.stop() }
-        let resolver = try Resolver(servers: ["127.0.0.1:\(server.port)"])
+        let resolver = try Resolver(servers: ["127.0.0.1:\(server.port)"], timeout: .ample)
         func texts(_ host: String) async throws -> [String] {
             try await resolver.addresses(of: host).map(\.text)
         }
@@ -89,7 +89,7 @@ struct ResolverTests {
     func withoutServer() async throws {
         let server = try TestNameServer { _ in [] }
         defer { server.stop() }
-        let resolver = try Resolver(servers: ["127.0.0.1:\(server.port)"], timeout: .seconds(2))
+        let resolver = try Resolver(servers: ["127.0.0.1:\(server.port)"], timeout: .ample)
         #expect(try await resolver.addresses(of: "192.0.2.1").map(\.text) == ["192.0.2.1"])
         #expect(try await resolver.addresses(of: "[2001:db8::1]").map(\.text) == ["2001:db8::1"])
         let local = try await resolver.addresses(of: "localhost")
@@ -104,7 +104,7 @@ struct ResolverTests {
     func badNames(_ name: String) async throws {
         let server = try TestNameServer { _ in [] }
         defer { server.stop() }
-        let resolver = try Resolver(servers: ["127.0.0.1:\(server.port)"])
+        let resolver = try Resolver(servers: ["127.0.0.1:\(server.port)"], timeout: .ample)
         #expect(
             await error { () async throws(DNSError) in try await resolver.services(name) }
                 == .invalidName)
@@ -132,7 +132,7 @@ struct ResolverTests {
         defer { server.stop() }
         let path = FileManager.default.temporaryDirectory.path + "/resolv-\(UUID().uuidString)"
         defer { try? FileManager.default.removeItem(atPath: path) }
-        var settings = ChannelSettings(timeout: .seconds(5))
+        var settings = ChannelSettings(timeout: .ample)
         settings.configuration = path
         settings.port = server.port
         // Nobody listens there.

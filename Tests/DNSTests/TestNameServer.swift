@@ -13,6 +13,7 @@ final class TestNameServer: Sendable {
     private let descriptor: Int32
     private let isStopped = Atomic(false)
     private let asked = Mutex<[(name: String, type: UInt16)]>([])
+    private let marks = DispatchSemaphore(value: 0)
     private let answers: Answers
 
     /// The queries so far.
@@ -31,6 +32,12 @@ final class TestNameServer: Sendable {
         Self.withAddress(port) { _ = sendto(descriptor, nil, 0, 0, $0, $1) }
     }
 
+    /// Waits until everything that was sent before has been looked at.
+    func catchUp() async {
+        Self.withAddress(port) { _ = sendto(descriptor, [UInt8(0)], 1, 0, $0, $1) }
+        await marks.signals()
+    }
+
     private func serve() {
         var buffer = [UInt8](repeating: 0, count: 4096)
         while true {
@@ -42,7 +49,8 @@ final class TestNameServer: Sendable {
                     peer.baseAddress?.assumingMemoryBound(to: sockaddr.self), &length)
             }
             if isStopped.load(ordering: .sequentiallyConsistent) { break }
-            guard count > 0 else { continue }
+            if count == 1 { marks.signal() }
+            guard count > 1 else { continue }
             let query = Array(buffer[..<count])
             if let question = Message.question(of: query) {
                 asked.withLock { $0.append((question.name, question.type)) }
@@ -107,4 +115,10 @@ extension DispatchSemaphore {
             }
         }
     }
+}
+
+extension Duration {
+    /// For a look-up that is answered: even a machine that is busy with other things does so before
+    /// the query is repeated, after a quarter of it.
+    static let ample = Duration.seconds(600)
 }
