@@ -88,7 +88,7 @@ import XML
             #expect(server.metric("kinglet_sessions") == 1)
             await client.drop()
             #expect(server.metric(connections) == 0)
-            #expect(server.metric("kinglet_sessions") == 0)
+            try await server.wait { server.metric("kinglet_sessions") == 0 }
         }
     }
 }

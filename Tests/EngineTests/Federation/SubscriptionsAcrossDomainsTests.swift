@@ -18,8 +18,10 @@ import XMPP
         return element.child("query", "jabber:iq:roster")?.child("item")
     }
 
-    /// How the contact stands in the roster: subscription, and `?` if asked.
+    /// How the contact stands in the roster: subscription, and `?` if asked. What has changed it has
+    /// been pushed before.
     private func state(_ client: TestClient, of contact: String) async throws -> String {
+        await client.server.settle()
         let item = try await client.getRoster().first { $0["jid"] == contact }
         return item.map { ($0["subscription"] ?? "") + ($0["ask"] == nil ? "" : "?") } ?? "absent"
     }

@@ -216,7 +216,7 @@ final class TestServer: Sendable {
     func wait(
         sourceLocation: SourceLocation = #_sourceLocation, until isTrue: () -> Bool
     ) async throws {
-        let limit = ContinuousClock.now + .seconds(20)
+        let limit = ContinuousClock.now + .seconds(120)
         while !isTrue() {
             try #require(ContinuousClock.now < limit, sourceLocation: sourceLocation)
             await Task.yield()
@@ -269,8 +269,10 @@ func withServer(
 extension NIOAsyncTestingEventLoop {
     /// Runs a body on the loop, and after it whatever it left to be run.
     func call<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
-        await withCheckedContinuation { continuation in
+        let value: Value = await withCheckedContinuation { continuation in
             execute { continuation.resume(returning: body()) }
         }
+        await run()
+        return value
     }
 }
