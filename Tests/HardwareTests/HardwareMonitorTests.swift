@@ -22,7 +22,7 @@ private struct ScriptedReading: Reading {
 
 private let failure = ReadingError(systemError: 5, subject: "test")
 
-@Suite("Hardware monitor", .timeLimit(.minutes(1)))
+@Suite("Hardware monitor", .timeLimit(.minutes(10)))
 struct HardwareMonitorTests {
     private let registry = Registry()
     private let machine = Machine(roots: RecordedTree.pc.roots)

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Hardware
 
-@Suite("Mailbox turn", .timeLimit(.minutes(1)))
+@Suite("Mailbox turn", .timeLimit(.minutes(10)))
 struct MailboxTurnTests {
     private static let late = ReadingError(systemError: 110, subject: "test")
 

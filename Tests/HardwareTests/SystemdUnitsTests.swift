@@ -128,10 +128,10 @@ struct SystemdUnitsTests {
     }
 }
 
-@Suite("Child processes", .timeLimit(.minutes(1)))
+@Suite("Child processes", .timeLimit(.minutes(10)))
 struct ChildProcessTests {
     private func shell(
-        _ script: String, outputLimit: Int = 64 * 1024, timeLimit: Duration = .seconds(20)
+        _ script: String, outputLimit: Int = 64 * 1024, timeLimit: Duration = .seconds(120)
     ) -> ChildProcess {
         ChildProcess(
             path: "/bin/sh", arguments: ["-c", script], outputLimit: outputLimit,
@@ -206,7 +206,7 @@ struct ChildProcessTests {
     func endless(_ script: String) throws {
         let tree = ScratchTree()
         let child = shell(
-            "echo $$ > \(tree.path)/pid; \(script)", timeLimit: .milliseconds(500))
+            "echo $$ > \(tree.path)/pid; \(script)", timeLimit: .seconds(3))
         do throws(ReadingError) {
             _ = try child.output()
             Issue.record("it ended")
