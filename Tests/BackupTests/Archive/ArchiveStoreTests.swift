@@ -214,10 +214,10 @@ struct ArchiveStoreTests {
         let fixture = try ArchiveFixture()
         defer { try? fixture.end() }
         let program = try Self.program(
-            fixture, "echo \"$@\" > \(fixture.folder)/arguments; exec sleep 60")
+            fixture, "echo \"$@\" > \(fixture.folder)/arguments; exec sleep 600")
         var context = fixture.context
         context.bandwidth = 5000
-        let cancellation = Cancellation(timeLimit: .milliseconds(300))
+        let cancellation = Cancellation(timeLimit: .seconds(3))
         context.cancellation = cancellation
         let store = try RcloneStore(
             remote: "disk:", configuration: "/c", program: program, context)

@@ -68,7 +68,9 @@ struct OlderRsyncTests {
         #expect(findings.target == "x" && findings.refused == nil && findings.isAppendOnly)
     }
 
-    @Test("One that is about to end is waited for, whatever is to be done", .timeLimit(.minutes(2)))
+    @Test(
+        "One that is about to end is waited for, whatever is to be done",
+        .timeLimit(.minutes(10)))
     func busy() throws {
         let site = try ShellSite()
         let installation = try Installation()

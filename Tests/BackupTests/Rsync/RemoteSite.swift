@@ -201,7 +201,7 @@ final class RemoteSite {
     /// Starts a server and waits until it listens; without one when it ended.
     private func start(_ path: String, _ arguments: [String]) throws {
         let process = Server(path, arguments, log: base + "/server/log")
-        let deadline = ContinuousClock.now + .seconds(60)
+        let deadline = ContinuousClock.now + .seconds(120)
         while !process.hasEnded, ContinuousClock.now < deadline {
             if Self.connects(port) {
                 server = process

@@ -64,7 +64,7 @@ struct RsyncChangeTests {
         let again = installation.base + "/site/unsteady"
         try Files.replace(again, Array("sent\n".utf8), mode: 0o640)
         let writer = Thread {
-            let deadline = ContinuousClock.now + .seconds(60)
+            let deadline = ContinuousClock.now + .seconds(120)
             while !Files.exists(there), ContinuousClock.now < deadline { poll(nil, 0, 1) }
             try? Files.replace(again, Array("never sent\n".utf8), mode: 0o640)
         }

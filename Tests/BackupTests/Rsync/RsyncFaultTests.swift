@@ -31,7 +31,7 @@ struct RsyncFaultTests {
     func killed(kind: RemoteSite.Kind) throws {
         let site = try RemoteSite(kind)
         // Slow enough to be hit in the large file.
-        let installation = try Installation(bandwidth: 512 * 1024)
+        let installation = try Installation(bandwidth: 128 * 1024)
         let paths = try RsyncTargetTests.written(installation)
         let large = try #require(SnapshotPath("uploads/zz/large"))
         var random = SystemRandomNumberGenerator()
@@ -44,7 +44,7 @@ struct RsyncFaultTests {
         // The folders are sent in their order, so that the others are there when it is begun.
         let (port, there) = (site.port, "\(site.store)/\(first.manifest.id)/uploads/ab/plain")
         let killer = Thread {
-            let deadline = ContinuousClock.now + .seconds(30)
+            let deadline = ContinuousClock.now + .seconds(120)
             while !Files.exists(there), ContinuousClock.now < deadline { poll(nil, 0, 5) }
             poll(nil, 0, 500)
             for process in Self.rsyncs(at: port) { kill(process, SIGKILL) }

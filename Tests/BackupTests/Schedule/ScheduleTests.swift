@@ -13,6 +13,13 @@ struct ScheduleTests {
         let isValid: Bool
     }
 
+    /// What this thread has used of the CPU.
+    static func processorTime() -> Duration {
+        var time = timespec()
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+        return Duration.seconds(time.tv_sec) + .nanoseconds(time.tv_nsec)
+    }
+
     static func answers(_ name: String) throws -> [Answer] {
         let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
             .deletingLastPathComponent().deletingLastPathComponent()
@@ -202,11 +209,11 @@ struct ScheduleTests {
         ])
     func never(text: String) throws {
         let schedule = try Schedule(text)
-        let began = ContinuousClock.now
+        let began = Self.processorTime()
         for time in [at(2026, 1, 1), at(2199, 12, 31, 23, 59, 59), Int64.max] {
             #expect(schedule.next(after: time, in: .utc) == nil)
         }
-        #expect(ContinuousClock.now - began < .seconds(1))
+        #expect(Self.processorTime() - began < .seconds(1))
     }
 
     @Test("The calendar ends with the year 2199, and no time is too large or too small to ask for")

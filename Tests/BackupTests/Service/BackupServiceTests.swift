@@ -48,9 +48,9 @@ struct BackupServiceTests {
 
         var reports: [String] { heard.reports.withLock { $0 } }
 
-        /// The service tells nobody: it is asked, for ten seconds.
+        /// The service tells nobody: it is asked, for two minutes.
         func wait(_ condition: () -> Bool) async {
-            let end = ContinuousClock.now + .seconds(10)
+            let end = ContinuousClock.now + .seconds(120)
             while !condition(), ContinuousClock.now < end {
                 try? await Task.sleep(for: .milliseconds(5))
             }

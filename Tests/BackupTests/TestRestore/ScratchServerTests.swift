@@ -33,8 +33,8 @@ struct ScratchServerTests {
 
     @Test("It is waited for, and ends when it is asked to")
     func start() throws {
-        let server = shell("echo noise >&2; echo '\(Self.line)' >&2; exec sleep 60")
-        #expect(try server.awaitReady(.seconds(20), Cancellation()).port == 40001)
+        let server = shell("echo noise >&2; echo '\(Self.line)' >&2; exec sleep 600")
+        #expect(try server.awaitReady(.seconds(120), Cancellation()).port == 40001)
         #expect(server.stop())
         // Twice is once.
         #expect(server.stop())
@@ -43,7 +43,7 @@ struct ScratchServerTests {
     @Test("One that does not start is a fault of the snapshot, in its own words")
     func failure() throws {
         let server = shell("echo 'kinglet: no such thing' >&2; exit 1")
-        #expect { _ = try server.awaitReady(.seconds(20), Cancellation()) } throws: { error in
+        #expect { _ = try server.awaitReady(.seconds(120), Cancellation()) } throws: { error in
             let error = error as? BackupError
             return error?.code == .damaged && error?.message.contains("no such thing") == true
         }
@@ -61,11 +61,11 @@ struct ScratchServerTests {
 
     @Test("Who cancels does not wait")
     func cancellation() throws {
-        let server = shell("exec sleep 60")
+        let server = shell("exec sleep 600")
         defer { server.stop() }
         let cancellation = Cancellation()
         cancellation.cancel("enough")
-        #expect { _ = try server.awaitReady(.seconds(60), cancellation) } throws: {
+        #expect { _ = try server.awaitReady(.seconds(600), cancellation) } throws: {
             ($0 as? BackupError)?.code == .cancelled
         }
     }
@@ -89,7 +89,7 @@ struct ScratchServerTests {
     private func test(_ folder: RestoreFolder, _ target: FakeTarget, _ script: String) throws {
         let test = TestRestore(
             parts: FakeParts(), server: FakeServer(script: script), scratch: folder.path,
-            patience: .seconds(20))
+            patience: .seconds(120))
         _ = try test.run(try target.manifest(), try target.list(), from: target, folder.context)
     }
 
@@ -103,7 +103,7 @@ struct ScratchServerTests {
         // Nobody listens at this port.
         let line = Self.line.replacing("40001", with: "1")
         #expect(throws: BackupError.self) {
-            try test(folder, .example(), "echo '\(line)' >&2; exec sleep 60")
+            try test(folder, .example(), "echo '\(line)' >&2; exec sleep 600")
         }
         #expect(try folder.names().isEmpty)
         try folder.write("restore-test/data/kinglet.db", "left")
@@ -116,7 +116,7 @@ struct ScratchServerTests {
         let folder = try RestoreFolder()
         let test = TestRestore(
             parts: FakeParts(), server: FakeServer(script: "exit 1", messages: 0),
-            scratch: folder.path, patience: .seconds(20))
+            scratch: folder.path, patience: .seconds(120))
         let target = FakeTarget.example()
         #expect {
             _ = try test.run(try target.manifest(), try target.list(), from: target, folder.context)
@@ -143,7 +143,7 @@ struct ScratchServerTests {
             }
         }
         let line = Self.line.replacing("40001", with: "\(UInt16(bigEndian: address.sin_port))")
-        let server = FakeServer(script: "echo '\(line)' >&2; exec sleep 60")
+        let server = FakeServer(script: "echo '\(line)' >&2; exec sleep 600")
         let test = TestRestore(
             parts: FakeParts(), server: server, scratch: folder.path, patience: .seconds(1))
         let target = FakeTarget.example()
