@@ -5,7 +5,7 @@ import Testing
 @Suite("Requests to other servers are bounded, and keep their secrets")
 struct HTTPTransferTests {
     private func failure(
-        _ request: HTTPRequest, _ transfer: HTTPTransfer = HTTPTransfer(timeLimit: .seconds(10))
+        _ request: HTTPRequest, _ transfer: HTTPTransfer = HTTPTransfer(timeLimit: .seconds(120))
     ) -> HTTPError? {
         do {
             _ = try transfer.perform(request)
@@ -89,7 +89,7 @@ struct HTTPTransferTests {
             let piece = String(repeating: "x", count: 10_000)
             while TestServer.write(piece, to: connection) {}
         }
-        let transfer = HTTPTransfer(timeLimit: .seconds(30), bodyLimit: 100_000)
+        let transfer = HTTPTransfer(timeLimit: .seconds(120), bodyLimit: 100_000)
         for path in ["announced", "open"] {
             #expect(failure(HTTPRequest("GET", url(server) + path), transfer)?.code == .size)
         }
@@ -125,7 +125,7 @@ struct HTTPTransferTests {
             let began = ContinuousClock.now
             #expect(failure(HTTPRequest("GET", url(server)), transfer)?.code == .timeout)
             #expect(ContinuousClock.now - began >= .milliseconds(290))
-            #expect(ContinuousClock.now - began < .seconds(8))
+            #expect(ContinuousClock.now - began < .seconds(60))
         }
     }
 

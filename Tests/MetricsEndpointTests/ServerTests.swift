@@ -165,7 +165,7 @@ struct ServerTests {
             "GET /metrics HTTP/1.1\r\nHost: a\r\nAuthorization: \u{7F}ÿ\r\nAccept: ;;;,,,\r\n\r\n",
         ])
     func garbage(text: String) throws {
-        let server = try TestServer(limits: MetricsServer.Limits(timeout: 1))
+        let server = try TestServer(limits: MetricsServer.Limits(timeout: 3))
         let connection = try HTTPConnection(port: server.port)
         connection.send(text)
         _ = try connection.readToEnd()

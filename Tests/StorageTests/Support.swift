@@ -68,7 +68,7 @@ final class Reports<Value: Sendable>: Sendable {
     /// Waits for this many; a failure if they do not come.
     func wait(for count: Int) throws -> [Value] {
         for _ in 0..<count {
-            try #require(arrived.wait(timeout: .now() + 20) == .success, "a report is missing")
+            try #require(arrived.wait(timeout: .now() + 120) == .success, "a report is missing")
         }
         return values.withLock { $0 }
     }
@@ -84,7 +84,7 @@ extension Database {
                 busy.signal()
                 gate.wait()
             }, then: { _ in })
-        try #require(busy.wait(timeout: .now() + 20) == .success)
+        try #require(busy.wait(timeout: .now() + 120) == .success)
         return gate
     }
 

@@ -80,7 +80,7 @@ struct StapledStatusTests {
         let socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(socket) }
         // The layout of a timeval, whose own name belongs to another module in some builds.
-        var limit = (seconds: 20, microseconds: 0)
+        var limit = (seconds: 120, microseconds: 0)
         setsockopt(
             socket, SOL_SOCKET, SO_RCVTIMEO, &limit,
             socklen_t(MemoryLayout<(seconds: Int, microseconds: Int)>.size))
