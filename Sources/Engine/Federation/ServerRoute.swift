@@ -304,7 +304,7 @@ final class ServerRoute: StreamOutlet {
                 // That phones can be woken again should not wait for the next one to be.
                 if isWatched, now - state.lastUsed < Self.watchTime {
                     pause(&state)
-                    state.refusesUntil = loopTime + Self.watchRefusal
+                    state.refusesUntil = now + Self.watchRefusal
                     return (bounced, isFirst)
                 }
                 // Whoever mends something must not wait long, and whoever sends on and on must not
