@@ -31,8 +31,8 @@ extension Federation {
     /// believes DNS, and whoever can forge that would get the mail of a domain that needs none.
     func mayDial(_ domain: String, _ verdict: CertificateVerdict) -> Bool {
         certified.withLock { certified in
-            if verdict == .valid { certified[domain] = true }
-            return verdict == .valid || certified[domain] == nil
+            if verdict == .valid { certified.insert(domain) }
+            return verdict == .valid || !certified.contains(domain)
         }
     }
 }

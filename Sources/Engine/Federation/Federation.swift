@@ -90,7 +90,7 @@ public final class Federation: Sendable {
     /// Whose senders are limited.
     let strangers = Strangers()
     let refused = Mutex(RecentTable<Refused, NIODeadline>(limit: 1024))
-    let certified = Mutex(RecentTable<String, Bool>(limit: 4096))
+    let certified = Mutex(CertifiedDomains())
     /// Errors for those whose client has gone.
     let returned = ReturnedErrors()
     private let state = Mutex(State())
@@ -320,6 +320,7 @@ public final class Federation: Sendable {
     public func enqueue(
         _ id: Int64, _ stanza: OutboundStanza, from: JID, to: JID, _ host: Host
     ) {
+        if stanza.kind == .message { certified.withLock { $0.noteMessage(to: to.domain) } }
         let entry = QueuedStanza(
             stanza: stanza, id: id, arrivedAt: Clock.millisecondsSince1970(),
             expiresAt: host.loopTime + TimeAmount(options.queueAge.value))

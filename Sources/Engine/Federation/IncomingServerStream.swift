@@ -38,7 +38,12 @@ public final class IncomingServerStream: PeerStream {
             IncomingNegotiation.Rules(
                 isServed: { host.isLocal($0) || host.components[$0] != nil },
                 isAllowed: { federation.policy.allows($0, .incoming) },
-                dialback: federation.dialback, defaultDomain: host.domains.first ?? ""),
+                dialback: federation.dialback,
+                mayDial: { domain in
+                    federation.mayDial(
+                        domain, IncomingServerStream.verdict(transport, domain))
+                },
+                defaultDomain: host.domains.first ?? ""),
             identifier: { SecureRandom.identifier(bytes: 18) })
         super.init(
             host: host, loop: loop, transport: transport,
@@ -120,9 +125,15 @@ public final class IncomingServerStream: PeerStream {
         }
     }
 
+    /// What the other server's certificate proves of a domain.
+    private static func verdict(
+        _ transport: any StreamTransport, _ domain: String
+    ) -> CertificateVerdict {
+        (try? Preparation.domainASCII(domain)).map { transport.verdict(for: $0) } ?? .wrongName
+    }
+
     private func judge(_ domain: String) {
-        let verdict = (try? Preparation.domainASCII(domain)).map { transport.verdict(for: $0) }
-        let known = verdict ?? .wrongName
+        let known = Self.verdict(transport, domain)
         // Remembers a valid one, for our own streams to the domain.
         _ = host.federation.mayDial(domain, known)
         host.federation.metrics.certificates[known].add(

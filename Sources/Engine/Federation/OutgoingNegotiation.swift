@@ -187,15 +187,6 @@ struct OutgoingNegotiation {
             return [.send(Array("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>".utf8))]
         }
         if isAuthenticated { return manage(offered) }
-        if case .verification(let streamID, let key) = goal {
-            state = .verifying
-            return [
-                .send(
-                    Dialback.bytes(
-                        "verify", DomainPair(from: self.key.local, to: self.key.remote),
-                        id: streamID, key: key))
-            ]
-        }
         state = .judging(offered)
         return [.judge]
     }
@@ -212,6 +203,19 @@ struct OutgoingNegotiation {
         _ verdict: CertificateVerdict, _ text: String, mayDial: Bool = true
     ) -> [Action] {
         guard case .judging(let features) = state else { return [] }
+        if case .verification(let streamID, let key) = goal {
+            // What it says counts as much as a proof of its own.
+            guard mayDial else {
+                return fail(FederationFailure(verdict, text), StreamError(.notAuthorized, text))
+            }
+            state = .verifying
+            return [
+                .send(
+                    Dialback.bytes(
+                        "verify", DomainPair(from: self.key.local, to: self.key.remote),
+                        id: streamID, key: key))
+            ]
+        }
         let canDial = mayDial && dialback != nil && (features.dialback || declaresDialback)
         guard verdict == .valid || canDial else {
             return fail(FederationFailure(verdict, text), StreamError(.notAuthorized, text))

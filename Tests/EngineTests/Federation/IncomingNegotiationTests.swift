@@ -13,12 +13,20 @@ struct IncomingNegotiationTests {
     private final class Dialogue {
         var negotiation: IncomingNegotiation
         private var reader = StreamReader(limits: ReaderLimits(), mapping: ServerStream.mapping)
+        /// What the certificate proves of the header's domain.
+        private let verdict: CertificateVerdict
 
-        init(isAllowed: @escaping (String) -> Bool = { $0 != "forbidden.example" }) throws {
+        init(
+            _ verdict: CertificateVerdict = .untrusted,
+            isAllowed: @escaping (String) -> Bool = { $0 != "forbidden.example" },
+            mayDial: @escaping (String) -> Bool = { _ in true }
+        ) throws {
+            self.verdict = verdict
             negotiation = IncomingNegotiation(
                 IncomingNegotiation.Rules(
                     isServed: { $0 == "capulet.example" }, isAllowed: isAllowed,
-                    dialback: Dialback(secret: [7]), defaultDomain: "capulet.example"),
+                    dialback: Dialback(secret: [7]), mayDial: mayDial,
+                    defaultDomain: "capulet.example"),
                 identifier: { "s1" })
             negotiation.isSecure = true
             _ = try say(
@@ -58,10 +66,10 @@ struct IncomingNegotiationTests {
                     let text = String(decoding: bytes, as: UTF8.self)
                     let known = [
                         "'valid'", "'invalid'", "resource-constraint", "forbidden ",
-                        "policy-violation", "remote-server-not-found",
+                        "policy-violation", "remote-server-not-found", "not-authorized",
                     ]
                     return known.filter { text.contains($0) }
-                case .judge: return tell(negotiation.judged(.untrusted, ""))
+                case .judge: return tell(negotiation.judged(verdict, ""))
                 case .authenticated(let domain, let mechanism):
                     return ["\(domain) by \(mechanism.rawValue)"]
                 case .verify(let pair, _, _): return ["ask \(pair.from)"]
@@ -138,5 +146,17 @@ struct IncomingNegotiationTests {
             _ = other.answer("d\(number).example", true)
         }
         #expect(try other.ask("more.example") == ["resource-constraint"])
+    }
+
+    @Test("A domain whose certificate is seen while its own server is asked needs it from then on")
+    func certifiedMeanwhile() throws {
+        var certified = ""
+        let other = try Dialogue(mayDial: { $0 != certified })
+        #expect(try other.ask("montague.example") == ["ask montague.example"])
+        certified = "montague.example"
+        #expect(other.answer("montague.example", true) == ["not-authorized"])
+        #expect(!other.negotiation.isAuthenticated)
+        #expect(try other.ask("montague.example") == ["not-authorized"], "and nobody is asked")
+        #expect(try other.ask("verona.example") == ["ask verona.example"])
     }
 }

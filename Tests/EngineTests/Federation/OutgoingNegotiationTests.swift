@@ -26,6 +26,7 @@ struct OutgoingNegotiationTests {
         private var reader = StreamReader(
             limits: ReaderLimits(), mapping: ServerStream.mapping)
         var verdict = CertificateVerdict.valid
+        var mayDial = true
 
         init(
             _ goal: OutgoingNegotiation.Goal = .stanzas, dialback: Dialback? = nil,
@@ -61,7 +62,8 @@ struct OutgoingNegotiationTests {
                 case .restart:
                     reader.restart(keepingBytes: true)
                     return []
-                case .judge: return tell(negotiation.judged(verdict, "because"))
+                case .judge:
+                    return tell(negotiation.judged(verdict, "because", mayDial: mayDial))
                 case .authenticated(let mechanism): return ["by \(mechanism.rawValue)"]
                 case .establish(let isManaged): return [isManaged ? "managed" : "established"]
                 case .take: return ["stanza"]
@@ -312,5 +314,14 @@ struct OutgoingNegotiationTests {
         #expect(
             try other.say(header + "<stream:features>\(Self.tls)</stream:features>")
                 == ["protocol_error, try again"])
+    }
+
+    @Test("The server of a domain that had a valid certificate is not believed about a key without")
+    func verificationWithoutCertificate() throws {
+        let other = Dialogue(
+            .verification(streamID: "x9", key: "abc"), dialback: Dialback(secret: []))
+        other.verdict = .wrongName
+        other.mayDial = false
+        #expect(try other.secure("") == ["certificate_wrong_name"], "and hears no key")
     }
 }
