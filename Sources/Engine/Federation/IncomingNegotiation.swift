@@ -123,8 +123,8 @@ struct IncomingNegotiation {
         domain = wanted
         language = ServerStream.language(header)
         // Before TLS a server need not say who it is (section 4.7.1).
-        guard let from = header.from else {
-            if authenticated != nil || !isSecure { return greet() }
+        guard let from = header.from ?? authenticated else {
+            guard isSecure else { return greet() }
             return refuse(
                 StreamError(
                     .improperAddressing, "the stream header needs a 'from' with the domain"))

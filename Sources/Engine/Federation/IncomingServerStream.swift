@@ -213,6 +213,10 @@ public final class IncomingServerStream: PeerStream {
         guard negotiation.mayUse(DomainPair(from: sender, to: receiver)) else {
             return StreamError(.invalidFrom, "you did not authenticate for that pair of domains")
         }
+        // The rules may have changed since.
+        guard host.federation.policy.allows(sender, .incoming) else {
+            return StreamError(.policyViolation, "stanzas from there are not allowed")
+        }
         return nil
     }
 

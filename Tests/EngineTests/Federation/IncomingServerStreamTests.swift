@@ -283,4 +283,44 @@ struct IncomingServerStreamTests {
             guard case .end = try await peer.event() else { throw Inbox.Missing() }
         }
     }
+
+    /// Gives a rule whose streams are not ended yet.
+    private func deny(
+        _ server: TestServer, _ directions: [FederationDirection]
+    ) async throws {
+        _ = try await withCheckedThrowingContinuation { continuation in
+            server.host.federation.change(
+                "montague.example", .deny, directions, server.host
+            ) { continuation.resume(with: $0) }
+        }
+    }
+
+    @Test("A domain that is denied sends nothing more, whatever stands (RFC 6120 section 4.9.3.14)")
+    func deniedMeanwhile() async throws {
+        try await withPeer { server, peer in
+            let juliet = try await server.online("juliet@capulet.example/balcony")
+            try await peer.authenticate()
+            try await deny(server, [.incoming])
+            await peer.send(
+                "<message from='romeo@montague.example/a' to='juliet@capulet.example' type='chat'>"
+                    + "<body>x</body></message>")
+            try await peer.expectStreamError(.policyViolation)
+            #expect(try await juliet.pendingMessages().isEmpty)
+        }
+    }
+
+    @Test("Nor does it open a stream anew by saying no name (RFC 6120 section 4.7.1)")
+    func deniedBeforeRestart() async throws {
+        try await withPeer { server, peer in
+            try await peer.openSecurely()
+            await peer.auth("=")
+            #expect(try await peer.next().name == "success")
+            try await deny(server, [.incoming])
+            await peer.send(
+                "<stream:stream xmlns='jabber:server' to='capulet.example' version='1.0'"
+                    + " xmlns:stream='http://etherx.jabber.org/streams'>")
+            _ = try await peer.event()
+            try await peer.expectStreamError(.policyViolation)
+        }
+    }
 }
