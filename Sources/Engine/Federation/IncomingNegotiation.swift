@@ -31,6 +31,8 @@ struct IncomingNegotiation {
     struct Rules {
         var isServed: (String) -> Bool
         var isAllowed: (String) -> Bool
+        /// Whether stanzas may go to a domain.
+        var maySend: (String) -> Bool
         var dialback: Dialback?
         /// Whether a domain may prove itself by dialback: not without a valid certificate where it
         /// has shown one before.
@@ -177,6 +179,11 @@ struct IncomingNegotiation {
 
     private var offersExternal: Bool { isSecure && verdict == .valid && authenticated == nil }
 
+    /// Where nothing may go, a stream is for what comes (XEP-0288 section 2.1).
+    private var offersBidi: Bool {
+        isSecure && !isAuthenticated && remote.map(rules.maySend) ?? false
+    }
+
     private func featuresBytes() -> [UInt8] {
         var writer = XMLWriter(contentNamespace: Namespaces.client)
         writer.raw("<stream:features>")
@@ -195,9 +202,7 @@ struct IncomingNegotiation {
                     Element(
                         "dialback", Dialback.feature, [], [Element("errors", Dialback.feature)]))
             }
-            if authenticated == nil {
-                writer.write(Element("bidi", ServerStream.bidiFeature))
-            }
+            if offersBidi { writer.write(Element("bidi", ServerStream.bidiFeature)) }
             if authenticated != nil || !offersExternal {
                 writer.write(Element("sm", StreamManagement.namespace))
             }
@@ -220,7 +225,8 @@ struct IncomingNegotiation {
         case Dialback.namespace:
             return dialback(fragment.element())
         case ServerStream.bidi where !isAuthenticated:
-            isBidirectional = true
+            // Who was not offered it, and asks for it, gets nothing that way.
+            isBidirectional = offersBidi
             return []
         case Namespaces.sasl where !isAuthenticated:
             return authenticate(fragment)

@@ -38,6 +38,7 @@ public final class IncomingServerStream: PeerStream {
             IncomingNegotiation.Rules(
                 isServed: { host.isLocal($0) || host.components[$0] != nil },
                 isAllowed: { federation.policy.allows($0, .incoming) },
+                maySend: { federation.policy.allows($0, .outgoing) },
                 dialback: federation.dialback,
                 mayDial: { domain in
                     federation.mayDial(
@@ -155,7 +156,7 @@ public final class IncomingServerStream: PeerStream {
                 direction: .incoming, local: negotiation.domain,
                 remotes: negotiation.provenDomains, since: Clock.secondsSince1970(),
                 address: address, tls: tls == .none ? nil : tls.rawValue, mechanism: mechanism,
-                isBidirectional: negotiation.isBidirectional))
+                returning: negotiation.isBidirectional ? negotiation.remote : nil))
         guard !isAuthenticated else { return }
         countConnection(-1)
         isAuthenticated = true

@@ -204,7 +204,7 @@ final class OutgoingServerStream: PeerStream {
                 direction: .outgoing, local: key.local, remotes: [key.remote],
                 since: Clock.secondsSince1970(), tls: tls == .none ? nil : tls.rawValue,
                 mechanism: mechanism,
-                isBidirectional: negotiation.isBidirectional))
+                returning: negotiation.isBidirectional ? key.remote : nil))
         let isWanted = route.attach(self)
         conclude(nil)
         if !isWanted { end(nil) }

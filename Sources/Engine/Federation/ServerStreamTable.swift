@@ -18,15 +18,16 @@ public struct ServerStreamDescription: Sendable, Equatable {
     public var tls: String?
     /// How the one that opened it proved its name.
     public var mechanism: ServerMechanism?
-    /// Stanzas go both ways on it (XEP-0288).
-    public var isBidirectional = false
+    /// The other side's domain with which stanzas go both ways on it (XEP-0288).
+    public var returning: String?
+
+    /// Stanzas go both ways on it.
+    public var isBidirectional: Bool { returning != nil }
 
     /// Whether stanzas pass on it that the rules forbid.
     func isForbidden(by policy: FederationPolicy) -> Bool {
-        remotes.contains { remote in
-            !policy.allows(remote, direction)
-                || isBidirectional && !policy.allows(remote, direction.opposite)
-        }
+        remotes.contains { !policy.allows($0, direction) }
+            || returning.map { !policy.allows($0, direction.opposite) } ?? false
     }
 }
 

@@ -41,4 +41,26 @@ struct FederationPolicyTests {
         ]
         #expect(try !allowed(both, "montague.example"))
     }
+
+    @Test("A stream of several domains takes stanzas to one of them, and is judged by that one")
+    func oneOfSeveral() throws {
+        let server = try TestServer(["federation.policy=open"])
+        let policy = server.host.federation.policy
+        let stream = ServerStreamDescription(
+            direction: .incoming, local: TestServer.domain,
+            remotes: ["verona.example", "z.example"], since: 0, returning: "verona.example")
+        func deny(_ domain: String, _ direction: FederationDirection) throws {
+            let pattern = try #require(DomainPattern(domain))
+            policy.replace([
+                FederationRule(pattern: pattern, direction: direction, isAllowed: false)
+            ])
+        }
+        #expect(stream.isBidirectional && !stream.isForbidden(by: policy))
+        try deny("z.example", .outgoing)
+        #expect(!stream.isForbidden(by: policy), "nothing goes there on it")
+        try deny("verona.example", .outgoing)
+        #expect(stream.isForbidden(by: policy))
+        try deny("z.example", .incoming)
+        #expect(stream.isForbidden(by: policy))
+    }
 }

@@ -25,7 +25,7 @@ struct IncomingNegotiationTests {
             negotiation = IncomingNegotiation(
                 IncomingNegotiation.Rules(
                     isServed: { $0 == "capulet.example" }, isAllowed: isAllowed,
-                    dialback: Dialback(secret: [7]), mayDial: mayDial,
+                    maySend: { _ in true }, dialback: Dialback(secret: [7]), mayDial: mayDial,
                     defaultDomain: "capulet.example"),
                 identifier: { "s1" })
             negotiation.isSecure = true

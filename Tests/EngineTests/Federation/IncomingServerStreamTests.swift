@@ -323,4 +323,20 @@ struct IncomingServerStreamTests {
             try await peer.expectStreamError(.policyViolation)
         }
     }
+
+    @Test("Where nothing may go, a stream is for one way, and stands (XEP-0288 section 2.1)")
+    func oneWay() async throws {
+        try await withPeer { server, peer in
+            try await deny(server, [.outgoing])
+            let features = try await peer.openSecurely().features
+            #expect(features.child("bidi", "urn:xmpp:features:bidi") == nil)
+            // What was not offered is not taken either.
+            await peer.send("<bidi xmlns='urn:xmpp:bidi'/>")
+            await peer.auth("=")
+            #expect(try await peer.next().name == "success")
+            try await peer.open()
+            #expect(server.host.federation.streams.map(\.isBidirectional) == [false])
+            #expect(try await server.say(.deny, "other.example").endedStreams == 0)
+        }
+    }
 }
