@@ -293,6 +293,8 @@ struct IncomingNegotiation {
         else { return fail(.invalidAuthzid) }
         authenticated = remote
         state = .opening
+        // The stream begins anew: nothing may come before our header.
+        questions = []
         return [
             .authenticated(remote, .external),
             .send(Array("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>".utf8)), .restart,

@@ -148,6 +148,18 @@ struct IncomingNegotiationTests {
         #expect(try other.ask("more.example") == ["resource-constraint"])
     }
 
+    @Test("A new stream says nothing of what was asked on the old one (RFC 6120 section 6.4.6)")
+    func askedBeforeRestart() throws {
+        let other = try Dialogue(.valid)
+        #expect(try other.ask("verona.example") == ["ask verona.example"])
+        #expect(
+            try other.say(
+                "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>")
+                == ["montague.example by EXTERNAL"])
+        #expect(other.answer("verona.example", true).isEmpty, "our header is due first")
+        #expect(other.negotiation.provenDomains == ["montague.example"])
+    }
+
     @Test("A domain whose certificate is seen while its own server is asked needs it from then on")
     func certifiedMeanwhile() throws {
         var certified = ""
