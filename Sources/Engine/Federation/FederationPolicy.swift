@@ -30,10 +30,19 @@ extension DomainPattern: CustomStringConvertible {
 public final class FederationPolicy: Sendable {
     private struct State {
         var rules: [FederationRule] = []
+        var tables: Tables
         /// What was decided since the rules, the lists or the policy changed; asked for every
         /// stanza.
         var decisions: [Question: Bool] = [:]
-        var generation = 0
+    }
+
+    /// The rules and the lists, ready to be looked into: both may be long, and anybody can come with
+    /// names that were never decided about.
+    private struct Tables {
+        var incoming = DomainTable<Bool>()
+        var outgoing = DomainTable<Bool>()
+        var allow: DomainTable<Bool>
+        var deny: DomainTable<Bool>
     }
 
     private struct Question: Hashable {
@@ -47,19 +56,31 @@ public final class FederationPolicy: Sendable {
     private static let memory = 4096
 
     private let options: FederationOptions
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
     init(_ options: FederationOptions) {
         self.options = options
-        options.policy.onChange { [weak self] _ in self?.forget() }
-        options.allow.onChange { [weak self] _ in self?.forget() }
-        options.deny.onChange { [weak self] _ in self?.forget() }
+        state = Mutex(
+            State(
+                tables: Tables(
+                    allow: DomainTable(options.allow.value),
+                    deny: DomainTable(options.deny.value))))
+        options.policy.onChange { [weak self] _ in self?.change { _ in } }
+        options.allow.onChange { [weak self] list in
+            let table = DomainTable(list)
+            self?.change { $0.tables.allow = table }
+        }
+        options.deny.onChange { [weak self] list in
+            let table = DomainTable(list)
+            self?.change { $0.tables.deny = table }
+        }
     }
 
-    private func forget() {
+    /// Changes what decides.
+    private func change(_ body: (inout State) -> Void) {
         state.withLock { state in
+            body(&state)
             state.decisions = [:]
-            state.generation += 1
         }
     }
 
@@ -72,48 +93,42 @@ public final class FederationPolicy: Sendable {
 
     /// These are the rules from now on.
     func replace(_ rules: [FederationRule]) {
-        state.withLock { $0.rules = rules }
-        forget()
+        var incoming = DomainTable<Bool>()
+        var outgoing = DomainTable<Bool>()
+        for rule in rules {
+            switch rule.direction {
+            case .incoming: incoming[rule.pattern] = rule.isAllowed
+            case .outgoing: outgoing[rule.pattern] = rule.isAllowed
+            }
+        }
+        change { state in
+            state.rules = rules
+            state.tables.incoming = incoming
+            state.tables.outgoing = outgoing
+        }
     }
 
     /// Whether stanzas may go to a domain, or come from it. A rule for the very domain comes before
-    /// one for all below another; deny before allow among equals.
+    /// one for all below another, and the nearest of those before others.
     public func allows(_ domain: String, _ direction: FederationDirection) -> Bool {
         let question = Question(domain: domain, direction: direction)
-        let (known, rules, generation) = state.withLock { state in
-            (state.decisions[question], state.rules, state.generation)
-        }
-        if let known { return known }
-        let decision = decide(domain, direction, rules)
-        state.withLock { state in
-            guard state.generation == generation else { return }
+        return state.withLock { state in
+            if let known = state.decisions[question] { return known }
+            let decision = decide(domain, direction, state.tables)
             if state.decisions.count >= Self.memory { state.decisions = [:] }
             state.decisions[question] = decision
+            return decision
         }
-        return decision
     }
 
     private func decide(
-        _ domain: String, _ direction: FederationDirection, _ rules: [FederationRule]
+        _ domain: String, _ direction: FederationDirection, _ tables: Tables
     ) -> Bool {
         guard options.policy.value != .off else { return false }
-        let matching = rules.filter {
-            $0.direction == direction && $0.pattern.matches(domain)
-        }
-        if let rule = matching.max(by: { Self.weight($0) < Self.weight($1) }) {
-            return rule.isAllowed
-        }
-        if Self.holds(options.deny.value, domain) { return false }
-        return options.policy.value == .open || Self.holds(options.allow.value, domain)
-    }
-
-    private static func weight(_ rule: FederationRule) -> Int {
-        (rule.pattern.isBelow ? rule.pattern.domain.utf8.count : 10_000) * 2
-            + (rule.isAllowed ? 0 : 1)
-    }
-
-    private static func holds(_ patterns: [String], _ domain: String) -> Bool {
-        patterns.contains { DomainPattern($0)?.matches(domain) ?? false }
+        let rules = direction == .incoming ? tables.incoming : tables.outgoing
+        if let isAllowed = rules.first(domain) { return isAllowed }
+        if tables.deny.first(domain) != nil { return false }
+        return options.policy.value == .open || tables.allow.first(domain) != nil
     }
 
     /// Whether the domain is an app server that wakes phones, by the list of those that are known.

@@ -42,6 +42,35 @@ struct FederationPolicyTests {
         #expect(try !allowed(both, "montague.example"))
     }
 
+    @Test("The nearest of those above a domain decides, and only whole labels count")
+    func table() throws {
+        var table = DomainTable(["a.example", "*.b.example", "*.example"])
+        #expect(table.first("a.example") != nil && table.first("x.y.b.example") != nil)
+        #expect(table.first("example") == nil && table.first("") == nil)
+        #expect(table.first("b.other") == nil && table.first("badexample") == nil)
+        table[try #require(DomainPattern("*.y.b.example"))] = false
+        table[try #require(DomainPattern("y.b.example"))] = true
+        #expect(table.first("x.y.b.example") == false && table.first("y.b.example") == true)
+        #expect(table.first("z.b.example") == true)
+    }
+
+    @Test("A list that is changed while the server runs counts at once")
+    func changed() throws {
+        var document = ConfigurationDocument.empty
+        try document.override("federation.allow=[a.example]")
+        let options = OptionSet(document)
+        let policy = FederationPolicy(FederationOptions(options))
+        try options.finish()
+        #expect(policy.allows("a.example", .outgoing) && !policy.allows("b.example", .outgoing))
+        try document.override("federation.allow=['*.example']")
+        try document.override("federation.deny=[a.example]")
+        _ = try options.reload(document)
+        #expect(!policy.allows("a.example", .outgoing) && policy.allows("b.example", .outgoing))
+        try document.override("federation.policy=off")
+        _ = try options.reload(document)
+        #expect(!policy.allows("b.example", .outgoing))
+    }
+
     @Test("A stream of several domains takes stanzas to one of them, and is judged by that one")
     func oneOfSeveral() throws {
         let server = try TestServer(["federation.policy=open"])
