@@ -24,6 +24,7 @@ enum ServerCandidates: Equatable {
     init(
         direct: Answer, starttls: Answer, using generator: inout some RandomNumberGenerator
     ) {
+        let (direct, starttls) = (Self.meant(direct), Self.meant(starttls))
         let records =
             Self.records(direct).map { Record($0, isDirectTLS: true) }
             + Self.records(starttls).map { Record($0, isDirectTLS: false) }
@@ -57,6 +58,12 @@ enum ServerCandidates: Equatable {
             ServerCandidate(
                 host: service.target, port: service.port, isDirectTLS: isDirectTLS)
         }
+    }
+
+    /// A domain too long to have a name for the service below it has no records.
+    private static func meant(_ answer: Answer) -> Answer {
+        guard case .failure(let error) = answer, error.code == .invalidName else { return answer }
+        return .success(.none)
     }
 
     private static func records(_ answer: Answer) -> [ServiceRecord] {

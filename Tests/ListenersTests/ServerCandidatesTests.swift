@@ -124,4 +124,15 @@ import Testing
         #expect(empty.reason == .noAddress)
         #expect(empty.isPermanent)
     }
+
+    @Test("A domain too long for a service's name has no records (RFC 6120 section 3.2.2)")
+    func tooLong() {
+        let error = Answer.failure(DNSError(.invalidName, "x.example"))
+        for found in [
+            Self.found(error, error), Self.found(error, .success(.none)),
+        ] {
+            #expect(found == .domainItself)
+        }
+        #expect(FederationFailure(DNSError(.invalidName, "x.example")).isPermanent)
+    }
 }
