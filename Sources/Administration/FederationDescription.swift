@@ -100,6 +100,8 @@ public struct FederationTestProgress: Codable, Sendable, Equatable {
     public var domain, local: String
     /// The steps that were not known before.
     public var steps: [FederationTestStep]
+    /// The one of all steps that says why it does not work, once the test has ended.
+    public var failure: FederationTestStep?
     /// Whether that was all.
     public var hasEnded: Bool
     /// Whether everything works.

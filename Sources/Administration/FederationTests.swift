@@ -46,15 +46,18 @@ final class FederationTests: Sendable {
         guard let test = state.withLock({ $0.tests[number] }) else { return nil }
         let progress = test.progress
         var steps: [FederationTestStep] = []
+        var failure: FederationTestStep?
         var last = FederationTestStep.Name.policy
         for entry in progress.entries {
             let step = FederationTestStep(entry, after: last)
             last = step.step
             steps.append(step)
+            // The last of them, if several candidates failed alike.
+            if let decided = progress.failure, entry.is(decided) { failure = step }
         }
         return FederationTestProgress(
             domain: test.remote, local: test.local, steps: Array(steps.dropFirst(max(0, known))),
-            hasEnded: progress.hasEnded, isGood: progress.isGood,
+            failure: failure, hasEnded: progress.hasEnded, isGood: progress.isGood,
             milliseconds: progress.milliseconds)
     }
 }

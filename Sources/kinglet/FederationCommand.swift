@@ -199,7 +199,7 @@ private struct FederationTestRun: ~Copyable {
     private func conclude(
         _ steps: [FederationTestStep], _ progress: FederationTestProgress
     ) throws {
-        let failed = progress.isGood ? nil : steps.first { $0.reason != nil }
+        let failed = progress.failure
         if json {
             try JSONOutput.print(
                 Output(

@@ -117,6 +117,18 @@ def peer(make_pair=lambda authority, domain: authority.issue(domain)):
     return prepare
 
 
+def second(make_pair=lambda authority, domain: authority.issue(domain)):
+    """The peer is the second server of its domain; where the first should be, nobody listens."""
+    def prepare(bench, domain):
+        peer(make_pair)(bench, domain)
+        service, target = XMPP_SERVICE + domain, f"xmpp.{domain}"
+        known(bench, target, bench.peers[domain].address)
+        bench.names.answers[service] = [
+            (service, "SRV", (0, 0, 1, target)), (service, "SRV", (1, 0, 5269, target))]
+
+    return prepare
+
+
 def revoked(authority, domain):
     pair = authority.issue(domain)
     authority.revoke(pair)
@@ -165,6 +177,10 @@ WITH_STREAMS = {
     "ping-unanswered": Case("timeout", "ping", peer(), keep_silent),
     "stream-error": Case("connection_lost", "ping", peer(), end_with_an_error),
     "one-way": Case("policy", "ping", one_way, log_in),
+    "second-expired": Case(
+        "certificate_expired", "certificate", second(lambda authority, d: authority.expired(d)),
+        log_in),
+    "second-unanswered": Case("timeout", "ping", second(), keep_silent),
 }
 
 
@@ -237,9 +253,10 @@ def outcomes(federation, cases):
 
 
 def check(cases, found):
+    """The failure that decided is the last one, whatever another server of the domain lacks."""
     said = {
         name: (document["reason"], next(
-            (step["step"] for step in document["steps"] if step.get("reason")), None))
+            (step["step"] for step in reversed(document["steps"]) if step.get("reason")), None))
         for name, (_, document) in found.items()}
     assert said == {name: (case.reason, case.step) for name, case in cases.items()}
     for name, (done, document) in found.items():

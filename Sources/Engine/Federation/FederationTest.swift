@@ -22,6 +22,13 @@ public final class FederationTest: Sendable {
             self.step = step
             self.milliseconds = milliseconds
         }
+
+        /// Whether it is this failure; that of one candidate may be permanent where that of the
+        /// whole domain is not.
+        public func `is`(_ failure: FederationFailure) -> Bool {
+            guard case .failed(let other) = step else { return false }
+            return other.reason == failure.reason && other.text == failure.text
+        }
     }
 
     /// What is known so far.
@@ -30,8 +37,11 @@ public final class FederationTest: Sendable {
         public var entries: [Entry] = []
         /// Whether the test has ended.
         public var hasEnded = false
+        /// Why it does not work, once the test has ended; one of the steps that failed, and not
+        /// always the first: another candidate may have come further.
+        public var failure: FederationFailure?
         /// Whether everything works; some candidates may have failed nevertheless.
-        public var isGood = false
+        public var isGood: Bool { hasEnded && failure == nil }
         /// From the beginning to the end, or until now.
         public var milliseconds = 0
     }
@@ -164,11 +174,11 @@ public final class FederationTest: Sendable {
             guard !state.progress.hasEnded else { return }
             if let failure {
                 // A candidate's own failure is there already.
-                let isThere = state.progress.entries.contains { $0.step == .failed(failure) }
+                let isThere = state.progress.entries.contains { $0.is(failure) }
                 if !isThere { Self.append(.failed(failure), &state) }
             }
             state.progress.hasEnded = true
-            state.progress.isGood = failure == nil
+            state.progress.failure = failure
             state.progress.milliseconds = Self.milliseconds(.now() - started)
         }
     }

@@ -39,6 +39,30 @@ final class FailingConnector: ServerConnector {
     }
 }
 
+/// The first of two servers of each domain is not there.
+private struct RefusedFirst: ServerConnector {
+    let inner: PipeConnector
+
+    func candidates(
+        for domain: String, report: @escaping @Sendable (FederationStep) -> Void
+    ) async throws(FederationFailure) -> [ServerCandidate] {
+        let there = try await inner.candidates(for: domain, report: report)
+        return [ServerCandidate(host: "down.\(domain)", port: 5269, isDirectTLS: false)] + there
+    }
+
+    func connect(
+        _ candidate: ServerCandidate, from local: String, to remote: String, on loop: Loop,
+        report: @escaping @Sendable (FederationStep) -> Void,
+        stream: @escaping @Sendable (any StreamTransport) -> XMLStream
+    ) async throws(FederationFailure) {
+        guard candidate.host == remote else {
+            throw FederationFailure(.connectionRefused, "nobody listens")
+        }
+        try await inner.connect(
+            candidate, from: local, to: remote, on: loop, report: report, stream: stream)
+    }
+}
+
 @Suite("A test of the way to another domain")
 struct FederationTestTests {
     private func steps(
@@ -151,6 +175,48 @@ struct FederationTestTests {
                 if case .failed(let failure) = entry.step { failure.reason } else { nil }
             }
             #expect(!test.progress.isGood && failures == [.certificateExpired])
+        }
+    }
+
+    @Test("What decided is said once, though another server's failure came before it")
+    func once() async throws {
+        try await withServer("federation.policy=open") { server in
+            let refused = FederationFailure(.connectionRefused, "nobody listens")
+            let expired = FederationFailure(.certificateExpired, "it expired")
+            server.host.federation.start(UnevenConnector(refused, expired), server.host)
+            #expect(
+                await steps(server) == [
+                    .allowed(incoming: true), .failed(refused), .failed(expired),
+                ])
+        }
+    }
+
+    @Test("Of several servers, the one that decided says why; the first has failed, too")
+    func decided() async throws {
+        try await withServer("federation.policy=open") { server in
+            let refused = FederationFailure(.connectionRefused, "nobody listens")
+            let expired = FederationFailure(.certificateExpired, "it expired")
+            server.host.federation.start(UnevenConnector(refused, expired), server.host)
+            let test = FederationTest(of: "away.example", from: TestServer.domain)
+            await test.run(server.host)
+            #expect(test.progress.failure?.reason == .certificateExpired)
+        }
+    }
+
+    @Test("A ping that is not answered decides, whatever failed on the way to it")
+    func unansweredDecides() async throws {
+        try await withServerPair { pair in
+            try await pair.montague.say(.deny, "capulet.example", [.incoming])
+            let host = pair.montague.host
+            let inner = PipeConnector(world: pair.world, from: pair.montague)
+            host.federation.start(RefusedFirst(inner: inner), host)
+            let test = FederationTest(of: "capulet.example", from: "montague.example")
+            await test.run(host)
+            let failures = test.progress.entries.compactMap { entry -> FederationFailureReason? in
+                if case .failed(let failure) = entry.step { failure.reason } else { nil }
+            }
+            #expect(failures == [.connectionRefused, .policy])
+            #expect(test.progress.failure?.reason == .policy && !test.progress.isGood)
         }
     }
 }

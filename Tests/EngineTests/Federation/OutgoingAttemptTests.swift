@@ -9,7 +9,7 @@ import XML
 @testable import Engine
 
 /// A domain whose servers each fail in their own way.
-private final class UnevenConnector: ServerConnector {
+final class UnevenConnector: ServerConnector {
     private let failures: [String: FederationFailure]
     private let names: [String]
 
