@@ -68,7 +68,9 @@ extension FederationTestStep {
         case .authenticationRefused:
             return "it does not accept us: see that our certificate for \(test.local) is of a "
                 + "public authority and in date (kinglet status), and ask whether it allows us"
-        case .dialback: return "see that DNS leads \(test.local) to this machine, port 5269"
+        case .dialback:
+            return "see that DNS leads \(test.local) to this machine, port 5269, and that "
+                + "\(domain) is allowed both ways: its server has to come and ask about our key"
         case .streamError: return "the other server's words say why; its log says more"
         case .protocolError: return "its server does not keep to XMPP: is it one?"
         case .timeout: return "it is slow or stuck: try again later"

@@ -106,7 +106,13 @@ struct RuleArguments: ParsableArguments {
     @Argument(help: "The domain, or *.example.org for all below example.org.")
     var domain: String
     @Flag(name: .customLong("in"), help: "Only stanzas from there.") var incoming = false
-    @Flag(name: .customLong("out"), help: "Only stanzas to there.") var outgoing = false
+    @Flag(
+        name: .customLong("out"),
+        help: """
+            Only stanzas to there. Dialback needs both ways: their server has to come and ask \
+            about our key.
+            """)
+    var outgoing = false
     @Flag(help: "One JSON document.") var json = false
 
     private struct Output: Encodable {

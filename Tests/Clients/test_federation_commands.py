@@ -153,6 +153,13 @@ def test_every_reason_is_explained_to_the_owner():
     assert rows == all_reasons()
 
 
+def test_who_allows_one_way_is_told_what_dialback_needs(make_server):
+    """XEP-0220 section 2.2: the domain's server connects to ask about a key."""
+    for command in ("allow", "deny"):
+        text = make_server().command("federation", command, "--help").stdout
+        assert "Dialback needs both ways" in " ".join(text.split())
+
+
 def listed(kinglet, domain):
     """What the list says of a domain; None if it is not there."""
     found = kinglet.json("federation", "list")["domains"]
