@@ -225,9 +225,13 @@ extension Host {
         if let fingerprint {
             recent.insert(fingerprint, of: message.origin, receivedAt: receivedAt)
         }
+        // What no archive may keep waits for another domain elsewhere, and is gone from there once
+        // that has it; here it is recognised for a while.
+        let isTextKept = waits || !keepers.isEmpty
         try MessageStore.insert(
             connection, id: id, receivedAt: receivedAt, sender: sender, receiver: receiver,
-            keepers: keepers, stream: position, fingerprint: fingerprint, stanza: bytes)
+            keepers: keepers, stream: position, fingerprint: fingerprint,
+            stanza: isTextKept ? bytes : [])
         let record = MessageRecord(id: id, keepers: keepers)
         guard isQueued else { return .stored(record, isWaiting: waits) }
         return .queued(
@@ -378,6 +382,9 @@ extension Host {
                 else { return nil }
                 for hook in self.hooks.settleMessages { try hook(range, connection) }
                 try MessageStore.settle(connection, range, now: now)
+                try MessageStore.deleteUnkept(connection, range) { message, receiver in
+                    try self.hooks.isWaiting?(message, receiver, connection) ?? false
+                }
                 try MessageStore.forgetStreams(connection, before: now - Self.streamMemory)
                 return range
             },

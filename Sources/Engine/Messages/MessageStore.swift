@@ -121,9 +121,7 @@ public enum MessageStore {
             .integer(number))
     }
 
-    /// Deletes messages of a range that nobody lists any more.
-    ///
-    /// - Parameter isListed: an SQL condition on `messages` for those that the offline store has.
+    /// Deletes a message.
     public static func delete(_ connection: Connection, _ id: Int64) throws {
         try keepNumber(connection)
         try connection.execute("DELETE FROM messages WHERE id = ?", .integer(id))
@@ -145,6 +143,23 @@ public enum MessageStore {
         try keepNumber(connection)
         try connection.execute(
             "DELETE FROM messages WHERE id = ? AND keepers = 0", .integer(id))
+    }
+
+    /// Deletes messages of a range that has settled and that no archive lists, but for those that
+    /// the offline store has.
+    static func deleteUnkept(
+        _ connection: Connection, _ range: ClosedRange<Int64>,
+        isWaiting: (_ message: Int64, _ receiver: Int64) throws -> Bool
+    ) throws {
+        var unkept: [(id: Int64, receiver: Int64)] = []
+        try connection.rows(
+            "SELECT id, receiver FROM messages WHERE id BETWEEN ? AND ? AND keepers = 0",
+            .integer(range.lowerBound), .integer(range.upperBound)
+        ) { unkept.append(($0.integer(0), $0.integer(1))) }
+        for (id, receiver) in unkept {
+            guard try !isWaiting(id, receiver) else { continue }
+            try delete(connection, id)
+        }
     }
 
     /// Before rows go, the next number is noted, so that none is ever used twice.

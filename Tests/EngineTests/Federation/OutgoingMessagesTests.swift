@@ -1,0 +1,71 @@
+// What the database holds of messages on their way to another domain, and for how long.
+
+import Addresses
+import NIOCore
+import NIOEmbedded
+import Testing
+import XML
+import XMPP
+
+@testable import Engine
+@testable import Storage
+
+@Suite("Messages on their way to another domain")
+struct OutgoingMessagesTests {
+    private let juliet = "juliet@capulet.example"
+    private let room = "feast@montague.example"
+
+    private func rows(_ query: String, _ server: TestServer) -> Int64 {
+        let count = try? server.host.database.readNow { connection in
+            try connection.first("SELECT count(*) FROM \(query)") { $0.integer(0) }
+        }
+        return count.flatMap { $0 } ?? -1
+    }
+
+    private func message(
+        _ id: String, to: String, type: String = "chat", inside: String = ""
+    ) -> String {
+        "<message to='\(to)' type='\(type)' id='\(id)'><body>\(id)</body>\(inside)</message>"
+    }
+
+    // MARK: What no archive may keep
+
+    @Test(
+        "The text of a message that no archive may keep is gone once the other domain has it",
+        arguments: [
+            ("groupchat", "", "always"), ("chat", "", "never"),
+            ("chat", "<no-permanent-store xmlns='urn:xmpp:hints'/>", "always"),
+        ])
+    func unkept(type: String, inside: String, archive: String) async throws {
+        try await withPeer("archive.default=\(archive)") { server, peer in
+            let client = try await server.online("\(juliet)/phone")
+            await client.send(message("m", to: room, type: type, inside: inside))
+            #expect(try await peer.next().body == "m")
+            await peer.acknowledge(1)
+            try await server.wait { rows("outgoing", server) == 0 }
+            #expect(rows("messages", server) == 1, "a resend is recognised")
+            #expect(rows("messages WHERE length(stanza) > 0", server) == 0)
+            await withCheckedContinuation { done in
+                server.host.settleAllMessages { done.resume() }
+            }
+            #expect(rows("messages", server) == 0)
+        }
+    }
+
+    @Test("What waits for a local account outlives its settling, though no archive keeps it")
+    func waiting() async throws {
+        try await withPeer("archive.default=never") { server, peer in
+            try await server.addAccount("juliet")
+            await peer.send(
+                "<message from='romeo@montague.example/x' to='\(juliet)' type='chat' id='1'>"
+                    + "<body>later</body></message>")
+            await server.settle()
+            await withCheckedContinuation { done in
+                server.host.settleAllMessages { done.resume() }
+            }
+            let client = try await server.online("\(juliet)/phone")
+            #expect(try await client.first { $0.name == "message" }.body == "later")
+            try await server.wait { rows("messages", server) == 0 }
+        }
+    }
+}
