@@ -37,12 +37,12 @@ public typealias SessionPreparation =
 public struct MessageParties: Sendable {
     /// The sender.
     public let from: JID
-    /// The number of its account in the database.
-    public let sender: Int64
+    /// The number of its account in the database; nil if nothing is stored for it.
+    public let sender: Int64?
     /// The receiver.
     public let to: JID
-    /// The number of its account in the database.
-    public let receiver: Int64
+    /// The same of its account.
+    public let receiver: Int64?
 }
 
 /// How much is kept for an account.

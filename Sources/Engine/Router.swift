@@ -31,7 +31,7 @@ extension Host {
         case .presence: return true
         case .iq: return stanza.to.map { !$0.isBare || !isLocal($0.domain) } ?? false
         case .message:
-            return !(hooks.isKept?(stanza, stanza.to ?? JID(bare: stanza.from.bare)) ?? false)
+            return !isKept(stanza, stanza.to ?? JID(bare: stanza.from.bare))
         }
     }
 

@@ -113,7 +113,7 @@ extension Host {
         case .nowhere: return
         case .sessions, .account, .away: break
         }
-        if hooks.isKept?(stanza, to) ?? false { return store(message, from: origin) }
+        if isKept(stanza, to) { return store(message, from: origin) }
         if case .away = route {
             guard !isQueuedDurably(stanza, to: to) else { return store(message, from: origin) }
             sendAway(message)
@@ -129,6 +129,12 @@ extension Host {
             return copy(message, nil)
         }
         store(message, from: origin)
+    }
+
+    /// Whether an archive here may list a message: what others say to a component is in none.
+    func isKept(_ stanza: Stanza, _ to: JID) -> Bool {
+        guard isLocal(to.domain) || isLocal(stanza.from.domain) else { return false }
+        return hooks.isKept?(stanza, to) ?? false
     }
 
     /// A server sends again what it did not hear of before its stream broke; what was stored is
@@ -199,12 +205,15 @@ extension Host {
             return .noAccount
         }
         try recent.begin(connection)
-        let sender = try recent.number(of: message.stanza.from.bare, connection)
-        let receiver = try recent.number(of: message.to.bare, connection)
+        // Those that have none get one below, if something is stored: it is theirs for ever.
+        let (from, to) = (message.stanza.from.bare, message.to.bare)
+        let knownSender = try recent.existingNumber(of: from, connection)
+        let knownReceiver = try recent.existingNumber(of: to, connection)
         var keepers: Keepers = []
-        if hooks.isKept?(message.stanza, message.to) ?? false {
+        if isKept(message.stanza, message.to) {
             let parties = MessageParties(
-                from: message.stanza.from, sender: sender, to: message.to, receiver: receiver)
+                from: message.stanza.from, sender: knownSender, to: message.to,
+                receiver: knownReceiver)
             keepers = try hooks.keepers?(parties, self, connection) ?? []
         }
         let isQueued = isAway && isQueuedDurably(message.stanza, to: message.to)
@@ -216,6 +225,8 @@ extension Host {
         {
             return .resent
         }
+        let sender = try knownSender ?? recent.number(of: from, connection)
+        let receiver = try knownReceiver ?? recent.number(of: to, connection)
         let id = recent.nextNumber()
         if waits {
             let fits = try hooks.queue?(id, receiver, connection) ?? false

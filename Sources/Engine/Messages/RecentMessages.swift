@@ -95,10 +95,22 @@ final class RecentMessages: Sendable {
         }
     }
 
-    /// The number of an address.
+    /// The number of an address, nil if nothing is stored for it.
+    func existingNumber(of jid: BareJID, _ connection: Connection) throws -> Int64? {
+        if let known = state.withLock({ $0.addresses[jid] }) { return known }
+        guard let number = try MessageStore.existingNumber(of: jid, in: connection) else {
+            return nil
+        }
+        return remember(number, of: jid)
+    }
+
+    /// The number of an address, which it gets if it has none.
     func number(of jid: BareJID, _ connection: Connection) throws -> Int64 {
         if let known = state.withLock({ $0.addresses[jid] }) { return known }
-        let number = try MessageStore.number(of: jid, in: connection)
+        return remember(try MessageStore.number(of: jid, in: connection), of: jid)
+    }
+
+    private func remember(_ number: Int64, of jid: BareJID) -> Int64 {
         state.withLock { state in
             if state.addresses.count >= Self.addressCount { state.addresses = [:] }
             state.addresses[jid] = number

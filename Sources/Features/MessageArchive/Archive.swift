@@ -119,13 +119,13 @@ final class Archive: Sendable {
     }
 
     private func keeps(
-        _ owner: Int64, _ account: BareJID, _ contact: JID, _ host: Host,
+        _ owner: Int64?, _ account: BareJID, _ contact: JID, _ host: Host,
         _ connection: Connection
     ) throws -> Bool {
         // Those of other domains have archives of their own.
         guard host.isLocal(account.domain) else { return false }
         var rule = options.rule.value
-        if state.withLock({ $0.chosen.contains(account) }),
+        if let owner, state.withLock({ $0.chosen.contains(account) }),
             let preferences = try MessageArchiveStore.preferences(connection, of: owner)
         {
             rule = preferences.rule(for: contact)

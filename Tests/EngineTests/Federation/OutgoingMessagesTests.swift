@@ -68,4 +68,40 @@ struct OutgoingMessagesTests {
             try await server.wait { rows("messages", server) == 0 }
         }
     }
+
+    @Test("What another domain says to a component leaves nothing in the database")
+    func throughUs() async throws {
+        let server = try TestServer([
+            "federation.policy=open", "federation.stranger_rate=1000", TestComponent.setting,
+        ])
+        let component = try await TestComponent.attached(to: server)
+        let peer = try await EstablishedPeer(server)
+        let before = rows("addresses", server)
+        for number in 0..<5 {
+            await peer.send(
+                "<message from='made-up-\(number)@montague.example/x' type='chat'"
+                    + " to='made-up-\(number)@\(TestComponent.domain)' id='1'>"
+                    + "<body>\(number)</body></message>")
+            #expect(try await component.next().child("body")?.text == "\(number)")
+        }
+        #expect(rows("addresses", server) == before)
+        #expect(rows("messages", server) == 0)
+        await server.stop()
+    }
+
+    @Test("Nor does who writes to an account that keeps nothing and is there")
+    func unkeptSenders() async throws {
+        try await withPeer("federation.stranger_rate=1000") { server, peer in
+            let client = try await server.online("\(juliet)/phone")
+            let answer = try await client.request(
+                "set", "<prefs xmlns='urn:xmpp:mam:2' default='never'><always/><never/></prefs>")
+            #expect(answer["type"] == "result")
+            let before = rows("addresses", server)
+            await peer.send(
+                "<message from='made-up@montague.example/x' to='\(juliet)' type='chat' id='1'>"
+                    + "<body>hi</body></message>")
+            #expect(try await client.first { $0.name == "message" }.body == "hi")
+            #expect(rows("addresses", server) == before)
+        }
+    }
 }
