@@ -118,6 +118,9 @@ public struct Hooks: Sendable {
     public var fetched: (@Sendable (BareJID, [Int64], Host) -> Void)?
     /// Whether a message waits for a receiver who is not there.
     public var waitsForReceiver: (@Sendable (Stanza) -> Bool)?
+    /// Whether a message, of whatever type, says something that is worth keeping until it gets
+    /// there.
+    public var isWorthWaiting: (@Sendable (Stanza) -> Bool)?
     /// Has a message wait for its receiver, in the transaction that stores it; false when too
     /// many wait.
     public var queue: (@Sendable (_ message: Int64, _ receiver: Int64, Connection) throws -> Bool)?

@@ -101,10 +101,12 @@ extension Host {
     }
 
     /// Whether a message to another domain is kept until that domain has it: all that say something
-    /// and want to be kept (XEP-0334), and those to rooms. A component has no queue on the disk.
+    /// and want to be kept (XEP-0334), also those to rooms. A component has no queue on the disk.
     func isQueuedDurably(_ stanza: Stanza, to: JID) -> Bool {
         guard components[to.domain] == nil, !stanza.isError else { return false }
-        return stanza.isType("groupchat") || hooks.waitsForReceiver?(stanza) ?? false
+        let isWorthIt =
+            stanza.isType("groupchat") ? hooks.isWorthWaiting : hooks.waitsForReceiver
+        return isWorthIt?(stanza) ?? false
     }
 
     /// Whether presence was meant for this receiver alone: who enters a room waits for an answer.

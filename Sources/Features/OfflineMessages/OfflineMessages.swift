@@ -38,6 +38,7 @@ struct OfflineMessages: Feature {
         host.advertise("msgoffline")
         host.hooks.started.append { mailboxes.countWaiting($0) }
         host.hooks.waitsForReceiver = Self.isStorable
+        host.hooks.isWorthWaiting = Self.saysSomething
         host.hooks.queue = { message, receiver, connection in
             try OfflineMessageStore.insert(connection, message, receiver, limit: limit.value)
         }
@@ -73,13 +74,18 @@ struct OfflineMessages: Feature {
         }
     }
 
-    /// Whether a message is worth waiting for. One that must not be kept for good may wait for a
-    /// while (XEP-0334 section 4.1).
+    /// Whether a message is worth waiting for.
     static let isStorable: @Sendable (Stanza) -> Bool = { stanza in
-        let fragment = stanza.fragment
         if stanza.isError || stanza.isType("headline") || stanza.isType("groupchat") {
             return false
         }
+        return saysSomething(stanza)
+    }
+
+    /// Whether a message holds more than chat states and lets itself be stored. One that must not
+    /// be kept for good may wait for a while (XEP-0334 section 4.1).
+    static let saysSomething: @Sendable (Stanza) -> Bool = { stanza in
+        let fragment = stanza.fragment
         if fragment.hasChild("no-store", "urn:xmpp:hints") { return false }
         return fragment.children.contains { child in
             !fragment.child(child, isNamed: "thread", "jabber:client")

@@ -104,4 +104,26 @@ struct OutgoingMessagesTests {
             #expect(rows("addresses", server) == before)
         }
     }
+
+    // MARK: What is worth the disk
+
+    @Test(
+        "To a room only what says something waits on the disk, and not what asks for none of it",
+        arguments: [
+            ("<body>hi</body>", true), ("<subject/>", true), ("<subject>s</subject>", true),
+            ("<reactions id='1' xmlns='urn:xmpp:reactions:0'/>", true),
+            ("<composing xmlns='http://jabber.org/protocol/chatstates'/>", false),
+            ("<body>hi</body><no-store xmlns='urn:xmpp:hints'/>", false),
+        ])
+    func groupchat(content: String, isQueued: Bool) async throws {
+        try await withPeer { server, peer in
+            let client = try await server.online("\(juliet)/phone")
+            await client.send(
+                "<message to='\(room)' type='groupchat' id='g'>\(content)</message>")
+            #expect(try await peer.next()["id"] == "g")
+            await server.settle()
+            #expect(rows("outgoing", server) == (isQueued ? 1 : 0), "not acknowledged yet")
+            #expect(rows("messages", server) == (isQueued ? 1 : 0))
+        }
+    }
 }
