@@ -39,9 +39,6 @@ public final class Federation: Sendable {
         var overdue = CircularBuffer<Int>()
         var lastAttempt = 0
         var waiting = CircularBuffer<ServerRoute>()
-        /// Numbers of stanzas that other domains have and the database still holds.
-        var delivered: [Int64] = []
-        var isDeleting = false
         /// Questions about dialback keys under way, by the network that they were made for.
         var asking: [String: Int] = [:]
         /// What waited for a domain that is served here now.
@@ -77,8 +74,6 @@ public final class Federation: Sendable {
     static let refusalPause = TimeAmount.minutes(10)
     /// How often what waits is looked through.
     private static let sweep = TimeAmount.seconds(5)
-    /// What another domain has is deleted with the next transaction, or alone after this time.
-    private static let deletion = Duration.milliseconds(50)
 
     /// The options.
     public let options: FederationOptions
@@ -91,6 +86,7 @@ public final class Federation: Sendable {
     let strangers = Strangers()
     let refused = Mutex(RecentTable<Refused, NIODeadline>(limit: 1024))
     let certified = Mutex(CertifiedDomains())
+    private let deletions = OutgoingDeletions()
     /// Errors for those whose client has gone.
     let returned = ReturnedErrors()
     private let state = Mutex(State())
@@ -178,6 +174,7 @@ public final class Federation: Sendable {
             self.metrics.oldest.set(self.routes.compactMap(\.oldest).min())
             self.forgetIdleRoutes(now)
             self.noteReachability()
+            self.deletions.goOn(host)
             self.scheduleSweep(host)
         }
     }
@@ -335,39 +332,7 @@ public final class Federation: Sendable {
     }
 
     /// These are to be deleted from the database.
-    func forget(_ ids: [Int64], _ host: Host) {
-        guard !ids.isEmpty else { return }
-        let begins = state.withLock { state in
-            state.delivered += ids
-            defer { state.isDeleting = true }
-            return !state.isDeleting
-        }
-        if begins { deleteDelivered(host) }
-    }
-
-    private func deleteDelivered(_ host: Host) {
-        host.database.writer.submit(
-            size: 0, within: Self.deletion,
-            { connection in
-                // With those that came since the job was queued. What comes later stands behind.
-                let ids = self.state.withLock { $0.delivered }
-                try OutgoingStore.delete(connection, ids)
-                return ids.count
-            },
-            then: { result in
-                // They are sent again after the next start, and recognised there by their ids.
-                if case .failure(let error) = result { host.log.error("outgoing: \(error)") }
-                let isMore = self.state.withLock { state in
-                    switch result {
-                    case .success(let count): state.delivered.removeFirst(count)
-                    case .failure: state.delivered = []
-                    }
-                    state.isDeleting = !state.delivered.isEmpty
-                    return state.isDeleting
-                }
-                if isMore { self.deleteDelivered(host) }
-            })
-    }
+    func forget(_ ids: [Int64], _ host: Host) { deletions.add(ids, host) }
 
     // MARK: Connections
 

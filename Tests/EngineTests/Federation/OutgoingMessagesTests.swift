@@ -126,4 +126,28 @@ struct OutgoingMessagesTests {
             #expect(rows("messages", server) == (isQueued ? 1 : 0))
         }
     }
+
+    // MARK: A disk that fails
+
+    @Test("What was delivered while the disk failed is not sent again after the next start")
+    func failingDisk() async throws {
+        try await withServer("federation.policy=open") { server in
+            let failure = FederationFailure(.dnsTimeout, "no answer")
+            server.host.federation.start(FailingConnector(failure), server.host)
+            let peer = try await EstablishedPeer(server)
+            let client = try await server.online("\(juliet)/phone")
+            await client.send(message("m", to: "romeo@montague.example"))
+            #expect(try await peer.next().body == "m")
+            try server.refuse("DELETE", on: "outgoing")
+            await peer.acknowledge(1)
+            let failures = "kinglet_commit_failures_total"
+            try await server.wait { server.metric(failures) ?? 0 > 0 }
+            await server.settle()
+            #expect(rows("outgoing", server) == 1)
+
+            try server.host.database.writeNow { try $0.execute("DROP TRIGGER refuse_DELETE") }
+            for loop in server.loops { await loop.advanceTime(by: .seconds(5)) }
+            try await server.wait { rows("outgoing", server) == 0 }
+        }
+    }
 }
