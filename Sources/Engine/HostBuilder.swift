@@ -66,6 +66,9 @@ public final class HostBuilder {
         hooks.takesMessages.append { session, host in
             host.federation.returned.handOver(to: session, host)
         }
+        hooks.sessionEnded.append { _, session, host in
+            if let session { host.federation.returned.sessionEnded(session, host) }
+        }
         answer("bind", Namespaces.bind, for: [.server, .ownAccount]) {
             _, _, _, _ throws(StanzaError) in
             throw StanzaError(.notAllowed, "a stream has one resource, and this one has it")

@@ -87,7 +87,7 @@ public final class Federation: Sendable {
     let refused = Mutex(RecentTable<Refused, NIODeadline>(limit: 1024))
     let certified = Mutex(CertifiedDomains())
     private let deletions = OutgoingDeletions()
-    /// Errors for those whose client has gone.
+    /// Errors about messages that were kept.
     let returned = ReturnedErrors()
     private let state = Mutex(State())
 
@@ -175,6 +175,7 @@ public final class Federation: Sendable {
             self.forgetIdleRoutes(now)
             self.noteReachability()
             self.deletions.goOn(host)
+            self.returned.goOn(host)
             self.scheduleSweep(host)
         }
     }

@@ -19,7 +19,7 @@ enum OutgoingStore {
                 stanza BLOB NOT NULL
             );
             """),
-        // Errors for accounts whose client has gone.
+        // Errors that no client of their account has yet.
         SchemaStep(
             "outgoing", 2,
             """
@@ -79,18 +79,18 @@ enum OutgoingStore {
 
     // MARK: Errors that wait for their receivers
 
-    /// Has an error wait in place of the stanza that it is about.
-    static func putBack(_ connection: Connection, _ error: ReturnedError) throws {
-        let account = SQLValue.text(error.account.description)
-        if try Accounts.exists(error.account, in: connection) {
-            try connection.execute(
-                """
-                INSERT INTO returned (account, stanza) SELECT ?, ?
-                WHERE (SELECT count(*) FROM returned WHERE account = ?) < ?
-                """,
-                account, .blob(error.bytes), account, .integer(Int64(mostReturned)))
-        }
+    /// Has an error wait in place of the stanza that it is about; false if too many wait.
+    static func putBack(_ connection: Connection, _ error: ReturnedError) throws -> Bool {
         try delete(connection, [error.id])
+        let account = SQLValue.text(error.account.description)
+        guard try Accounts.exists(error.account, in: connection) else { return true }
+        try connection.execute(
+            """
+            INSERT INTO returned (account, stanza) SELECT ?, ?
+            WHERE (SELECT count(*) FROM returned WHERE account = ?) < ?
+            """,
+            account, .blob(error.bytes), account, .integer(Int64(mostReturned)))
+        return connection.changes > 0
     }
 
     /// The errors that wait for an account, in their order.
@@ -105,7 +105,7 @@ enum OutgoingStore {
         return rows
     }
 
-    static func deleteReturned(_ connection: Connection, _ ids: [Int64]) throws {
+    static func deleteReturned(_ connection: Connection, _ ids: Set<Int64>) throws {
         for id in ids {
             try connection.execute("DELETE FROM returned WHERE id = ?", .integer(id))
         }

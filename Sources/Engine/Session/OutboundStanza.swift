@@ -28,6 +28,8 @@ public final class OutboundStanza: Sendable {
     let record: MessageRecord?
     /// The number of a message that stays in the offline store until its client has it.
     let waiting: Int64?
+    /// The number of an error about a message of its receiver's that is kept until a client has it.
+    let returned: Int64?
 
     /// The number of a stored message; greater than any for what is not stored.
     var storedAs: Int64 { record?.id ?? .max }
@@ -48,6 +50,17 @@ public final class OutboundStanza: Sendable {
             onDelivery: onDelivery)
     }
 
+    /// Creates an error that is kept until `onDelivery`.
+    ///
+    /// - Parameter returned: its number.
+    convenience init(
+        returned: Int64, _ bytes: [UInt8], onDelivery: @escaping @Sendable () -> Void
+    ) {
+        self.init(
+            .message, bytes, receivedAt: nil, isOnlyCopy: false, returned: returned,
+            onDelivery: onDelivery)
+    }
+
     /// A message that is part of the answer to its receiver's own request.
     public static func reply(_ kind: Stanza.Kind, _ bytes: [UInt8]) -> OutboundStanza {
         OutboundStanza(kind, bytes, receivedAt: nil, isOnlyCopy: false, isReply: true)
@@ -56,7 +69,7 @@ public final class OutboundStanza: Sendable {
     init(
         _ kind: Stanza.Kind, _ bytes: [UInt8], receivedAt: NIODeadline?, isOnlyCopy: Bool,
         shared: SharedDelivery? = nil, record: MessageRecord? = nil, isReply: Bool = false,
-        waiting: Int64? = nil,
+        waiting: Int64? = nil, returned: Int64? = nil,
         onDelivery: (@Sendable () -> Void)? = nil
     ) {
         self.kind = kind
@@ -67,6 +80,7 @@ public final class OutboundStanza: Sendable {
         self.record = record
         self.isReply = isReply
         self.waiting = waiting
+        self.returned = returned
         self.onDelivery = onDelivery
     }
 
@@ -74,7 +88,8 @@ public final class OutboundStanza: Sendable {
     func withBytes(_ bytes: [UInt8]) -> OutboundStanza {
         OutboundStanza(
             kind, bytes, receivedAt: receivedAt, isOnlyCopy: isOnlyCopy, shared: shared,
-            record: record, isReply: isReply, waiting: waiting, onDelivery: onDelivery)
+            record: record, isReply: isReply, waiting: waiting, returned: returned,
+            onDelivery: onDelivery)
     }
 
     /// A message that has to wait for its client carries the time of its arrival (XEP-0203); other
@@ -87,8 +102,7 @@ public final class OutboundStanza: Sendable {
             Self.delayed(
                 bytes, by: domain, since: Clock.millisecondsSince1970() - max(0, waited)),
             receivedAt: nil, isOnlyCopy: isOnlyCopy, shared: shared, record: record,
-            isReply: isReply, waiting: waiting,
-            onDelivery: onDelivery)
+            isReply: isReply, waiting: waiting, returned: returned, onDelivery: onDelivery)
     }
 
     /// A message with the time of its arrival, in milliseconds since 1970, as its last child.

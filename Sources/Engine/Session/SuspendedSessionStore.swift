@@ -54,7 +54,10 @@ enum SuspendedSessionStore {
                 shared_message BLOB
             );
             CREATE INDEX suspended_stanzas_session ON suspended_stanzas (session, number);
-            """)
+            """),
+        // The error that a stanza is, of those that wait until a client has them.
+        SchemaStep(
+            "suspended_sessions", 2, "ALTER TABLE suspended_stanzas ADD COLUMN returned INTEGER;"),
     ]
 
     // MARK: Writing
@@ -103,8 +106,8 @@ enum SuspendedSessionStore {
             """
             INSERT INTO suspended_stanzas (
                 session, kind, held, only_copy, message, keepers, waiting, stanza, share,
-                shared_message
-            ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                shared_message, returned
+            ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             .integer(session), .text(stanza.kind.rawValue), .integer(isHeld ? 1 : 0),
             .integer(stanza.isOnlyCopy ? 1 : 0),
@@ -113,7 +116,8 @@ enum SuspendedSessionStore {
             stanza.waiting.map { .integer($0) } ?? .null, .blob(stanza.bytes),
             share.map { .integer($0) } ?? .null,
             // Left out where it is the stanza itself.
-            shared.flatMap { $0 == stanza.bytes ? nil : .blob($0) } ?? .null)
+            shared.flatMap { $0 == stanza.bytes ? nil : .blob($0) } ?? .null,
+            stanza.returned.map { .integer($0) } ?? .null)
     }
 
     // MARK: Deleting
@@ -175,7 +179,7 @@ enum SuspendedSessionStore {
         try connection.rows(
             """
             SELECT session, kind, held, only_copy, message, keepers, waiting, stanza, share,
-                   ifnull(shared_message, stanza)
+                   ifnull(shared_message, stanza), returned
             FROM suspended_stanzas ORDER BY session, number
             """
         ) { row in
@@ -183,6 +187,7 @@ enum SuspendedSessionStore {
             let message = row.integer(4)
             let waiting = row.integer(6)
             let share = row.integer(8)
+            let returned = row.integer(10)
             if share != 0, shares[share] == nil {
                 shares[share] = SharedDelivery(row.blob(9), count: counts[share] ?? 1)
             }
@@ -191,7 +196,7 @@ enum SuspendedSessionStore {
                 shared: shares[share],
                 record: message == 0
                     ? nil : MessageRecord(id: message, keepers: Keepers(rawValue: row.integer(5))),
-                waiting: waiting == 0 ? nil : waiting)
+                waiting: waiting == 0 ? nil : waiting, returned: returned == 0 ? nil : returned)
             stanzas[row.integer(0), default: []].append((stanza, row.integer(2) != 0))
         }
         return stanzas

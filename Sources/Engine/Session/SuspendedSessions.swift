@@ -229,6 +229,8 @@ extension Host {
         _ suspended: SuspendedSession, _ session: Session
     ) -> SuspendedSession {
         var suspended = suspended
+        suspended.queue = federation.returned.restore(suspended.queue, for: session, self)
+        suspended.held = suspended.held.map { federation.returned.restore($0, for: session, self) }
         let waiting = suspended.waiting
         let takesMore = suspended.held != nil && suspended.takesMessages
         guard takesMore || !waiting.isEmpty,
