@@ -117,14 +117,26 @@ extension Host {
         return hooks.directedPresence?(session).contains(to) ?? false
     }
 
-    /// Delivers what waited for a domain that is served here now.
-    func deliverHere(_ bytes: [UInt8]) {
-        guard let stanza = Stanza(routed: bytes), let to = stanza.to else { return }
-        if components[to.domain] != nil {
-            sendAway(OutboundStanza(stanza.kind, bytes), from: stanza.from, to: to)
+    /// Delivers what waited for a domain that is served here now; gives the error, where its sender
+    /// is to hear of that.
+    func deliverHere(_ row: OutgoingStore.Row) -> ReturnedError? {
+        guard let stanza = Stanza(routed: row.stanza), let to = stanza.to else { return nil }
+        if let component = components[to.domain] {
+            if let error = component.refusal,
+                let returned = ReturnedError(row.id, stanza, error, self)
+            {
+                return returned
+            }
+            sendAway(OutboundStanza(stanza.kind, row.stanza), from: stanza.from, to: to)
         } else if stanza.kind == .message {
-            redeliver(stanza, nil, to: to)
+            if case .bounce(let error) = route(stanza, to: to) {
+                return ReturnedError(row.id, stanza, error, self)
+            }
+            let message = Message(
+                again: stanza, to: to, isInSendersArchive: true, domains: domainSet)
+            store(message, from: nil)
         }
+        return nil
     }
 
     private func forward(_ stanza: Stanza, to: JID) {

@@ -133,9 +133,11 @@ public final class Federation: Sendable {
             defer { (state.waiting, state.strays) = ([], []) }
             return (state.waiting, state.strays)
         }
-        for row in strays { host.deliverHere(row.stanza) }
+        let errors = strays.compactMap { host.deliverHere($0) }
+        returned.keep(errors, host)
+        let done = Set(strays.map(\.id)).subtracting(errors.map(\.id))
         // After what is stored instead.
-        host.database.writer.afterQueued { self.forget(strays.map(\.id), host) }
+        host.database.writer.afterQueued { self.forget(Array(done), host) }
         for route in waiting { connect(route, host) }
         scheduleSweep(host)
     }

@@ -35,6 +35,8 @@ final class Message: Sendable {
     let origin: Int64
     /// Whether its sender is on another domain.
     let isFromAway: Bool
+    /// Whether its sender's archive has it already, if it is to.
+    let isInSendersArchive: Bool
     /// Its sender may have further clients, which do not know it.
     var isNew: Bool { origin != 0 }
 
@@ -48,14 +50,20 @@ final class Message: Sendable {
     }
 
     /// One that the server sends again, or makes, and to which it may have added a delay.
-    convenience init(again stanza: Stanza, to: JID, domains: Set<String>) {
-        self.init(stanza, to: to, origin: 0, delays: [], domains: domains)
+    convenience init(
+        again stanza: Stanza, to: JID, isInSendersArchive: Bool = false, domains: Set<String>
+    ) {
+        self.init(
+            stanza, to: to, origin: 0, isInSendersArchive: isInSendersArchive, delays: [],
+            domains: domains)
     }
 
     private init(
-        _ stanza: Stanza, to: JID, origin: Int64, delays: [FragmentChild], domains: Set<String>
+        _ stanza: Stanza, to: JID, origin: Int64, isInSendersArchive: Bool = false,
+        delays: [FragmentChild], domains: Set<String>
     ) {
         self.origin = origin
+        self.isInSendersArchive = isInSendersArchive
         self.stanza = stanza
         self.to = to
         isFromAway = !domains.contains(stanza.from.bare.domain)
@@ -215,6 +223,7 @@ extension Host {
                 from: message.stanza.from, sender: knownSender, to: message.to,
                 receiver: knownReceiver)
             keepers = try hooks.keepers?(parties, self, connection) ?? []
+            if message.isInSendersArchive { keepers.remove(.sender) }
         }
         let isQueued = isAway && isQueuedDurably(message.stanza, to: message.to)
         let waits = !isAway && !hasReceiver && hooks.waitsForReceiver?(message.stanza) ?? false

@@ -161,6 +161,27 @@ struct ReturnedErrorsTests {
         }
     }
 
+    @Test("What waited for a domain that is a component's now goes back to who sent it")
+    func component() async throws {
+        try await withServer("federation.policy=open") { server in
+            let client = try await server.online("\(juliet)/phone")
+            await client.send(
+                "<message to='a@\(TestComponent.domain)' type='chat' id='m'><body>m</body>"
+                    + "</message>")
+            await server.settle()
+            #expect(rows("outgoing", server) == 1)
+            await server.stop()
+            let next = try TestServer(
+                over: server, ["federation.policy=open", TestComponent.setting])
+            try await fail(next)
+            #expect(rows("returned", next) == 1)
+            let desk = try await next.online("\(juliet)/desk")
+            #expect(try await desk.first { $0["type"] == "error" }["id"] == "m")
+            try await next.wait { rows("returned", next) == 0 }
+            await next.stop()
+        }
+    }
+
     @Test("A disk that fails delays it and loses nothing", arguments: ["INSERT", "DELETE"])
     func failingDisk(verb: String) async throws {
         try await withServer("federation.policy=open") { server in

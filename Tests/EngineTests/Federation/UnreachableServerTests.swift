@@ -224,6 +224,10 @@ struct UnreachableServerTests {
             try await next.wait { count("outgoing", next) == 0 }
             let client = try await next.online("\(juliet)/desk")
             #expect(try await client.first { $0.name == "message" }.body == "hi")
+            let keepers = try next.host.database.readNow { connection in
+                try connection.first("SELECT keepers FROM messages") { $0.integer(0) }
+            }
+            #expect(keepers == Keepers.receiver.rawValue, "its sender's archive has it already")
             await next.stop()
         }
     }
