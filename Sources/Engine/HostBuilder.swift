@@ -102,7 +102,7 @@ public final class HostBuilder {
     public func answerAnybody(
         _ name: String, _ namespace: String, for targets: Set<IQTarget>,
         _ answer:
-            @escaping @Sendable (IQRequest, IQTarget, Host) throws(StanzaError) -> IQAnswer
+            @escaping @Sendable (IQRequest, IQTarget, Host) throws(StanzaError) -> OpenIQAnswer
     ) {
         let key = "\(namespace) \(name)"
         precondition(

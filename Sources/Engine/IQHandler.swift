@@ -34,13 +34,21 @@ public struct IQHandler: Sendable {
 /// the feature knows.
 public typealias StreamElementHandler = @Sendable (Fragment, Session) -> Bool
 
+/// What a handler does with a request by anybody.
+public enum OpenIQAnswer: Sendable {
+    /// The result's payload.
+    case result(Element?)
+    /// The answer has to be looked for. The function is called at once, with what takes the answer,
+    /// once and on any thread; until then the request counts as not handled (XEP-0198).
+    case later(@Sendable (@escaping @Sendable (Result<Element?, StanzaError>) -> Void) -> Void)
+}
+
 /// Answers requests of one namespace by anybody: a local client, another server, a component.
 public struct OpenIQHandler: Sendable {
     /// Whom it answers for.
     public let targets: Set<IQTarget>
-    /// Gives the answer or throws the error; who asks is `request.stanza.from`. With `.later`, the
-    /// handler calls `Host.answer(_:_:)`. Must not block.
-    public let answer: @Sendable (IQRequest, IQTarget, Host) throws(StanzaError) -> IQAnswer
+    /// Gives the answer or throws the error; who asks is `request.stanza.from`. Must not block.
+    public let answer: @Sendable (IQRequest, IQTarget, Host) throws(StanzaError) -> OpenIQAnswer
 }
 
 extension IQRequest {

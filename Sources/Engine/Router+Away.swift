@@ -4,7 +4,7 @@ public import Addresses
 internal import Prometheus
 public import Storage
 internal import Synchronization
-public import XML
+internal import XML
 public import XMPP
 
 extension Host {
@@ -184,11 +184,11 @@ extension Host {
         switch stanza.kind {
         case .message: handleMessage(stanza, to: to, from: peer)
         case .presence: hooks.presenceFromAway?(stanza, to, peer, self)
-        case .iq: handleIQ(stanza, to: to)
+        case .iq: handleIQ(stanza, to: to, from: peer)
         }
     }
 
-    private func handleIQ(_ stanza: Stanza, to: JID) {
+    private func handleIQ(_ stanza: Stanza, to: JID, from peer: PeerOrigin) {
         guard to.isBare else {
             guard !to.bare.isDomain else { return bounce(stanza, StanzaError(.serviceUnavailable)) }
             return deliverIQ(stanza, to: to)
@@ -202,7 +202,7 @@ extension Host {
             guard let handler = openHandlers[request.key], handler.targets.contains(target) else {
                 throw StanzaError(.serviceUnavailable)
             }
-            answer(request, target, by: handler)
+            answer(request, target, by: handler, from: peer)
         } catch {
             bounce(stanza, error)
         }
@@ -210,11 +210,19 @@ extension Host {
 
     // MARK: Requests that anybody may send
 
-    func answer(_ request: IQRequest, _ target: IQTarget, by handler: OpenIQHandler) {
+    func answer(
+        _ request: IQRequest, _ target: IQTarget, by handler: OpenIQHandler,
+        from origin: any StanzaOrigin
+    ) {
         do throws(StanzaError) {
             switch try handler.answer(request, target, self) {
             case .result(let payload): answer(request, .success(payload))
-            case .later: break
+            case .later(let look):
+                let number = origin.hold(request.stanza)
+                look { result in
+                    self.answer(request, result)
+                    if let number { origin.release(number) }
+                }
             }
         } catch {
             answer(request, .failure(error))
@@ -222,7 +230,7 @@ extension Host {
     }
 
     /// Answers a request, wherever it came from. Any thread.
-    public func answer(_ request: IQRequest, _ result: Result<Element?, StanzaError>) {
+    private func answer(_ request: IQRequest, _ result: Result<Element?, StanzaError>) {
         let asker = request.stanza.from
         guard !isLocal(asker.domain) else {
             sessions.session(asker)?.answer(request, result)

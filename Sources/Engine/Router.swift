@@ -179,7 +179,7 @@ extension Host {
         do throws(StanzaError) {
             guard let request = try IQRequest(stanza) else { return }  // an answer to nothing
             if let handler = openHandlers[request.key], handler.targets.contains(target) {
-                return answer(request, target, by: handler)
+                return answer(request, target, by: handler, from: session)
             }
             guard let handler = iqHandlers[request.key], handler.targets.contains(target) else {
                 throw StanzaError(.serviceUnavailable)

@@ -19,25 +19,25 @@ extension Host {
         _ tell:
             @escaping @Sendable (@escaping @Sendable (Result<Element?, StanzaError>) -> Void) ->
             Void
-    ) throws(StanzaError) -> IQAnswer {
+    ) throws(StanzaError) -> OpenIQAnswer {
         let asker = request.stanza.from.bare
         if hooks.maySeePresence?(asker, account) ?? false {
-            tell { self.answer(request, $0) }
-            return .later
+            return .later(tell)
         }
         // The roster of one of the two is known when they are online.
         guard !isLocal(asker.domain), sessions.sessions(of: account).isEmpty,
             let isSubscriber = hooks.isSubscriber
         else { throw refusal }
-        database.read({ try isSubscriber(asker, account, $0) }) { result in
-            switch result {
-            case .success(true): tell { self.answer(request, $0) }
-            case .success(false): self.answer(request, .failure(refusal))
-            case .failure(let error):
-                self.log.error("roster: \(error)")
-                self.answer(request, .failure(StanzaError(.internalServerError, kind: .wait)))
+        return .later { done in
+            self.database.read({ try isSubscriber(asker, account, $0) }) { result in
+                switch result {
+                case .success(true): tell(done)
+                case .success(false): done(.failure(refusal))
+                case .failure(let error):
+                    self.log.error("roster: \(error)")
+                    done(.failure(StanzaError(.internalServerError, kind: .wait)))
+                }
             }
         }
-        return .later
     }
 }

@@ -56,7 +56,7 @@ struct ServiceDiscovery: Feature {
     private static func answer(
         _ request: IQRequest, _ target: IQTarget, _ host: Host,
         _ payload: @escaping @Sendable () throws(StanzaError) -> Element
-    ) throws(StanzaError) -> IQAnswer {
+    ) throws(StanzaError) -> OpenIQAnswer {
         guard !request.isSet else { throw notChangeable }
         guard target == .account, let account = request.stanza.to?.bare else {
             return .result(try payload())

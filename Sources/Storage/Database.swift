@@ -23,6 +23,9 @@ public final class Database: Sendable {
 
     /// The file.
     public let file: String
+    /// So many read at one time.
+    static let readers = 3
+
     /// The one writer.
     public let writer: GroupCommitWriter
     private let pool: DatabasePool
@@ -38,7 +41,7 @@ public final class Database: Sendable {
         do {
             var configuration = Configuration()
             configuration.label = "kinglet"
-            configuration.maximumReaderCount = 3
+            configuration.maximumReaderCount = Self.readers
             configuration.busyMode = .timeout(5)
             configuration.prepareDatabase { database in
                 // A Pi has little memory. What readers come back to, the kernel has; the pages

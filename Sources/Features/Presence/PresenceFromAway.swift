@@ -21,21 +21,26 @@ extension Presence {
                 OutboundStanza(.presence, stanza.routedBytes()), from: stanza.from, to, host)
         case "subscribe", "subscribed", "unsubscribe", "unsubscribed":
             host.hooks.subscriptionFromAway?(stanza, to, origin, host)
-        case "probe": answerProbe(to, from: stanza.from, host)
+        case "probe": answerProbe(stanza, to, origin, host)
         default: host.bounce(stanza, StanzaError(.badRequest, "presence has no such type"))
         }
     }
 
     /// Answers a probe (section 4.3.2): with what there is, or that there is nothing, for those who
     /// may know; not for who waits for leave; and for all others as if there were no such account.
-    private static func answerProbe(_ probed: JID, from asker: JID, _ host: Host) {
+    private static func answerProbe(
+        _ stanza: Stanza, _ probed: JID, _ origin: any StanzaOrigin, _ host: Host
+    ) {
         let account = probed.bare
+        let asker = stanza.from
         if !host.sessions.sessions(of: account).isEmpty,
             host.hooks.maySeePresence?(asker.bare, account) ?? false
         {
             return show(probed, to: asker, host)
         }
-        // A refusal ends a subscription, so it is the database that says there is none.
+        // A refusal ends a subscription, so it is the database that says there is none. Only so many
+        // stanzas of one stream may wait for it.
+        let number = origin.hold(stanza)
         host.database.read({ connection in
             try (
                 isSubscriber: host.hooks.isSubscriber?(asker.bare, account, connection) ?? false,
@@ -49,6 +54,7 @@ extension Presence {
             // Nothing is better than a wrong answer.
             case .failure(let error): host.log.error("probe: \(error)")
             }
+            if let number { origin.release(number) }
         }
     }
 

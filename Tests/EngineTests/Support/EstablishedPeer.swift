@@ -23,10 +23,11 @@ final class EstablishedPeer: Sendable {
 
     /// - Parameters:
     ///   - takes: whether stanzas for the domain come over this stream.
+    ///   - local: of which domain of ours.
     ///   - isManaged: whether both sides count (XEP-0198).
     init(
         _ server: TestServer, _ domain: String = EstablishedPeer.domain, loop index: Int = 0,
-        takes: Bool = true, isManaged: Bool = true
+        takes: Bool = true, from local: String = TestServer.domain, isManaged: Bool = true
     ) async throws {
         self.server = server
         self.domain = domain
@@ -45,7 +46,7 @@ final class EstablishedPeer: Sendable {
             stream.hasSentHeader = true
             stream.send(Array(header.utf8))
             if takes {
-                let key = RouteKey(local: TestServer.domain, remote: domain)
+                let key = RouteKey(local: local, remote: domain)
                 #expect(host.federation.route(key, host).attach(stream))
             }
             return (
@@ -63,6 +64,11 @@ final class EstablishedPeer: Sendable {
     /// How many of its stanzas are handled (XEP-0198).
     func handled() async -> UInt32 {
         await loop.call { self.stream.value.inbound.handled }
+    }
+
+    /// Whether the stream keeps the socket from being read.
+    func isPaused() async -> Bool {
+        await loop.call { self.transport.value.isReading == false }
     }
 
     /// Says that it has so many stanzas.

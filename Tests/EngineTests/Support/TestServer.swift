@@ -236,6 +236,22 @@ final class TestServer: Sendable {
         return gate
     }
 
+    /// Keeps everybody from reading the database until the gate is opened; returns when all readers
+    /// are busy.
+    func holdReaders() async -> Gate {
+        let gate = Gate(Database.readers)
+        for _ in 0..<gate.size {
+            await withCheckedContinuation { continuation in
+                host.database.read(
+                    { _ in
+                        continuation.resume()
+                        gate.wait()
+                    }, then: { _ in })
+            }
+        }
+        return gate
+    }
+
     /// How often something was refused.
     func refusals(_ reason: RefusalReason) -> Int { host.metrics.refusals[reason].value }
 
@@ -275,4 +291,16 @@ extension NIOAsyncTestingEventLoop {
         await run()
         return value
     }
+}
+
+/// Where several threads wait.
+final class Gate: Sendable {
+    let size: Int
+    private let semaphore = DispatchSemaphore(value: 0)
+
+    init(_ size: Int) { self.size = size }
+
+    func wait() { semaphore.wait() }
+
+    func open() { for _ in 0..<size { semaphore.signal() } }
 }
