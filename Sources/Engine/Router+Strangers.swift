@@ -14,14 +14,15 @@ extension Host {
     /// much. On its origin's loop.
     func admit(_ stanza: Stanza, to: JID, from peer: PeerOrigin) {
         // Components are this server's own.
-        guard isLimited(stanza), !to.bare.isDomain, components[stanza.from.domain] == nil else {
+        let cost = cost(of: stanza, to: to)
+        guard cost != .nothing, !to.bare.isDomain, components[stanza.from.domain] == nil else {
             return handleAdmitted(stanza, to: to, from: peer)
         }
         let pair = Acquaintance(account: to.bare, contact: stanza.from.bare)
         let rate = federation.options.strangerRate.value
-        let answer = federation.strangers.admit(pair, rate: rate, now: loopTime) {
-            self.knowEachOther(pair)
-        }
+        let answer = federation.strangers.admit(
+            pair, rate: rate, isLookup: cost == .lookup, now: loopTime
+        ) { self.knowEachOther(pair) }
         switch answer {
         case .admit: handleAdmitted(stanza, to: to, from: peer)
         case .refuse: refuseStranger(stanza)
@@ -29,19 +30,37 @@ extension Host {
         }
     }
 
-    private func isLimited(_ stanza: Stanza) -> Bool {
+    /// What counts in a stranger's allowance.
+    private enum Cost {
+        case nothing, stanza
+        /// The database is asked who may know of the account.
+        case lookup
+    }
+
+    private func cost(of stanza: Stanza, to: JID) -> Cost {
         switch stanza.kind {
-        case .message: return true
+        case .message: return .stanza
         case .presence:
-            if stanza.isType("subscribe") { return true }
-            // Who knows a full address was given it, and who is offline gets no presence.
-            guard stanza.fragment.type == nil || stanza.isType("unavailable"),
-                let to = stanza.to, to.isBare
-            else { return false }
-            return !sessions.sessions(of: to.bare).isEmpty
+            if isAboutSubscription(stanza) { return .stanza }
+            switch stanza.type {
+            case "probe": return .lookup
+            case nil, "unavailable", "error":
+                // Who knows a full address was given it, and who is offline gets no presence.
+                return to.isBare && !sessions.sessions(of: to.bare).isEmpty ? .stanza : .nothing
+            default: return .nothing
+            }
         case .iq:
+            guard stanza.isType("get") || stanza.isType("set") else { return .nothing }
             // The server answers for bare addresses.
-            return stanza.to?.isBare == false && (stanza.isType("get") || stanza.isType("set"))
+            return to.isBare ? .lookup : .stanza
+        }
+    }
+
+    /// Whether presence asks for, grants or ends a subscription (RFC 6121 section 3).
+    private func isAboutSubscription(_ presence: Stanza) -> Bool {
+        switch presence.type {
+        case "subscribe", "subscribed", "unsubscribe", "unsubscribed": true
+        default: false
         }
     }
 
@@ -81,8 +100,8 @@ extension Host {
 
     private func refuseStranger(_ stanza: Stanza) {
         federation.metrics.refusedStrangers.add()
-        // Nobody waits for an answer to presence.
-        if stanza.kind == .presence, !stanza.isType("subscribe") { return }
+        // Nobody waits for an answer to other presence.
+        if stanza.kind == .presence, !isAboutSubscription(stanza) { return }
         bounce(
             stanza,
             StanzaError(

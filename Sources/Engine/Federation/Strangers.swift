@@ -67,6 +67,7 @@ final class Strangers: Sendable {
     private struct State {
         var stanzas = Allowance()
         var questions = Allowance()
+        var lookups = Allowance()
         var verdicts = RecentTable<Acquaintance, Verdict>(limit: limit)
         /// Of whom the database is being asked, and how often: what they send meanwhile waits.
         var asked: [Acquaintance: Int] = [:]
@@ -80,9 +81,13 @@ final class Strangers: Sendable {
     ///
     /// - Parameters:
     ///   - rate: what one sender may send in a minute.
+    ///   - isLookup: whether it is something that the database has to answer anyway. Of that a
+    ///     stranger has as much again, and nobody is asked who they are: messages of the same
+    ///     sender's may need that question.
     ///   - isKnown: whether the memory of who is online says that they know each other.
     func admit(
-        _ pair: Acquaintance, rate: Int, now: NIODeadline, isKnown: () -> Bool = { false }
+        _ pair: Acquaintance, rate: Int, isLookup: Bool = false, now: NIODeadline,
+        isKnown: () -> Bool = { false }
     ) -> Answer {
         state.withLock { state in
             if let count = state.asked[pair] {
@@ -94,6 +99,9 @@ final class Strangers: Sendable {
             if verdict == nil, isKnown() {
                 state.verdicts[pair] = Verdict(isKnown: true, until: now + Self.knownTime)
                 return .admit
+            }
+            if isLookup {
+                return state.lookups.take(pair.contact, rate, now) ? .admit : .refuse
             }
             if state.stanzas.take(pair.contact, rate, now) { return .admit }
             guard verdict == nil, state.questions.take(pair.contact, Self.questionRate, now)

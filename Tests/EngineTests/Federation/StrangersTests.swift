@@ -120,15 +120,21 @@ import XML
         try await withPeer("federation.stranger_rate=2") { server, peer in
             let client = try await server.online("\(juliet)/balcony")
             try await befriend(client, "romeo@montague.example", at: peer)
-            for type in ["", " type='unavailable'", "", " type='unavailable'"] {
-                for sender in ["romeo", "tybalt"] {
-                    await peer.send(
-                        "<presence from='\(sender)@montague.example/x' to='\(juliet)'\(type)/>")
+            let (unavailable, error) = (" type='unavailable'", " type='error'")
+            for (stranger, types) in [
+                ("tybalt", ["", unavailable, "", error]),
+                ("sampson", [error, error, error, unavailable]),
+            ] {
+                for type in types {
+                    for sender in ["romeo", stranger] {
+                        await peer.send(
+                            "<presence from='\(sender)@montague.example/x' to='\(juliet)'\(type)/>")
+                    }
                 }
+                let seen = try await client.pending().map { $0["from"] ?? "" }
+                #expect(seen.count { $0 == "romeo@montague.example/x" } == 4)
+                #expect(seen.count { $0 == "\(stranger)@montague.example/x" } == 2)
             }
-            let seen = try await client.pending().map { $0["from"] ?? "" }
-            #expect(seen.count { $0 == "romeo@montague.example/x" } == 4)
-            #expect(seen.count { $0 == "tybalt@montague.example/x" } == 2)
             #expect(try await peer.pending().isEmpty, "presence is not answered")
             for (number, sender) in ["paris", "romeo"].flatMap({ [$0, $0, $0] }).enumerated() {
                 await peer.send(
@@ -144,6 +150,25 @@ import XML
             #expect(refused.map { $0["id"] } == ["q2"])
             #expect(refused.first?.condition == "resource-constraint")
             #expect(refused.first?.errorType == "wait")
+        }
+    }
+
+    @Test(
+        "What asks for, grants or ends a subscription is limited (RFC 6121 section 3)",
+        arguments: ["subscribe", "subscribed", "unsubscribe", "unsubscribed"])
+    func subscriptions(type: String) async throws {
+        try await withPeer("federation.stranger_rate=2") { server, peer in
+            let client = try await server.online("\(juliet)/balcony")
+            try await befriend(client, "romeo@montague.example", at: peer)
+            for (number, sender) in ["romeo", "tybalt"].flatMap({ [$0, $0, $0, $0] }).enumerated() {
+                await peer.send(
+                    "<presence type='\(type)' id='s\(number)' to='\(juliet)'"
+                        + " from='\(sender)@montague.example'/>")
+            }
+            let refused = try await peer.pending().filter { $0["type"] == "error" }
+            #expect(refused.map { $0["id"] } == ["s6", "s7"])
+            #expect(refused.allSatisfy { $0.condition == "resource-constraint" })
+            #expect(server.metric("kinglet_server_refused_strangers_total") == 2)
         }
     }
 
