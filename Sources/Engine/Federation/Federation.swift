@@ -87,8 +87,8 @@ public final class Federation: Sendable {
     let refused = Mutex(RecentTable<Refused, NIODeadline>(limit: 1024))
     let certified = Mutex(CertifiedDomains())
     private let deletions = OutgoingDeletions()
-    /// Errors about messages that were kept.
-    let returned = ReturnedErrors()
+    /// Errors about messages that were kept, and room for presence that could not be told.
+    let returned = ReturnedErrors(), untold = UntoldBudget()
     private let state = Mutex(State())
 
     init(_ options: FederationOptions, _ metrics: FederationMetrics, dialback keys: Dialback) {

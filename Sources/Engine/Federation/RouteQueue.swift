@@ -37,6 +37,9 @@ struct RouteQueue: Sendable {
 
     var hasUnwritten: Bool { entries.count > writtenCount }
 
+    /// What was not written to the present stream, the oldest first.
+    var waiting: CircularBuffer<QueuedStanza> { entries.dropFirst(writtenCount) }
+
     /// When the oldest came, milliseconds since 1970.
     var oldest: Int64? { entries.first?.arrivedAt }
 

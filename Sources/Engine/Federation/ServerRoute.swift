@@ -84,8 +84,6 @@ final class ServerRoute: StreamOutlet {
     private static let longestRefusal = 30
     /// A domain that shows itself makes an attempt so often.
     private static let hurryTime = TimeAmount.seconds(5)
-    /// A route that owes others a departure is remembered so long.
-    private static let departureMemory = TimeAmount.hours(24)
 
     init(_ key: RouteKey, host: Host) {
         self.key = key
@@ -102,19 +100,6 @@ final class ServerRoute: StreamOutlet {
     }
 
     var oldest: Int64? { state.withLock { $0.queue.oldest } }
-
-    /// Whether it may be forgotten: nothing waits, no stream stands, and nobody used it for so
-    /// long. From then on it takes nothing.
-    func forget(_ now: NIODeadline, unusedFor time: TimeAmount, keepsDepartures: Bool) -> Bool {
-        state.withLock { state in
-            let isOwing = keepsDepartures && !state.departures.isEmpty
-            guard case .idle = state.phase, state.queue.count == 0,
-                now - state.lastUsed > (isOwing ? Self.departureMemory : time)
-            else { return false }
-            state.isForgotten = true
-            return true
-        }
-    }
 
     // MARK: Stanzas
 
@@ -164,6 +149,7 @@ final class ServerRoute: StreamOutlet {
                 return .connect
             case .connecting, .pausing: return .none
             case .open(let origin):
+                noteSent(entry, &state)
                 guard !state.isWoken else { return .none }
                 state.isWoken = true
                 return .wake(origin)
@@ -210,8 +196,12 @@ final class ServerRoute: StreamOutlet {
     func hurry() {
         let isDue = state.withLock { state in
             state.refusesUntil = .uptimeNanoseconds(0)
-            guard case .pausing(let next) = state.phase else { return false }
-            next.cancel()
+            switch state.phase {
+            case .pausing(let next): next.cancel()
+            // It has not heard something.
+            case .idle where !state.departures.isEmpty: break
+            default: return false
+            }
             state.phase = .connecting
             return true
         }
@@ -257,9 +247,9 @@ final class ServerRoute: StreamOutlet {
             attemptFailed(.forbidden)
             return false
         }
-        let departures = state.withLock { state -> [Departure]? in
-            guard !state.isForgotten else { return nil }
-            if case .open = state.phase { return nil }
+        let isTaken = state.withLock { state -> Bool in
+            guard !state.isForgotten else { return false }
+            if case .open = state.phase { return false }
             if case .pausing(let next) = state.phase { next.cancel() }
             state.phase = .open(stream.origin)
             state.queue.rewind()
@@ -270,11 +260,11 @@ final class ServerRoute: StreamOutlet {
             state.isOfUse = false
             state.openSince = Clock.millisecondsSince1970()
             state.refusesUntil = .uptimeNanoseconds(0)
-            return state.departures.takeAll()
+            return true
         }
-        guard let departures else { return false }
+        guard isTaken else { return false }
         stream.outlet = self
-        tell(departures)
+        tellDepartures()
         federation.noteReachability(of: key.remote)
         drain(into: stream)
         return true

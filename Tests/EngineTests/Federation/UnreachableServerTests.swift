@@ -234,33 +234,6 @@ struct UnreachableServerTests {
 
     // MARK: Streams
 
-    @Test("Who went during an outage is reported as gone when it is over (RFC 6121 section 4.5)")
-    func departure() async throws {
-        try await withPeer { server, peer in
-            let client = try await server.online("\(juliet)/phone")
-            let stays = try await server.online("\(juliet)/desk")
-            for each in [client, stays] {
-                await each.send("<presence to='romeo@montague.example'/>")
-            }
-            _ = try await peer.next()
-            _ = try await peer.next()
-            await peer.acknowledge(2)
-            await peer.drop()
-            await server.settle()
-            let connector = FailingConnector(gone)
-            server.host.federation.start(connector, server.host)
-            await client.send("<presence type='unavailable' to='romeo@montague.example'/>")
-            await client.send("<presence type='unavailable'/>")
-            await stays.send("<presence type='unavailable' to='romeo@montague.example'/>")
-            try await server.wait { route(server).description.failure != nil }
-            await server.settle()
-            let again = try await EstablishedPeer(server)
-            let presence = try await again.next()
-            #expect(presence.isPresence(from: "\(juliet)/phone", "unavailable"))
-            #expect(try await again.pending().isEmpty, "the other one is still there")
-        }
-    }
-
     @Test("A stanza that ends the stream each time goes back, and those behind it get there")
     func poison() async throws {
         try await withServer("federation.policy=open") { server in
