@@ -20,6 +20,9 @@ struct Roster: Feature {
     /// A subscription stanza longer than this passes without what the client put inside.
     private static let longestRequest = 4096
 
+    /// So many requests of one other domain may wait for an account, whatever the limit of all.
+    private static let fewestRequests = 5
+
     private let cache = RosterCache()
     private let limit: Setting<Int>
     private let requestLimit: Setting<Int>
@@ -30,7 +33,8 @@ struct Roster: Feature {
             help: "Contacts in one account's roster.")
         requestLimit = host.options.integer(
             "limits.subscription_requests", default: 100, in: 1...10_000, reloadable: true,
-            help: "Requests for the presence of one account that it has not answered.")
+            help: "Requests for the presence of one account that it has not answered; a tenth of "
+                + "them may come from one other domain.")
         for step in RosterStore.schema { host.schema(step) }
         for (name, namespace) in [("ver", Self.versioning), ("sub", Self.preApproval)] {
             host.hooks.streamFeatures.append { context, _ in
@@ -370,7 +374,7 @@ struct Roster: Feature {
         if isBlocked, verb == .subscribe { return }
         let found = try RosterStore.item(connection, of: receiver, sender)
         if found == nil, verb == .subscribe,
-            try RosterStore.requestCount(connection, of: receiver) >= limit
+            try !mayAsk(receiver, sender.domain, connection, host, limit: limit)
         {
             outcome.isRefused = true
             // Another domain hears nothing, as if there were no such account.
@@ -403,6 +407,17 @@ struct Roster: Feature {
         outcome.changes.append((receiver, item, before.isListed))
         if !isBlocked { outcome.deliveries.append((receiver, verb, bytes)) }
         if verb == .unsubscribe, before.state.from { outcome.revoked.append((sender, receiver)) }
+    }
+
+    /// Whether one more request may wait for an account. One domain elsewhere may have a tenth of
+    /// the limit, or anybody could close the account to everybody; components are this server's own.
+    private static func mayAsk(
+        _ account: BareJID, _ domain: String, _ connection: Connection, _ host: Host, limit: Int
+    ) throws -> Bool {
+        guard try RosterStore.requestCount(connection, of: account) < limit else { return false }
+        guard !host.isLocal(domain), !host.components.domains.contains(domain) else { return true }
+        return try RosterStore.requestCount(connection, of: account, from: domain)
+            < max(limit / 10, fewestRequests)
     }
 
     /// From bare JID to bare JID (section 3.1.2), with what the client put inside.

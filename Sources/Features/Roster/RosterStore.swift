@@ -68,6 +68,19 @@ enum RosterStore {
         ) { Int($0.integer(0)) } ?? 0
     }
 
+    /// The same of those who have a domain.
+    static func requestCount(
+        _ connection: Connection, of account: BareJID, from domain: String
+    ) throws -> Int {
+        try connection.first(
+            """
+            SELECT count(*) FROM roster_items
+            WHERE account = ? AND listed = 0 AND subscription = \(pendingIn)
+                AND substr(contact, instr(contact, '@') + 1) = ?
+            """, .text(account.description), .text(domain)
+        ) { Int($0.integer(0)) } ?? 0
+    }
+
     /// Writes an item, or deletes it when nothing of it is left.
     static func save(
         _ connection: Connection, of account: BareJID, _ item: RosterItem

@@ -171,6 +171,45 @@ import XMPP
         }
     }
 
+    @Test("The requests of one domain leave others room; a component's are this server's own")
+    func fullOfOneDomain() async throws {
+        try await withPeer(
+            "limits.subscription_requests=60", "federation.stranger_rate=1000",
+            TestComponent.setting
+        ) { server, peer in
+            let client = try await server.online("\(juliet)/balcony")
+            func asking(_ domains: [String]) async throws -> [String: Int] {
+                for domain in domains {
+                    for number in 0..<10 {
+                        await peer.send(
+                            "<presence type='subscribe' from='m\(number)@\(domain)' to='\(juliet)'/>"
+                        )
+                    }
+                }
+                let senders = try await client.pending().compactMap { $0["from"] }
+                return try Dictionary(grouping: senders) { try BareJID($0).domain }
+                    .mapValues(\.count)
+            }
+            #expect(
+                try await asking(["montague.example", "verona.example", "e.verona.example"]) == [
+                    "montague.example": 6, "verona.example": 6, "e.verona.example": 6,
+                ])
+            #expect(try await peer.pending().isEmpty, "8.5.1")
+
+            let component = try await TestComponent.attached(to: server)
+            for number in 0..<10 {
+                await component.send(
+                    "<presence type='subscribe' from='m\(number)@\(TestComponent.domain)'"
+                        + " to='\(juliet)'/>")
+            }
+            #expect(try await client.pending().count == 10)
+            // Who is let in makes room for the next one.
+            await client.send("<presence type='unsubscribed' to='m0@montague.example'/>")
+            _ = try await client.pending()
+            #expect(try await asking(["montague.example"]) == ["montague.example": 1])
+        }
+    }
+
     @Test(
         "A subscription can be ended while the domain is denied, or its queue full",
         arguments: [("federation.policy=off", 0), ("federation.policy=open", 2)])
