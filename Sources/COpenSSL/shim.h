@@ -80,6 +80,37 @@ static inline void kinglet_SSL_forget_peer_chain(SSL *ssl)
         X509_NAME_free(sk_X509_NAME_pop(names));
 }
 
+// Frees the peer's certificate, for which OpenSSL has no call either. It reads a session into one
+// that exists, though, and puts everything in it in the place of what was there: so the session is
+// read from its own parameters, written without the certificate. 1 is success.
+static inline int kinglet_SSL_forget_peer_certificate(SSL *ssl)
+{
+    SSL_SESSION *session = SSL_get_session(ssl);
+    SSL_SESSION *bare = SSL_SESSION_new();
+    const unsigned char *id, *position;
+    unsigned char key[512], *bytes = NULL;
+    unsigned int id_length = 0;
+    size_t key_length;
+    int length = 0, done = 0;
+    if (session == NULL || bare == NULL)
+        goto end;
+    key_length = SSL_SESSION_get_master_key(session, key, sizeof key);
+    id = SSL_SESSION_get_id(session, &id_length);
+    if (SSL_SESSION_set1_master_key(bare, key, key_length) != 1
+        || SSL_SESSION_set_cipher(bare, SSL_SESSION_get0_cipher(session)) != 1
+        || SSL_SESSION_set_protocol_version(bare, SSL_SESSION_get_protocol_version(session)) != 1
+        || SSL_SESSION_set1_id(bare, id, id_length) != 1)
+        goto end;
+    length = i2d_SSL_SESSION(bare, &bytes);
+    position = bytes;
+    done = length > 0 && d2i_SSL_SESSION(&session, &position, length) != NULL;
+end:
+    OPENSSL_cleanse(key, sizeof key);
+    OPENSSL_clear_free(bytes, length > 0 ? (size_t)length : 0);
+    SSL_SESSION_free(bare);
+    return done;
+}
+
 // Whether `name` is an OtherName of the type `nid`; its text is in the type `tag` then.
 static inline const ASN1_STRING *kinglet_GENERAL_NAME_other(
     const GENERAL_NAME *name, int nid, int tag)

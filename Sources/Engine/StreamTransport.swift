@@ -22,6 +22,8 @@ public protocol StreamTransport: AnyObject {
     func verdict(for domain: String) -> CertificateVerdict
     /// The certificate that the peer has shown.
     var peerCertificate: CertificateSummary? { get }
+    /// The certificate is judged and of no more use; it is `absent` from then on.
+    func forgetPeerCertificate()
     /// OpenSSL's name of the cipher suite; nil without TLS.
     var cipher: String? { get }
 }
@@ -31,6 +33,8 @@ extension StreamTransport {
     public func verdict(for domain: String) -> CertificateVerdict { .absent }
     /// Clients show no certificate.
     public var peerCertificate: CertificateSummary? { nil }
+    /// There is nothing to forget.
+    public func forgetPeerCertificate() {}
     /// Unknown.
     public var cipher: String? { nil }
 }

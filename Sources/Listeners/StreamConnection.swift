@@ -28,7 +28,8 @@ final class StreamConnection: ChannelInboundHandler, StreamTransport {
     /// After the stream has ended, the peer may send this much more, which is thrown away.
     private static let lingerBytes = 4_194_304
 
-    private let role: Role
+    /// Plain once TLS is there: it begins once.
+    private var role: Role
     private let place: Place?
     private var makeStream: ((any StreamTransport) -> XMLStream)?
     private var tlsHandler: TLSHandler?
@@ -78,6 +79,7 @@ final class StreamConnection: ChannelInboundHandler, StreamTransport {
         switch event {
         case TLSEvent.handshakeCompleted(let version, _, _):
             if case .client(let tls) = role { tls.didSecure(version, cipher) }
+            role = .plain
             stream?.didSecure(version == .tls13 ? .tls13 : .tls12)
         case TLSEvent.closedByPeer, TLSEvent.truncated, ChannelEvent.inputClosed:
             // The peer sends no more; what is written reaches it before the end.
@@ -188,6 +190,8 @@ final class StreamConnection: ChannelInboundHandler, StreamTransport {
     }
 
     var peerCertificate: CertificateSummary? { tlsHandler?.peerCertificate }
+
+    func forgetPeerCertificate() { tlsHandler?.forgetPeerCertificate() }
 
     var cipher: String? { tlsHandler?.cipher }
 }

@@ -221,6 +221,15 @@ final class TLSConnection {
         SSL_get1_peer_certificate(ssl).map(Certificate.init(owned:))
     }
 
+    /// Frees the peer's certificate, a sixth of what an idle stream holds. From then on it has
+    /// shown none. Not while a call into OpenSSL is under way.
+    func forgetPeerCertificate() {
+        guard handshakeIsComplete, !hasFailed else { return }
+        peerCheck = PeerCheck()
+        ERR_clear_error()
+        if kinglet_SSL_forget_peer_certificate(ssl) != 1 { ERR_clear_error() }
+    }
+
     var version: TLSVersion? {
         guard handshakeIsComplete else { return nil }
         let number = SSL_version(ssl)

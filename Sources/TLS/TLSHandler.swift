@@ -113,6 +113,9 @@ public final class TLSHandler: ChannelDuplexHandler {
         connection?.peerCertificate?.summary(file: "")
     }
 
+    /// Frees what the peer has shown, once it is judged: from then on its certificate is `absent`.
+    public func forgetPeerCertificate() { connection?.forgetPeerCertificate() }
+
     /// OpenSSL's own words for what is wrong with the peer's chain; nil where nothing is.
     public var certificateProblem: String? { connection?.peerCheck.problemText }
 

@@ -121,6 +121,44 @@ struct PeerHandshakeTests {
         #expect(link.client.peerCertificate == nil)
     }
 
+    @Test("A certificate that was forgotten proves nothing, and the connection goes on")
+    func forgotten() throws {
+        let link = try PeerLink(site.context, site.listener)
+        link.client.forgetPeerCertificate()
+        try link.handshake()
+        #expect(link.verdicts == [.valid, .valid])
+        let cipher = try #require(link.client.cipher)
+        for handler in [link.client, link.server] { handler.forgetPeerCertificate() }
+        #expect(link.verdicts == [.absent, .absent])
+        #expect(link.client.peerCertificate == nil)
+        #expect(link.server.peerCertificate == nil)
+        #expect([link.client.cipher, link.server.cipher] == [cipher, cipher])
+        #expect([link.client.version, link.server.version] == [.tls13, .tls13])
+        let long = String(repeating: "<message/>", count: 10_000)
+        #expect(try link.exchange(long, "<b/>") == (long, "<b/>"))
+        link.clientChannel.close(promise: nil)
+        try link.pump()
+        #expect(link.serverApplication.events.last == .closedByPeer)
+    }
+
+    @Test("It is forgotten at any time of a connection's", arguments: TLSVersion.allCases)
+    func forgottenOnEitherVersion(_ version: TLSVersion) throws {
+        let link = try Link.open(
+            site.listener,
+            TLSClientSettings(
+                serverName: "example.org", applicationProtocols: ["xmpp-server"],
+                maximumVersion: version.protocolNumber, authorityPEM: root.pem()))
+        link.handler.forgetPeerCertificate()
+        link.client.connection.forgetPeerCertificate()
+        #expect(link.client.serverCertificate == nil)
+        #expect(try link.send("<a/>") == "<a/>")
+        link.handler.forgetPeerCertificate()
+        guard version == .tls13 else { return }
+        // New keys come from what the handshake agreed on (RFC 8446 section 4.6.3).
+        try link.deliver(link.client.requestKeyUpdate())
+        #expect(try link.send("<b/>") == "<b/>")
+    }
+
     @Test("Clients are not asked for certificates: phones would ask their owners")
     func clientsPort() throws {
         let server = try makeServer([shown.identity(in: site.folder, for: "example.org")])

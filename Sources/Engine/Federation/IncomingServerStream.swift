@@ -139,9 +139,10 @@ public final class IncomingServerStream: PeerStream {
         _ = host.federation.mayDial(domain, known)
         host.federation.metrics.certificates[known].add(
             1, cell: loop.cell)
-        perform(
-            negotiation.judged(
-                known, known.explanation(transport.peerCertificate, domain: domain)))
+        let text = known.explanation(transport.peerCertificate, domain: domain)
+        // One name is judged on a connection, and no other one later.
+        transport.forgetPeerCertificate()
+        perform(negotiation.judged(known, text))
     }
 
     private func authenticated(_ domain: String, _ mechanism: ServerMechanism) {

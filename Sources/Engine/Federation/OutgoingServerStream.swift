@@ -172,6 +172,7 @@ final class OutgoingServerStream: PeerStream {
         let verdict = (try? Preparation.domainASCII(key.remote)).map { transport.verdict(for: $0) }
         let known = verdict ?? .wrongName
         let certificate = transport.peerCertificate
+        transport.forgetPeerCertificate()
         host.federation.metrics.certificates[known].add(
             1, cell: loop.cell)
         report(

@@ -138,5 +138,7 @@ final class TestTransport: StreamTransport {
 
     func verdict(for domain: String) -> CertificateVerdict { verdicts[domain] ?? .absent }
 
+    func forgetPeerCertificate() { verdicts = [:] }
+
     func setReading(_ isReading: Bool) { self.isReading = isReading }
 }
