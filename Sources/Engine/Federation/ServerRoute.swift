@@ -193,7 +193,9 @@ final class ServerRoute: StreamOutlet {
     }
 
     /// Makes the next attempt now, if one is due later, and the next stanza makes one.
-    func hurry() {
+    ///
+    /// - Parameter isFailing: whether nothing is known but that the last attempt failed.
+    func hurry(isFailing: Bool = false) {
         let isDue = state.withLock { state in
             state.refusesUntil = .uptimeNanoseconds(0)
             switch state.phase {
@@ -205,7 +207,7 @@ final class ServerRoute: StreamOutlet {
             state.phase = .connecting
             return true
         }
-        if isDue { federation.connect(self, host) }
+        if isDue { federation.connect(self, host, isFailing: isFailing) }
     }
 
     /// The other domain was reached, and answered: what failed before is over. The sweep of all
@@ -327,7 +329,7 @@ final class ServerRoute: StreamOutlet {
         state.nextAttempt = Clock.millisecondsSince1970() + Int64(time * 1000)
         state.phase = .pausing(
             loop.eventLoop.scheduleTask(in: .milliseconds(Int64(time * 1000))) {
-                self.hurry()
+                self.hurry(isFailing: true)
             })
     }
 
