@@ -19,7 +19,7 @@ public final class Resolver: Sendable {
     ///   - cacheLimit: answers that are kept at most.
     public convenience init(
         servers: [String] = [], timeout: Duration = .seconds(5), queryLimit: Int = 256,
-        cacheLimit: Int = 1_000
+        cacheLimit: Int = 4_000
     ) throws(DNSError) {
         var settings = ChannelSettings(timeout: timeout)
         if !servers.isEmpty {
@@ -34,7 +34,7 @@ public final class Resolver: Sendable {
     }
 
     init(
-        _ settings: ChannelSettings, queryLimit: Int = 256, cacheLimit: Int = 1_000,
+        _ settings: ChannelSettings, queryLimit: Int = 256, cacheLimit: Int = 4_000,
         now: @escaping @Sendable () -> ContinuousClock.Instant
     ) {
         var settings = settings
