@@ -212,7 +212,10 @@ struct ReturnedErrorsTests {
             await server.settle()
             try await fail(server)
             var count = 0
-            while count < 120 { count += errors([try await client.next()]).count }
+            while count < 120 {
+                count += errors([try await client.next()]).count
+                print("XXX", count, rows("returned", server), rows("outgoing", server))
+            }
             try await server.wait { rows("returned", server) == 0 }
             #expect(errors(try await client.pending()).isEmpty)
         }

@@ -264,6 +264,7 @@ struct UntoldPresenceTests {
 
             await component.send(presence(" type='unavailable'"))
             fail(server)
+            await component.pass(.milliseconds(1))
             await component.send(presence())
             let second = try await EstablishedPeer(server, from: bridge)
             #expect(try await received(server, second) == ["nurse@\(bridge)/x - \(romeo)"])
