@@ -31,7 +31,14 @@ public final class Federation: Sendable {
         var clearedAt: NIODeadline?
         var queuedStanzas = 0
         var queuedBytes = 0
-        var attempts = AttemptQueue<ServerRoute>()
+        /// Attempts under way by number, those that made way for others, and routes that wait for
+        /// their turn.
+        var quick: Set<Int> = []
+        var slow: Set<Int> = []
+        /// Those that take long and found no room among the slow ones, the oldest first.
+        var overdue = CircularBuffer<Int>()
+        var lastAttempt = 0
+        var waiting = CircularBuffer<ServerRoute>()
         /// Questions about dialback keys under way, by the network that they were made for.
         var asking: [String: Int] = [:]
         /// What waited for a domain that is served here now.
@@ -42,7 +49,7 @@ public final class Federation: Sendable {
 
         /// Takes that, if there is nothing more to wait for.
         mutating func takeStopping() -> CheckedContinuation<Void, Never>? {
-            guard attempts.isIdle, asking.isEmpty else { return nil }
+            guard quick.isEmpty, slow.isEmpty, asking.isEmpty else { return nil }
             defer { stopping = nil }
             return stopping
         }
@@ -61,6 +68,8 @@ public final class Federation: Sendable {
     /// An attempt that takes longer makes way for others: servers that do not answer would hold up
     /// those that do.
     private static let turn = TimeAmount.seconds(2)
+    /// So many times `federation.connecting` may have made way.
+    private static let slowShare = 7
     /// The same network, refused for the same reason, is logged no more often.
     static let refusalPause = TimeAmount.minutes(10)
     /// How often what waits is looked through.
@@ -119,17 +128,17 @@ public final class Federation: Sendable {
 
     /// Begins to connect to others.
     public func start(_ connector: any ServerConnector, _ host: Host) {
-        let strays = state.withLock { state in
+        let (waiting, strays) = state.withLock { state in
             state.connector = connector
-            defer { state.strays = [] }
-            return state.strays
+            defer { (state.waiting, state.strays) = ([], []) }
+            return (state.waiting, state.strays)
         }
         let errors = strays.compactMap { host.deliverHere($0) }
         returned.keep(errors, host)
         let done = Set(strays.map(\.id)).subtracting(errors.map(\.id))
         // After what is stored instead.
         host.database.writer.afterQueued { self.forget(Array(done), host) }
-        beginAttempts(host)
+        for route in waiting { connect(route, host) }
         scheduleSweep(host)
     }
 
@@ -141,7 +150,7 @@ public final class Federation: Sendable {
         let (routes, connector) = state.withLock { state in
             defer { state.connector = nil }
             state.isStopped = true
-            state.attempts.removeAll()
+            state.waiting = []
             return (Array(state.routes.values), state.connector)
         }
         for route in routes { route.stop() }
@@ -331,47 +340,21 @@ public final class Federation: Sendable {
     // MARK: Connections
 
     /// Opens a stream for a route, when it is its turn.
-    ///
-    /// - Parameter isFailing: whether the last attempt failed, so that others come first.
-    func connect(_ route: ServerRoute, _ host: Host, isFailing: Bool = false) {
-        state.withLock { state in
-            if !state.isStopped { state.attempts.append(route, isFailing: isFailing) }
-        }
-        beginAttempts(host)
-    }
-
-    /// Begins the attempts whose turn it is.
-    private func beginAttempts(_ host: Host) {
-        guard let eventLoop = host.loops.first?.eventLoop else { return }
-        while true {
-            let (connector, next) = state.withLock { state in
-                let next: AttemptQueue<ServerRoute>.Next =
-                    state.connector == nil
-                    ? .none
-                    : state.attempts.next(limit: options.connecting.value, now: eventLoop.now)
-                return (state.connector, next)
+    func connect(_ route: ServerRoute, _ host: Host) {
+        let (connector, attempt) = state.withLock { state -> ((any ServerConnector)?, Int) in
+            guard !state.isStopped else { return (nil, 0) }
+            guard let connector = state.connector, state.quick.count < options.connecting.value
+            else {
+                state.waiting.append(route)
+                return (nil, 0)
             }
-            guard let connector else { return }
-            switch next {
-            case .none: return
-            case .begin(let route, let number): begin(number, route, connector, host)
-            case .later:
-                eventLoop.scheduleTask(in: AttemptQueue<ServerRoute>.pause) { [weak host] in
-                    self.state.withLock { $0.attempts.goOn() }
-                    if let host { self.beginAttempts(host) }
-                }
-                return
-            }
+            state.lastAttempt &+= 1
+            state.quick.insert(state.lastAttempt)
+            return (connector, state.lastAttempt)
         }
-    }
-
-    private func begin(
-        _ attempt: Int, _ route: ServerRoute, _ connector: any ServerConnector, _ host: Host
-    ) {
-        let limit = options.connecting
+        guard let connector else { return }
         let turn = loop(for: route.key, host).eventLoop.scheduleTask(in: Self.turn) {
-            self.state.withLock { $0.attempts.isOverdue(attempt, limit: limit.value) }
-            self.beginAttempts(host)
+            self.makeWay(attempt, host)
         }
         Task {
             let started = NIODeadline.now()
@@ -383,13 +366,45 @@ public final class Federation: Sendable {
                 route.attemptFailed(error)
             }
             turn.cancel()
-            let stopping = self.state.withLock { state in
-                state.attempts.end(attempt, limit: limit.value)
-                return state.takeStopping()
-            }
-            stopping?.resume()
-            self.beginAttempts(host)
+            self.attemptEnded(attempt, host)
         }
+    }
+
+    /// Lets another attempt begin beside one that takes long.
+    private func makeWay(_ attempt: Int, _ host: Host) {
+        let next = state.withLock { state -> ServerRoute? in
+            guard state.quick.contains(attempt) else { return nil }
+            state.overdue.append(attempt)
+            return makeWay(&state)
+        }
+        if let next { connect(next, host) }
+    }
+
+    /// Counts the attempt that is overdue for longest among the slow ones, if there is room; gives
+    /// the route whose turn it is then.
+    private func makeWay(_ state: inout State) -> ServerRoute? {
+        guard state.slow.count < options.connecting.value * Self.slowShare,
+            let attempt = state.overdue.popFirst()
+        else { return nil }
+        state.quick.remove(attempt)
+        state.slow.insert(attempt)
+        return state.quick.count < options.connecting.value ? state.waiting.popFirst() : nil
+    }
+
+    private func attemptEnded(_ attempt: Int, _ host: Host) {
+        let (next, stopping) = state.withLock {
+            state -> (ServerRoute?, CheckedContinuation<Void, Never>?) in
+            state.quick.remove(attempt)
+            state.slow.remove(attempt)
+            state.overdue.removeAll { $0 == attempt }
+            var next = makeWay(&state)
+            if next == nil, state.quick.count < options.connecting.value {
+                next = state.waiting.popFirst()
+            }
+            return (next, state.takeStopping())
+        }
+        stopping?.resume()
+        if let next { connect(next, host) }
     }
 
     /// The connector, once the server has started and until it stops.

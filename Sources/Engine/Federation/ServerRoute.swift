@@ -193,9 +193,7 @@ final class ServerRoute: StreamOutlet {
     }
 
     /// Makes the next attempt now, if one is due later, and the next stanza makes one.
-    ///
-    /// - Parameter isFailing: whether nothing is known but that the last attempt failed.
-    func hurry(isFailing: Bool = false) {
+    func hurry() {
         let isDue = state.withLock { state in
             state.refusesUntil = .uptimeNanoseconds(0)
             switch state.phase {
@@ -207,7 +205,7 @@ final class ServerRoute: StreamOutlet {
             state.phase = .connecting
             return true
         }
-        if isDue { federation.connect(self, host, isFailing: isFailing) }
+        if isDue { federation.connect(self, host) }
     }
 
     /// The other domain was reached, and answered: what failed before is over. The sweep of all
@@ -329,7 +327,7 @@ final class ServerRoute: StreamOutlet {
         state.nextAttempt = Clock.millisecondsSince1970() + Int64(time * 1000)
         state.phase = .pausing(
             loop.eventLoop.scheduleTask(in: .milliseconds(Int64(time * 1000))) {
-                self.hurry(isFailing: true)
+                self.hurry()
             })
     }
 

@@ -179,24 +179,6 @@ struct OutgoingAttemptTests {
         }
     }
 
-    @Test("Attempts begin one after the other, however many domains there are")
-    func pace() async throws {
-        try await withSilence(["federation.connecting=256"]) { server, connector in
-            let juliet = try await server.online("juliet@capulet.example/balcony")
-            let burst = AttemptQueue<ServerRoute>.burst
-            for number in 0..<burst + 6 {
-                await juliet.send(
-                    "<message to='romeo@single\(number).example' type='chat' id='\(number)'>"
-                        + "<body>Who?</body></message>")
-            }
-            try await server.wait { connector.connections.count == burst }
-            await server.settle()
-            #expect(connector.connections.count == burst)
-            await pass(.seconds(1), server)
-            try await server.wait { connector.connections.count == burst + 6 }
-        }
-    }
-
     @Test("Questions about keys end soon, and one network does not ask all of them (XEP-0220)")
     func questions() async throws {
         try await withSilence(["federation.dialback=true", "limits.negotiation=60s"]) {

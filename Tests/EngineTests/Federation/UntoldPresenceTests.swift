@@ -95,9 +95,8 @@ struct UntoldPresenceTests {
         try await withOutage { server, client in
             await client.drop()
             await server.settle()
-            let told = try await heard(server)
             #expect(
-                told == [
+                try await heard(server) == [
                     "\(juliet)/phone unavailable \(room)", "\(juliet)/phone unavailable \(romeo)",
                 ])
         }
