@@ -82,6 +82,7 @@ public final class Federation: Sendable {
     let metrics: FederationMetrics
     private let keys: Dialback
     let openStreams = ServerStreamTable()
+    let failing = FailingRoutes()
     /// Whose senders are limited.
     let strangers = Strangers()
     let refused = Mutex(RecentTable<Refused, NIODeadline>(limit: 1024))

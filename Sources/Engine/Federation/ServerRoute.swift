@@ -37,7 +37,13 @@ final class ServerRoute: StreamOutlet {
         /// The stream was told that there is something to write.
         var isWoken = false
         /// Failed attempts in a row.
-        var failures = 0
+        var failures = 0 {
+            didSet {
+                if (oldValue == 0) != (failures == 0) { failing.add(failures == 0 ? -1 : 1) }
+            }
+        }
+        /// How many routes have any.
+        let failing: FailingRoutes
         var lastFailure: FederationFailure?
         var openedAt: NIODeadline?
         /// The present stream has acknowledged something.
@@ -88,7 +94,7 @@ final class ServerRoute: StreamOutlet {
     init(_ key: RouteKey, host: Host) {
         self.key = key
         self.host = host
-        state = Mutex(State(lastUsed: host.loopTime))
+        state = Mutex(State(failing: host.federation.failing, lastUsed: host.loopTime))
     }
 
     var federation: Federation { host.federation }
@@ -318,11 +324,13 @@ final class ServerRoute: StreamOutlet {
         giveBack(bounced, failure)
     }
 
-    /// Waits before the next attempt: twice as long each time, and not all domains alike.
+    /// Waits before the next attempt: twice as long each time, not all domains alike, and longer
+    /// where many cannot be reached, so that it is not felt by people here.
     private func pause(_ state: inout State) {
         let longest = federation.options.longestPause.value.components.seconds
         let ceiling = min(Double(longest), Double(1 << min(state.failures, 20)))
-        let time = max(0.5, Double.random(in: ceiling / 2...ceiling))
+        let share = min(Double(longest), federation.failing.seconds)
+        let time = max(0.5, Double.random(in: ceiling / 2...ceiling) + share)
         let loop = federation.loop(for: key, host)
         state.nextAttempt = Clock.millisecondsSince1970() + Int64(time * 1000)
         state.phase = .pausing(

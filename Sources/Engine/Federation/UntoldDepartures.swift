@@ -132,6 +132,7 @@ extension ServerRoute {
                 now - state.lastUsed > (isOwing ? Self.departureMemory : time)
             else { return false }
             state.isForgotten = true
+            state.failures = 0
             _ = state.departures.takeAll(federation.untold)
             return true
         }

@@ -208,13 +208,16 @@ struct ReturnedErrorsTests {
     func many() async throws {
         try await withServer("federation.policy=open") { server in
             let client = try await server.online("\(juliet)/phone")
-            for _ in 0..<120 { await client.send(message) }
+            for number in 0..<120 {
+                await client.send(
+                    "<message to='romeo@montague.example' type='chat' id='m\(number)'>"
+                        + "<body>m</body></message>")
+            }
             await server.settle()
             try await fail(server)
             var count = 0
             while count < 120 {
                 count += errors([try await client.next()]).count
-                print("XXX", count, rows("returned", server), rows("outgoing", server))
             }
             try await server.wait { rows("returned", server) == 0 }
             #expect(errors(try await client.pending()).isEmpty)
