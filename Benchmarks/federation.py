@@ -88,7 +88,6 @@ class Bench:
             "saturated": {"window": 1, "window_on": "ack", "duration": self.plan.seconds / 2},
             f"not kept, {RATE} a second": {
                 "rate": RATE, "duration": self.plan.seconds, "type": "headline"},
-            # More than limits.stanza_rate on the one stream would be read more slowly.
             f"not kept, {FAST} a second": {
                 "rate": FAST, "duration": self.plan.seconds / 2, "type": "headline"}}
         figures = {(name, away): [] for name in loads for away in (False, True)}

@@ -223,12 +223,12 @@ public final class Federation: Sendable {
 
     /// Routes that failed are kept for a while, for an administrator to see why.
     private func forgetIdleRoutes(_ now: NIODeadline) {
-        remove(routes.filter { $0.forget(now, unusedFor: Self.memory, keepsDepartures: true) })
+        remove(routes.filter { $0.forget(now, unusedFor: Self.memory, keepsUntold: true) })
     }
 
     /// There are too many.
     private func makeRoom(_ now: NIODeadline) {
-        remove(routes.filter { $0.forget(now, unusedFor: .seconds(10), keepsDepartures: false) })
+        remove(routes.filter { $0.forget(now, unusedFor: .seconds(10), keepsUntold: false) })
     }
 
     /// The loop on which a route's streams live.
@@ -301,7 +301,7 @@ public final class Federation: Sendable {
         let key = RouteKey(local: from.domain, remote: to.domain)
         if !hasRoom(key, for: nil, host) || !deliver(entry, key, host) {
             metrics.refusedFull.add()
-            state.withLock { $0.routes[key] }?.noteDepartures(in: [entry])
+            state.withLock { $0.routes[key] }?.noteLostPresence(in: [entry])
             bounce(
                 [entry], FederationFailure(.timeout, "too much waits for it already"), key, host)
         }

@@ -140,8 +140,8 @@ public final class IncomingServerStream: PeerStream {
         host.federation.metrics.certificates[known].add(
             1, cell: loop.cell)
         let text = known.explanation(transport.peerCertificate, domain: domain)
-        // One name is judged on a connection, and no other one later.
-        transport.forgetPeerCertificate()
+        // One name is judged on a connection, and others later only for dialback.
+        if host.federation.dialback == nil { transport.forgetPeerCertificate() }
         perform(negotiation.judged(known, text))
     }
 

@@ -64,7 +64,7 @@ final class ServerRoute: StreamOutlet {
         var refusesUntil = NIODeadline.uptimeNanoseconds(0)
         /// When the other domain last showed itself and that made an attempt.
         var hurriedAt: NIODeadline?
-        var departures = UntoldDepartures()
+        var untold = UntoldPresence()
         /// Who is not read until less waits, by number.
         var paused: [Int64: any StanzaOrigin] = [:]
         /// It is in nobody's table any more.
@@ -180,7 +180,7 @@ final class ServerRoute: StreamOutlet {
 
     /// What was taken out, or never came in, goes back to its senders.
     private func giveBack(_ entries: [QueuedStanza], _ failure: FederationFailure) {
-        noteDepartures(in: entries)
+        noteLostPresence(in: entries)
         federation.bounce(entries, failure, key, host)
         noteRemoved()
     }
@@ -205,7 +205,7 @@ final class ServerRoute: StreamOutlet {
             switch state.phase {
             case .pausing(let next): next.cancel()
             // It has not heard something.
-            case .idle where !state.departures.isEmpty: break
+            case .idle where !state.untold.isEmpty: break
             default: return false
             }
             state.phase = .connecting
@@ -270,7 +270,7 @@ final class ServerRoute: StreamOutlet {
         }
         guard isTaken else { return false }
         stream.outlet = self
-        tellDepartures()
+        tellUntoldPresence()
         federation.noteReachability(of: key.remote)
         drain(into: stream)
         return true

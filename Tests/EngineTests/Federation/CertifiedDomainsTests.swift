@@ -74,6 +74,27 @@ struct CertifiedDomainsTests {
         }
     }
 
+    @Test("With a valid certificate it may use dialback, and show another domain's, too")
+    func validCertificate() async throws {
+        try await withServerPair(["federation.dialback=true"]) { pair in
+            let peer = try await TestPeer(
+                pair.capulet, "verona.example",
+                verdicts: ["verona.example": .valid, "montague.example": .valid])
+            let header = try await peer.openSecurely().header
+            await peer.send(try key(pair, header.id))
+            let answer = try await peer.next()
+            #expect(answer.name == "result" && answer["type"] == "valid")
+            await peer.drop()
+            await pair.settle()
+            let own = try await TestPeer(pair.capulet)
+            let second = try await own.openSecurely().header
+            await own.send(try key(pair, second.id))
+            let valid = try await own.next()
+            #expect(valid.name == "result" && valid["type"] == "valid")
+            await own.drop()
+        }
+    }
+
     @Test("A domain to which somebody writes is not pushed out by names that are made up")
     func bound() async throws {
         try await withForgery { pair in

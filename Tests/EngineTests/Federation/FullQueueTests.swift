@@ -31,4 +31,58 @@ struct FullQueueTests {
             #expect(server.metric("kinglet_server_queue_refusals_total") == 2)
         }
     }
+
+    private func message(_ number: Int) -> String {
+        "<message to='benvolio@montague.example' id='m\(number)' type='chat'>"
+            + "<body>\(number)</body></message>"
+    }
+
+    @Test("While the domain takes stanzas, who sends more is read more slowly, and nothing is lost")
+    func slowly() async throws {
+        try await withPeer("federation.queue_stanzas=8") { server, peer in
+            let romeo = try await server.online("romeo@\(TestServer.domain)/orchard")
+            func send(_ numbers: ClosedRange<Int>) async {
+                for number in numbers {
+                    await romeo.send(message(number))
+                    await server.settle()
+                }
+            }
+            await send(1...5)
+            #expect(await !romeo.isPaused())
+            // More than half of what may wait does.
+            await send(6...16)
+            #expect(await romeo.isPaused())
+            #expect(server.refusals(.remoteQueue) == 1)
+            #expect(server.metric("kinglet_server_queue_stanzas") == 6)
+            for number in 1...6 { #expect(try await peer.next().body == "\(number)") }
+            await peer.acknowledge(3)
+            #expect(await romeo.isPaused())
+            await peer.acknowledge(4)
+            await server.settle()
+            for number in 7...16 {
+                #expect(try await peer.next().body == "\(number)")
+                await peer.acknowledge(number)
+                // Whoever has something to say to others must not wait long for this domain.
+                await romeo.pass(.seconds(1))
+                await server.settle()
+            }
+            #expect(try await romeo.pending().isEmpty)
+            #expect(server.metric("kinglet_server_queue_refusals_total") == 0)
+        }
+    }
+
+    @Test("Nobody waits longer than a second for a domain that acknowledges nothing")
+    func oneSecond() async throws {
+        try await withPeer("federation.queue_stanzas=2") { server, peer in
+            let romeo = try await server.online("romeo@\(TestServer.domain)/orchard")
+            for number in 1...4 {
+                await romeo.send(message(number))
+                await server.settle()
+            }
+            #expect(await romeo.isPaused())
+            await romeo.pass(.seconds(1))
+            await server.settle()
+            for number in 1...4 { #expect(try await peer.next().body == "\(number)") }
+        }
+    }
 }

@@ -173,6 +173,43 @@ struct ServerPairTests {
         }
     }
 
+    @Test("What the other side sent before it heard of our close is taken (RFC 6120 section 4.4)")
+    func close() async throws {
+        try await withServer("federation.policy=open") { server in
+            let juliet = try await server.online("juliet@capulet.example/balcony")
+            let peer = try await EstablishedPeer(server, isManaged: false)
+            await peer.closeWhenIdle(after: .seconds(60))
+            try await peer.ends { if case .end = $0 { true } else { false } }
+            await peer.send(
+                "<message from='romeo@montague.example/x' to='juliet@capulet.example/balcony'>"
+                    + "<body>late</body></message></stream:stream>")
+            #expect(try await juliet.first { $0.name == "message" }.body == "late")
+            try await peer.ends { if case .closed = $0 { true } else { false } }
+        }
+    }
+
+    @Test("What came before the end of the input is handled, though the stream was paused")
+    func endOfInput() async throws {
+        try await withServer(
+            "federation.policy=open", "limits.server_stanza_rate=1"
+        ) { server in
+            let juliet = try await server.online("juliet@capulet.example/balcony")
+            let peer = try await EstablishedPeer(server, isManaged: false)
+            await peer.send(
+                (1...9).map {
+                    "<message from='romeo@montague.example/x' type='headline'"
+                        + " to='juliet@capulet.example/balcony'><body>\($0)</body></message>"
+                }.joined())
+            #expect(await peer.isPaused())
+            await peer.endInput()
+            for _ in 0..<9 { await peer.pass(.seconds(2)) }
+            for number in 1...9 {
+                #expect(try await juliet.first { $0.name == "message" }.body == "\(number)")
+            }
+            try await peer.ends { if case .closed = $0 { true } else { false } }
+        }
+    }
+
     @Test("A stream without use is closed in peace")
     func idle() async throws {
         try await withServerPair(["federation.idle=60s"]) { pair in

@@ -296,7 +296,7 @@ struct UntoldPresenceTests {
     @Test("One route remembers so much, and all together a little more")
     func bounds() throws {
         let budget = UntoldBudget(limit: 400_000)
-        var routes = [UntoldDepartures(), UntoldDepartures(), UntoldDepartures()]
+        var routes = [UntoldPresence(), UntoldPresence(), UntoldPresence()]
         for index in routes.indices {
             for number in 0..<2000 { routes[index].insert(try lost(number), budget) }
         }
@@ -322,8 +322,8 @@ struct UntoldPresenceTests {
             let route = route(server)
             #expect(!budget.take(4_194_304))
             let later = NIODeadline.now() + .hours(2)
-            #expect(!route.forget(later, unusedFor: .hours(1), keepsDepartures: true))
-            #expect(route.forget(later, unusedFor: .hours(1), keepsDepartures: false))
+            #expect(!route.forget(later, unusedFor: .hours(1), keepsUntold: true))
+            #expect(route.forget(later, unusedFor: .hours(1), keepsUntold: false))
             #expect(budget.take(4_194_304))
         }
     }

@@ -61,6 +61,23 @@ final class EstablishedPeer: Sendable {
         await loop.call { self.stream.value.receive(ByteBuffer(string: text)) }
     }
 
+    /// The peer sends no more.
+    func endInput() async { await loop.call { self.stream.value.endOfInput() } }
+
+    /// Has the stream close after so long without stanzas.
+    func closeWhenIdle(after time: TimeAmount) async {
+        await loop.call { self.stream.value.endWhenIdle(after: time) }
+        await loop.advanceTime(by: time)
+    }
+
+    /// Lets time go by on the stream's loop.
+    func pass(_ time: TimeAmount) async { await loop.advanceTime(by: time) }
+
+    /// Waits for the end of the server's side, or of the connection.
+    func ends(_ isEnd: (ClientEvent) -> Bool) async throws {
+        while !isEnd(try await inbox.next()) {}
+    }
+
     /// How many of its stanzas are handled (XEP-0198).
     func handled() async -> UInt32 {
         await loop.call { self.stream.value.inbound.handled }

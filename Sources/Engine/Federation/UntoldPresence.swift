@@ -59,7 +59,7 @@ final class UntoldBudget: Sendable {
 }
 
 /// The presence that a route could not bring.
-struct UntoldDepartures: Sendable {
+struct UntoldPresence: Sendable {
     /// What was lost between two.
     struct News: Sendable {
         var isAvailableLost = false
@@ -121,25 +121,25 @@ struct UntoldDepartures: Sendable {
 
 extension ServerRoute {
     /// A route that owes others a departure is remembered so long.
-    private static let departureMemory = TimeAmount.hours(24)
+    private static let untoldMemory = TimeAmount.hours(24)
 
     /// Whether it may be forgotten: nothing waits, no stream stands, and nobody used it for so
     /// long. From then on it takes nothing.
-    func forget(_ now: NIODeadline, unusedFor time: TimeAmount, keepsDepartures: Bool) -> Bool {
+    func forget(_ now: NIODeadline, unusedFor time: TimeAmount, keepsUntold: Bool) -> Bool {
         state.withLock { state in
-            let isOwing = keepsDepartures && !state.departures.isEmpty
+            let isOwing = keepsUntold && !state.untold.isEmpty
             guard case .idle = state.phase, state.queue.count == 0,
-                now - state.lastUsed > (isOwing ? Self.departureMemory : time)
+                now - state.lastUsed > (isOwing ? Self.untoldMemory : time)
             else { return false }
             state.isForgotten = true
             state.failures = 0
-            _ = state.departures.takeAll(federation.untold)
+            _ = state.untold.takeAll(federation.untold)
             return true
         }
     }
 
     /// Remembers between whom presence was dropped.
-    func noteDepartures(in dropped: [QueuedStanza]) {
+    func noteLostPresence(in dropped: [QueuedStanza]) {
         let lost = dropped.compactMap { LostPresence($0) }
         guard !lost.isEmpty else { return }
         state.withLock { state in
@@ -150,13 +150,13 @@ extension ServerRoute {
                     // What a component's users say is not known here, only whether the other domain
                     // may take them for present who are not.
                     switch presence.kind {
-                    case .available: state.departures.remove(presence, federation.untold)
-                    case .unavailable: state.departures.insert(presence, federation.untold)
+                    case .available: state.untold.remove(presence, federation.untold)
+                    case .unavailable: state.untold.insert(presence, federation.untold)
                     case .probe: break
                     }
                 } else if !from.isBare {
                     // From a bare address comes only the answer to a probe that there is nobody.
-                    state.departures.insert(presence, federation.untold)
+                    state.untold.insert(presence, federation.untold)
                 }
             }
         }
@@ -164,15 +164,15 @@ extension ServerRoute {
 
     /// The stream takes presence: what was lost before needs no saying.
     func noteSent(_ entry: QueuedStanza, _ state: inout State) {
-        guard !state.departures.isEmpty, let sent = LostPresence(entry) else { return }
-        state.departures.remove(sent, federation.untold)
+        guard !state.untold.isEmpty, let sent = LostPresence(entry) else { return }
+        state.untold.remove(sent, federation.untold)
     }
 
     /// Queues what the other domain has to hear instead of what was lost. Within the lock, so that
     /// whatever a client says meanwhile comes after it.
-    func tellDepartures() {
+    func tellUntoldPresence() {
         let told = state.withLock { state -> [QueuedStanza] in
-            let untold = state.departures.takeAll(federation.untold)
+            let untold = state.untold.takeAll(federation.untold)
             guard !untold.isEmpty else { return [] }
             var later: [LostPresence.Parties: NIODeadline] = [:]
             if untold.contains(where: { !host.isLocal($0.key.from.domain) }) {
@@ -201,7 +201,7 @@ extension ServerRoute {
 
     /// What somebody elsewhere has to hear of one whose presence was lost.
     private func words(
-        _ parties: LostPresence.Parties, _ news: UntoldDepartures.News
+        _ parties: LostPresence.Parties, _ news: UntoldPresence.News
     ) -> [OutboundStanza] {
         let (from, to) = (parties.from, parties.to)
         let gone = news.isUnavailableLost ? [Self.presence("unavailable", parties)] : []
