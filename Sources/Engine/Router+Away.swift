@@ -43,7 +43,7 @@ extension Host {
     /// meanwhile. A subscription can be ended at any time, or a contact would see presence again
     /// when the domain may.
     private func awayRefusal(
-        of stanza: Stanza, to domain: String, by origin: any StanzaOrigin
+        of stanza: Stanza, to domain: String, by sender: Session?
     ) -> StanzaError? {
         if stanza.kind == .presence,
             stanza.isType("unsubscribe") || stanza.isType("unsubscribed")
@@ -51,15 +51,15 @@ extension Host {
             return nil
         }
         if stanza.kind == .presence, components[domain] != nil { return nil }
-        return awayRefusal(from: stanza.from.domain, to: domain, by: origin)
+        return awayRefusal(from: stanza.from.domain, to: domain, by: sender)
     }
 
     /// Why nothing may go to a domain at this moment; nil if it may.
     private func awayRefusal(
-        from local: String, to domain: String, by origin: any StanzaOrigin
+        from local: String, to domain: String, by sender: Session?
     ) -> StanzaError? {
         if let component = components[domain] { return component.refusal }
-        return federation.refusal(from: local, to: domain, by: origin, self)
+        return federation.refusal(from: local, to: domain, by: sender, self)
     }
 
     /// Sends a stanza to another domain; should it not get there, its sender hears of that if it
@@ -167,7 +167,7 @@ extension Host {
         guard isLocal(to.domain) else {
             // The server asks in the name of a component's domain, too.
             if stanza.kind == .iq, to.isBare, to.bare.isDomain, requests.answer(stanza) { return }
-            if let error = awayRefusal(of: stanza, to: to.domain, by: peer) {
+            if let error = awayRefusal(of: stanza, to: to.domain, by: nil) {
                 return bounce(stanza, error)
             }
             guard stanza.kind == .message else {

@@ -21,10 +21,6 @@ public protocol StanzaOrigin: AnyObject, Sendable {
     func resume(_ number: UInt32, _ body: @escaping @Sendable () -> Void)
     /// How many of its stanzas wait for the disk. On its loop.
     var openCount: Int { get }
-    /// Reads no more of it until `roomIsThere`, but for a second at most. On its loop.
-    func waitForRoom()
-    /// What waits for another domain has become less. Any thread.
-    func roomIsThere()
 }
 
 extension Session: StanzaOrigin {
@@ -46,11 +42,11 @@ extension Session: StanzaOrigin {
     /// How many of its stanzas wait for the disk.
     public var openCount: Int { stateHere?.inbound.openCount ?? 0 }
 
-    /// Much waits for the domain that it sends to.
-    public func waitForRoom() { stateHere?.stream?.waitForRoom() }
+    /// Reads no more of its client until `roomIsThere`, but for a second at most. On its loop.
+    func waitForRoom() { stateHere?.stream?.waitForRoom() }
 
-    /// What waits for that domain has become less.
-    public func roomIsThere() { post(.run { $0?.stream?.roomIsThere() }) }
+    /// What waits for another domain has become less. Any thread.
+    func roomIsThere() { post(.run { $0?.stream?.roomIsThere() }) }
 }
 
 /// A stream of another server or a component as the router sees it. It may outlive the stream.
@@ -95,10 +91,6 @@ final class PeerOrigin: StanzaOrigin {
     }
 
     var openCount: Int { streamHere?.inbound.openCount ?? 0 }
-
-    func waitForRoom() { streamHere?.waitForRoom() }
-
-    func roomIsThere() { run { self.streamHere?.roomIsThere() } }
 }
 
 /// The streams of servers and components, so that all of them can be told something. Any thread.

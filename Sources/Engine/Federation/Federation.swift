@@ -253,7 +253,7 @@ public final class Federation: Sendable {
     /// Why nothing may go to a domain at this moment; nil if it may. Who sends more than that domain
     /// takes is read more slowly.
     func refusal(
-        from local: String, to domain: String, by origin: (any StanzaOrigin)?, _ host: Host
+        from local: String, to domain: String, by sender: Session?, _ host: Host
     ) -> StanzaError? {
         guard policy.allows(domain, .outgoing) else {
             let isOff = options.policy.value == .off
@@ -263,7 +263,7 @@ public final class Federation: Sendable {
                     ? "this server does not talk to others"
                     : "this server may not talk to \(domain); its administrator can allow that")
         }
-        guard hasRoom(RouteKey(local: local, remote: domain), for: origin, host) else {
+        guard hasRoom(RouteKey(local: local, remote: domain), for: sender, host) else {
             metrics.refusedFull.add()
             return StanzaError(
                 .resourceConstraint, "too much waits for \(domain) already; try again later")
@@ -272,7 +272,7 @@ public final class Federation: Sendable {
     }
 
     /// Whether anything more may wait for one domain and for all.
-    private func hasRoom(_ key: RouteKey, for origin: (any StanzaOrigin)?, _ host: Host) -> Bool {
+    private func hasRoom(_ key: RouteKey, for sender: Session?, _ host: Host) -> Bool {
         let now = host.loopTime
         enum Room { case none, some(ServerRoute?), crowded }
         let room: Room = state.withLock { state in
@@ -285,7 +285,7 @@ public final class Federation: Sendable {
         }
         switch room {
         case .none: return false
-        case .some(let route): return route?.hasRoom(for: origin) ?? true
+        case .some(let route): return route?.hasRoom(for: sender) ?? true
         case .crowded:
             makeRoom(now)
             return state.withLock { $0.routes.count < Self.mostRoutes }

@@ -34,9 +34,6 @@ struct IncomingNegotiation {
         /// Whether stanzas may go to a domain.
         var maySend: (String) -> Bool
         var dialback: Dialback?
-        /// Whether a domain may prove itself by dialback: not without a valid certificate where it
-        /// has shown one before.
-        var mayDial: (String) -> Bool
         var defaultDomain: String
     }
 
@@ -348,7 +345,6 @@ struct IncomingNegotiation {
             return [answer(pair, StanzaError(.policyViolation, "not allowed by this server"))]
         }
         if mayUse(pair) { return [answer(pair, isValid: true)] }
-        guard rules.mayDial(pair.from) else { return [answer(pair, Self.hadCertificate)] }
         guard pairs.count + questions.count < Self.mostPairs,
             questions.count < Self.mostQuestions
         else { return [answer(pair, StanzaError(.resourceConstraint))] }
@@ -364,9 +360,6 @@ struct IncomingNegotiation {
         case true? where !rules.isAllowed(pair.from):
             // Forbidden while its own server was asked.
             return [answer(pair, StanzaError(.policyViolation, "not allowed by this server"))]
-        case true? where !rules.mayDial(pair.from):
-            // Its certificate was seen meanwhile.
-            return [answer(pair, Self.hadCertificate)]
         case true?:
             pairs.insert(pair)
             if remote == nil { remote = pair.from }
@@ -410,9 +403,6 @@ struct IncomingNegotiation {
                     error: isServed ? nil : StanzaError(.itemNotFound)))
         ]
     }
-
-    private static let hadCertificate = StanzaError(
-        .notAuthorized, "this domain had a valid certificate before, and needs one now")
 
     private func answer(_ pair: DomainPair, isValid: Bool) -> Action {
         .send(

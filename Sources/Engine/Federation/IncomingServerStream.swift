@@ -40,10 +40,6 @@ public final class IncomingServerStream: PeerStream {
                 isAllowed: { federation.policy.allows($0, .incoming) },
                 maySend: { federation.policy.allows($0, .outgoing) },
                 dialback: federation.dialback,
-                mayDial: { domain in
-                    federation.mayDial(
-                        domain, IncomingServerStream.verdict(transport, domain))
-                },
                 defaultDomain: host.domains.first ?? ""),
             identifier: { SecureRandom.identifier(bytes: 18) })
         super.init(
@@ -140,8 +136,8 @@ public final class IncomingServerStream: PeerStream {
         host.federation.metrics.certificates[known].add(
             1, cell: loop.cell)
         let text = known.explanation(transport.peerCertificate, domain: domain)
-        // One name is judged on a connection, and others later only for dialback.
-        if host.federation.dialback == nil { transport.forgetPeerCertificate() }
+        // One name is judged on a connection, and no other one later.
+        transport.forgetPeerCertificate()
         perform(negotiation.judged(known, text))
     }
 

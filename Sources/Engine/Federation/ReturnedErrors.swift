@@ -39,6 +39,8 @@ final class ReturnedErrors: Sendable {
         var accounts: Set<BareJID> = []
         /// Whose errors are being read, and whether that was asked for again meanwhile.
         var reading: [BareJID: Bool] = [:]
+        /// Whose errors could not be read.
+        var unread: Set<BareJID> = []
         /// To how many sessions an error is on its way, by its number.
         var underWay: [Int64: Int] = [:]
         /// The errors on their way to a session, by the session's number.
@@ -58,6 +60,11 @@ final class ReturnedErrors: Sendable {
     func goOn(_ host: Host) {
         keep([], host)
         delete([], host)
+        let unread = state.withLock { state in
+            defer { state.unread = [] }
+            return state.unread
+        }
+        for account in unread { handOver(to: account, host) }
     }
 
     // MARK: Keeping
@@ -135,7 +142,9 @@ final class ReturnedErrors: Sendable {
                 case .success(let rows):
                     let left = rows.filter { !self.give($0.id, $0.bytes, to: account, host) }
                     isLeft = !left.isEmpty
-                case .failure(let error): host.log.error("outgoing: \(error)")
+                case .failure(let error):
+                    host.log.error("outgoing: \(error)")
+                    self.state.withLock { _ = $0.unread.insert(account) }
                 }
                 let isAskedAgain = self.state.withLock { state in
                     let isAskedAgain = state.reading.removeValue(forKey: account) ?? false

@@ -32,7 +32,7 @@ extension ServerRoute.State {
     }
 
     /// Who may be read again, now that less waits.
-    mutating func takePaused(_ options: FederationOptions) -> [any StanzaOrigin] {
+    mutating func takePaused(_ options: FederationOptions) -> [Session] {
         guard !paused.isEmpty, queue.count <= options.queueStanzas.value / 4,
             queue.bytes <= options.queueBytes.value / 4
         else { return [] }
@@ -42,16 +42,17 @@ extension ServerRoute.State {
 }
 
 extension ServerRoute {
-    /// Whether one more stanza may wait. Where much does, its origin is read more slowly from here
-    /// on. On the origin's loop.
-    func hasRoom(for origin: (any StanzaOrigin)?) -> Bool {
+    /// Whether one more stanza may wait. Where much does, its sender is read more slowly from here
+    /// on; a component is not, whose one stream bears what all its users say to all domains. On the
+    /// sender's loop.
+    func hasRoom(for sender: Session?) -> Bool {
         let options = federation.options
         let (hasRoom, isCrowded) = state.withLock { state in
-            let isCrowded = origin != nil && state.isCrowded(options)
-            if let origin, isCrowded { state.paused[origin.number] = origin }
+            let isCrowded = sender != nil && state.isCrowded(options)
+            if let sender, isCrowded { state.paused[sender.number] = sender }
             return (state.hasRoom(for: 0, options), isCrowded)
         }
-        if isCrowded { origin?.waitForRoom() }
+        if isCrowded { sender?.waitForRoom() }
         return hasRoom
     }
 }

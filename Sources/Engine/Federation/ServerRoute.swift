@@ -66,7 +66,7 @@ final class ServerRoute: StreamOutlet {
         var hurriedAt: NIODeadline?
         var untold = UntoldPresence()
         /// Who is not read until less waits, by number.
-        var paused: [Int64: any StanzaOrigin] = [:]
+        var paused: [Int64: Session] = [:]
         /// It is in nobody's table any more.
         var isForgotten = false
     }
@@ -141,7 +141,8 @@ final class ServerRoute: StreamOutlet {
             }
             if let failure = state.lastFailure {
                 switch state.phase {
-                case .pausing where !isKept && entry.stanza.kind == .iq:
+                case .pausing
+                where !isKept && (entry.stanza.kind == .iq || state.queue.count == 0):
                     return .refuse(failure)
                 case .idle where now < state.refusesUntil && (failure.isPermanent || !isKept):
                     return .refuse(failure)
@@ -469,7 +470,8 @@ final class ServerRoute: StreamOutlet {
             state.lastFailure = failure
             state.failedAt = Clock.millisecondsSince1970()
             // A stream that did not last, or took nothing, is as good as none.
-            if !state.isOfUse || state.openedAt.map({ now - $0 < .seconds(10) }) ?? false {
+            let isOfUse = state.isOfUse || stream.isClosing
+            if !isOfUse || state.openedAt.map({ now - $0 < .seconds(10) }) ?? false {
                 state.failures += 1
                 pause(&state)
                 return false

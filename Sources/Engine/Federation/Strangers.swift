@@ -82,8 +82,7 @@ final class Strangers: Sendable {
     /// - Parameters:
     ///   - rate: what one sender may send in a minute.
     ///   - isLookup: whether it is something that the database has to answer anyway. Of that a
-    ///     stranger has as much again, and nobody is asked who they are: messages of the same
-    ///     sender's may need that question.
+    ///     stranger has as much again: a mass login must not use up what messages need.
     ///   - isKnown: whether the memory of who is online says that they know each other.
     func admit(
         _ pair: Acquaintance, rate: Int, isLookup: Bool = false, now: NIODeadline,
@@ -100,10 +99,11 @@ final class Strangers: Sendable {
                 state.verdicts[pair] = Verdict(isKnown: true, until: now + Self.knownTime)
                 return .admit
             }
-            if isLookup {
-                return state.lookups.take(pair.contact, rate, now) ? .admit : .refuse
-            }
-            if state.stanzas.take(pair.contact, rate, now) { return .admit }
+            let isWithinRate =
+                isLookup
+                ? state.lookups.take(pair.contact, rate, now)
+                : state.stanzas.take(pair.contact, rate, now)
+            if isWithinRate { return .admit }
             guard verdict == nil, state.questions.take(pair.contact, Self.questionRate, now)
             else { return .refuse }
             state.asked[pair] = 1

@@ -38,7 +38,8 @@ struct HandledStanzas {
     /// That is over. True if nothing holds it any more.
     mutating func finishResumed(_ number: UInt32) -> Bool {
         current = nil
-        return !isHeldAgain
+        // What was held again may have been released meanwhile.
+        return !isHeldAgain || !open.contains(number)
     }
 
     /// The stanza is not handled until it is released. False when that comes too late.
@@ -50,8 +51,7 @@ struct HandledStanzas {
 
     /// What held the stanza is done. True if the client is to hear of it now.
     mutating func release(_ number: UInt32) -> Bool {
-        guard let index = open.firstIndex(of: number) else { return false }
-        open.remove(at: index)
+        if let index = open.firstIndex(of: number) { open.remove(at: index) }
         guard let owed, open.first.map({ Int32(bitPattern: $0 &- owed) > 0 }) ?? true else {
             return false
         }

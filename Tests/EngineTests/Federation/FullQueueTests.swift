@@ -71,6 +71,24 @@ struct FullQueueTests {
         }
     }
 
+    @Test("A component is not held up by one domain: its stream bears what all its users say")
+    func component() async throws {
+        let server = try TestServer([
+            "federation.policy=open", "federation.queue_stanzas=2", TestComponent.setting,
+        ])
+        let component = try await TestComponent.attached(to: server)
+        let peer = try await EstablishedPeer(server, from: TestComponent.domain)
+        for number in 1...6 {
+            await component.send(
+                "<message from='nurse@\(TestComponent.domain)' type='headline'"
+                    + " to='benvolio@montague.example'><body>\(number)</body></message>")
+        }
+        for number in 1...6 { #expect(try await peer.next().body == "\(number)") }
+        #expect(await !component.isPaused())
+        #expect(server.refusals(.remoteQueue) == 0)
+        await server.stop()
+    }
+
     @Test("Nobody waits longer than a second for a domain that acknowledges nothing")
     func oneSecond() async throws {
         try await withPeer("federation.queue_stanzas=2") { server, peer in

@@ -18,14 +18,13 @@ struct IncomingNegotiationTests {
 
         init(
             _ verdict: CertificateVerdict = .untrusted,
-            isAllowed: @escaping (String) -> Bool = { $0 != "forbidden.example" },
-            mayDial: @escaping (String) -> Bool = { _ in true }
+            isAllowed: @escaping (String) -> Bool = { $0 != "forbidden.example" }
         ) throws {
             self.verdict = verdict
             negotiation = IncomingNegotiation(
                 IncomingNegotiation.Rules(
                     isServed: { $0 == "capulet.example" }, isAllowed: isAllowed,
-                    maySend: { _ in true }, dialback: Dialback(secret: [7]), mayDial: mayDial,
+                    maySend: { _ in true }, dialback: Dialback(secret: [7]),
                     defaultDomain: "capulet.example"),
                 identifier: { "s1" })
             negotiation.isSecure = true
@@ -158,17 +157,5 @@ struct IncomingNegotiationTests {
                 == ["montague.example by EXTERNAL"])
         #expect(other.answer("verona.example", true).isEmpty, "our header is due first")
         #expect(other.negotiation.provenDomains == ["montague.example"])
-    }
-
-    @Test("A domain whose certificate is seen while its own server is asked needs it from then on")
-    func certifiedMeanwhile() throws {
-        var certified = ""
-        let other = try Dialogue(mayDial: { $0 != certified })
-        #expect(try other.ask("montague.example") == ["ask montague.example"])
-        certified = "montague.example"
-        #expect(other.answer("montague.example", true) == ["not-authorized"])
-        #expect(!other.negotiation.isAuthenticated)
-        #expect(try other.ask("montague.example") == ["not-authorized"], "and nobody is asked")
-        #expect(try other.ask("verona.example") == ["ask verona.example"])
     }
 }
