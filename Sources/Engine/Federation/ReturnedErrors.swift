@@ -59,7 +59,7 @@ final class ReturnedErrors: Sendable {
     /// Tries again what a failing disk refused.
     func goOn(_ host: Host) {
         keep([], host)
-        delete([], host)
+        deleteDone(host)
         let unread = state.withLock { state in
             defer { state.unread = [] }
             return state.unread
@@ -225,9 +225,12 @@ final class ReturnedErrors: Sendable {
             if state.sessions[session.number]?.isEmpty ?? false {
                 state.sessions[session.number] = nil
             }
-            return state.underWay.removeValue(forKey: id) != nil
+            guard state.underWay.removeValue(forKey: id) != nil else { return false }
+            // At once, or whoever reads the database meanwhile takes it for a new one.
+            state.done.insert(id)
+            return true
         }
-        if isFirst { delete([id], host) }
+        if isFirst { deleteDone(host) }
     }
 
     /// What its client did not get goes to others, if no other one may yet get it.
@@ -246,9 +249,8 @@ final class ReturnedErrors: Sendable {
         if isLeft { handOver(to: account, host) }
     }
 
-    private func delete(_ ids: [Int64], _ host: Host) {
+    private func deleteDone(_ host: Host) {
         let begins = state.withLock { state in
-            state.done.formUnion(ids)
             guard !state.isDeleting, !state.done.isEmpty else { return false }
             state.isDeleting = true
             return true
@@ -272,7 +274,7 @@ final class ReturnedErrors: Sendable {
                     }
                 }
                 switch result {
-                case .success: self.delete([], host)
+                case .success: self.deleteDone(host)
                 case .failure(let error): host.log.error("outgoing: \(error)")
                 }
             })
