@@ -60,7 +60,8 @@ public final class TLSTrust: Sendable {
 
 /// What was read at once.
 ///
-/// Unchecked because of the pointer: OpenSSL locks a store for each look-up in it.
+/// Unchecked because of the pointer and the variables: all of it is set up by `init` and changed by
+/// nothing afterwards, and OpenSSL locks a store for each look-up in it.
 final class TrustStore: @unchecked Sendable {
     /// A file's size: the revocation lists of large authorities have megabytes.
     private static let fileLimit = 16 * 1024 * 1024

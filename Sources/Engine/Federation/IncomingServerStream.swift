@@ -122,15 +122,9 @@ public final class IncomingServerStream: PeerStream {
         }
     }
 
-    /// What the other server's certificate proves of a domain.
-    private static func verdict(
-        _ transport: any StreamTransport, _ domain: String
-    ) -> CertificateVerdict {
-        (try? Preparation.domainASCII(domain)).map { transport.verdict(for: $0) } ?? .wrongName
-    }
-
     private func judge(_ domain: String) {
-        let known = Self.verdict(transport, domain)
+        let verdict = (try? Preparation.domainASCII(domain)).map { transport.verdict(for: $0) }
+        let known = verdict ?? .wrongName
         // Remembers a valid one, for our own streams to the domain.
         _ = host.federation.mayDial(domain, known)
         host.federation.metrics.certificates[known].add(

@@ -422,8 +422,8 @@ final class ServerRoute: StreamOutlet {
                 }
             }
             federation.delivered(confirmed, host)
-            for origin in state.withLock({ $0.takePaused(federation.options) }) {
-                origin.roomIsThere()
+            for sender in state.withLock({ $0.takePaused(federation.options) }) {
+                sender.roomIsThere()
             }
             if isMore, stream.isManaged { stream.requestAcknowledgement(of: sent) }
             if wasHeldUp { drain(into: stream) }
