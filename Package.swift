@@ -14,6 +14,9 @@ let argumentParser = Package.Dependency.package(
 let yams = Package.Dependency.package(
     url: "https://github.com/jpsim/Yams", from: "6.2.0")
 
+let hummingbird = Package.Dependency.package(
+    url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0")
+
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
@@ -41,7 +44,7 @@ func tests(
 let package = Package(
     name: "kinglet",
     products: [.executable(name: "kinglet", targets: ["kinglet"])],
-    dependencies: [nio, grdb, log, argumentParser, yams],
+    dependencies: [nio, grdb, log, argumentParser, yams, hummingbird],
     targets: [
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl"),
         .systemLibrary(name: "CMicroHTTPD", pkgConfig: "libmicrohttpd"),
@@ -83,6 +86,12 @@ let package = Package(
         target("Hardware", ["CTimex", "Prometheus", "Storage", "Programs"]),
         target("HTTPClient", ["CCurl"]),
         target(
+            "PushRelay",
+            [
+                "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS", "Storage", "Engine",
+                "Features", "HTTPClient", nioCore, logging,
+            ]),
+        target(
             "Backup",
             [
                 "CSync", "XML", "Options", "Prometheus", "TLS", "SASL", "Storage", "Programs",
@@ -90,8 +99,17 @@ let package = Package(
             ]),
         target("MetricsEndpoint", ["CMicroHTTPD", "Prometheus"]),
         target(
+            "Web",
+            [
+                "Options", "Prometheus", "TLS", "Engine", "MetricsEndpoint", nioCore, nioPosix,
+                nioHTTP1, logging, .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+            ]),
+        target(
             "Administration",
-            ["Addresses", "Options", "Prometheus", "Storage", "Engine", "Backup"]),
+            [
+                "Addresses", "Options", "Prometheus", "Storage", "Engine", "PushRelay", "Backup",
+            ]),
         target(
             "Listeners",
             [
@@ -103,8 +121,8 @@ let package = Package(
             dependencies: [
                 "CMalloc", "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS", "SASL",
                 "Storage", "DNS", "Engine", "Features", "Programs", "Hardware", "HTTPClient",
-                "Backup",
-                "MetricsEndpoint", "Administration", "Listeners",
+                "PushRelay", "Backup",
+                "MetricsEndpoint", "Web", "Administration", "Listeners",
                 nioCore, nioPosix, logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -126,7 +144,20 @@ let package = Package(
                 "SASL", "Storage", nioCore, nioEmbedded, logging,
             ]),
         tests("ProgramsTests", ["Programs"]),
-        tests("HTTPClientTests", ["HTTPClient"]),
+        tests("HTTPClientTests", ["HTTPClient", "Programs"]),
+        tests(
+            "PushRelayTests",
+            [
+                "PushRelay", "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS",
+                "Storage", "Engine", "Features", "HTTPClient", "Programs", nioCore, nioEmbedded,
+                logging,
+            ]),
+        tests(
+            "WebTests",
+            [
+                "Web", "Options", "Prometheus", "TLS", "Engine", "Features", "Programs", nioCore,
+                nioPosix, logging,
+            ]),
         tests(
             "BackupTests",
             [

@@ -9,7 +9,7 @@ struct ImportTests {
         "CAres", "XML",
         "Addresses", "XMPP", "Options", "Prometheus",
         "TLS", "SASL", "Storage", "DNS", "Engine", "Features", "Programs", "Hardware", "HTTPClient",
-        "Backup", "MetricsEndpoint", "Administration", "Listeners", "kinglet",
+        "PushRelay", "Backup", "MetricsEndpoint", "Web", "Administration", "Listeners", "kinglet",
     ]
 
     /// Modules from outside, and the only targets that may import them.
@@ -20,9 +20,11 @@ struct ImportTests {
         "CAres": ["DNS"],
         "GRDB": ["Storage"], "GRDBSQLite": ["Storage"], "Yams": ["Options"],
         "ArgumentParser": ["kinglet"],
-        "NIOPosix": ["Listeners", "kinglet"], "NIOHTTP1": ["Listeners"],
-        "NIOCore": ["TLS", "Engine", "Features", "Listeners", "kinglet"],
-        "Logging": ["Engine", "Features", "Listeners", "kinglet"],
+        "NIOPosix": ["Web", "Listeners", "kinglet"], "NIOHTTP1": ["Web", "Listeners"],
+        "NIOCore": ["TLS", "Engine", "Features", "PushRelay", "Web", "Listeners", "kinglet"],
+        "Hummingbird": ["Web"], "HummingbirdCore": ["Web"], "HTTPTypes": ["Web"],
+        "NIOHTTPTypes": ["Web"],
+        "Logging": ["Engine", "Features", "PushRelay", "Web", "Listeners", "kinglet"],
     ]
 
     @Test("A target imports only targets before it")

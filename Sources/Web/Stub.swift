@@ -1,0 +1,3 @@
+// Stand-in until the first file is here.
+internal import Hummingbird
+internal import HummingbirdCore
