@@ -1,32 +1,53 @@
-// Authenticated encryption with ChaCha20 and Poly1305 (RFC 8439 section 2.8).
+// Authenticated encryption: ChaCha20 with Poly1305 (RFC 8439 section 2.8), and AES with 128 bits in
+// Galois counter mode (NIST SP 800-38D).
 
 import COpenSSL
 
-/// ChaCha20-Poly1305 under one key; the tag stands behind the ciphertext. Used by one thread at a
-/// time.
-///
-/// Whoever seals sees to it that no nonce is used twice with a key.
-public final class ChaCha20Poly1305 {
+/// ChaCha20-Poly1305 under one key.
+public final class ChaCha20Poly1305: AuthenticatedCipher {
     /// Bytes of a key.
     public static let keyLength = 32
+
+    /// Fails unless the key has 32 bytes.
+    public init(key: [UInt8]) throws(TLSError) {
+        try super.init(
+            EVP_chacha20_poly1305(), key, length: Self.keyLength, "use ChaCha20-Poly1305")
+    }
+}
+
+/// AES-128-GCM under one key.
+public final class AES128GCM: AuthenticatedCipher {
+    /// Bytes of a key.
+    public static let keyLength = 16
+
+    /// Fails unless the key has 16 bytes.
+    public init(key: [UInt8]) throws(TLSError) {
+        try super.init(EVP_aes_128_gcm(), key, length: Self.keyLength, "use AES-128-GCM")
+    }
+}
+
+/// What both have in common: the tag stands behind the ciphertext. Used by one thread at a time.
+///
+/// Whoever seals sees to it that no nonce is used twice with a key.
+public class AuthenticatedCipher {
     /// Bytes of a nonce.
     public static let nonceLength = 12
     /// Bytes that a sealed text is longer.
     public static let tagLength = 16
 
     private let context: OpaquePointer
-    private static let operation = "use ChaCha20-Poly1305"
+    private let operation: String
 
-    /// Fails unless the key has 32 bytes.
-    public init(key: [UInt8]) throws(TLSError) {
+    fileprivate init(
+        _ cipher: OpaquePointer?, _ key: [UInt8], length: Int, _ operation: String
+    ) throws(TLSError) {
         ERR_clear_error()
-        guard let context = EVP_CIPHER_CTX_new() else { throw .openSSL(Self.operation) }
+        guard let context = EVP_CIPHER_CTX_new() else { throw .openSSL(operation) }
         self.context = context
-        guard key.count == Self.keyLength else {
-            throw Self.wrongLength("key", Self.keyLength)
-        }
-        guard EVP_CipherInit_ex(context, EVP_chacha20_poly1305(), nil, key, nil, 1) == 1 else {
-            throw .openSSL(Self.operation)
+        self.operation = operation
+        guard key.count == length else { throw wrongLength("key", length) }
+        guard EVP_CipherInit_ex(context, cipher, nil, key, nil, 1) == 1 else {
+            throw .openSSL(operation)
         }
     }
 
@@ -47,7 +68,7 @@ public final class ChaCha20Poly1305 {
             else { return }
             count = bytes.count + Self.tagLength
         }
-        guard !result.isEmpty else { throw .openSSL(Self.operation) }
+        guard !result.isEmpty else { throw .openSSL(operation) }
         return result
     }
 
@@ -61,7 +82,7 @@ public final class ChaCha20Poly1305 {
         var tag = [UInt8](bytes.suffix(Self.tagLength))
         guard
             EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, Int32(Self.tagLength), &tag) == 1
-        else { throw .openSSL(Self.operation) }
+        else { throw .openSSL(operation) }
         var isGenuine = false
         let result = [UInt8](unsafeUninitializedCapacity: max(1, length)) { target, count in
             isGenuine = apply(UnsafeRawBufferPointer(rebasing: bytes.prefix(length)), to: target)
@@ -99,17 +120,17 @@ public final class ChaCha20Poly1305 {
     ) throws(TLSError) {
         ERR_clear_error()
         guard nonce.count == Self.nonceLength else {
-            throw Self.wrongLength("nonce", Self.nonceLength)
+            throw wrongLength("nonce", Self.nonceLength)
         }
         guard EVP_CipherInit_ex(context, nil, nil, nil, nonce, seals ? 1 : 0) == 1 else {
-            throw .openSSL(Self.operation)
+            throw .openSSL(operation)
         }
         guard !additional.isEmpty else { return }
         var count: Int32 = 0
         guard
             EVP_CipherUpdate(
                 context, nil, &count, additional, Int32(clamping: additional.count)) == 1
-        else { throw .openSSL(Self.operation) }
+        else { throw .openSSL(operation) }
     }
 
     /// Whether it went through; of an opening, whether the tag is right.
@@ -131,7 +152,7 @@ public final class ChaCha20Poly1305 {
             context, target.baseAddress.map { $0 + Int(count) }, &rest) == 1
     }
 
-    private static func wrongLength(_ what: String, _ length: Int) -> TLSError {
+    private func wrongLength(_ what: String, _ length: Int) -> TLSError {
         TLSError(
             code: .malformed, operation: operation, message: "the \(what) must have \(length) bytes"
         )

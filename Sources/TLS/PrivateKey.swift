@@ -29,8 +29,11 @@ final class PrivateKey {
         return PrivateKey(owned: key)
     }
 
-    /// Reads the first private key of a PEM text; `subject` is the file it came from.
-    init(pem: [UInt8], subject: String) throws(TLSError) {
+    /// Reads the first private key of a PEM text; `subject` is the file it came from, `advice` how to
+    /// get there.
+    init(
+        pem: [UInt8], subject: String, advice: String = "check tls.key in the configuration"
+    ) throws(TLSError) {
         let operation = "read the private key"
         ERR_clear_error()
         guard let source = BIO_new_mem_buf(pem, Int32(clamping: pem.count)) else {
@@ -47,12 +50,12 @@ final class PrivateKey {
                 throw TLSError(
                     code: .keyEncrypted, operation: operation, subject: subject,
                     message: "the key is protected by a password",
-                    advice: "remove the password (openssl pkey -in FILE -out NEWFILE) "
-                        + "and check tls.key in the configuration")
+                    advice: "remove the password (openssl pkey -in FILE -out NEWFILE)"
+                        + (advice.isEmpty ? "" : " and \(advice)"))
             }
             throw .fromOpenSSL(
                 .malformed, operation: operation, subject: subject,
-                advice: "check tls.key in the configuration: "
+                advice: (advice.isEmpty ? "" : "\(advice): ")
                     + "it must name a file with a PEM private key")
         }
         pointer = key
