@@ -200,6 +200,7 @@ extension ClientStream {
             return end(StreamError(.notAuthorized, "the account was closed meanwhile"))
         }
         state.writeQueue()
+        state.noteActive()
         goOn()
     }
 

@@ -80,6 +80,12 @@ public struct Hooks: Sendable {
     /// What `prepareSession` made ready may go: the session ended, or never began. Called in the
     /// reverse order, so that what was made ready first is there for all others.
     public var sessionEnded: [@Sendable (BareJID, Session?, Host) -> Void] = []
+    /// A session that its client may resume has lost its connection, and its client has not
+    /// acknowledged these messages, oldest first. What it gets from now on is not told. On its loop.
+    public var sessionHibernated: [@Sendable (Session, [OutboundStanza], Host) -> Void] = []
+    /// Somebody may look at a client again: it has announced itself or resumed its session, or says
+    /// that it is active and was not (XEP-0352). On its loop.
+    public var sessionActive: [@Sendable (Session, Host) -> Void] = []
     /// A session leaves this process to go on in the next one, and nobody is told. On its loop.
     public var sessionSuspended: [@Sendable (Session, Host) -> Void] = []
     /// A session goes on that was being given what waits for its account when the server stopped,

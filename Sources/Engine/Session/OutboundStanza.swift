@@ -31,6 +31,10 @@ public final class OutboundStanza: Sendable {
     /// The number of an error about a message of its receiver's that is kept until a client has it.
     let returned: Int64?
 
+    /// The number of a message that is stored, in an archive or until its receiver has it; nil for
+    /// what is not.
+    public var messageNumber: Int64? { record?.id ?? waiting }
+
     /// The number of a stored message; greater than any for what is not stored.
     var storedAs: Int64 { record?.id ?? .max }
 

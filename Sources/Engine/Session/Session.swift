@@ -181,8 +181,8 @@ public final class Session: Sendable {
         post(.run { $0?.releaseMessages() })
     }
 
-    /// Has a holder decide from now on what its client need not get yet; nil sends what was kept.
-    /// On the session's loop.
+    /// Has a holder decide from now on what its client, which is inactive, need not get yet; nil
+    /// sends what was kept, for the client is active. On the session's loop.
     public func setHolder(_ holder: (any StanzaHolder)?) { stateHere?.setHolder(holder) }
 
     /// Whether a holder decides. On the session's loop.
@@ -224,6 +224,9 @@ public final class SessionFlags: Sendable {
         case interestedInBlockList
         /// It wants copies of what its account's other clients send and get (XEP-0280).
         case wantsCopies
+        /// Nobody looks at it (XEP-0352): from when it says so until it says otherwise or its
+        /// stream ends; a new stream begins active (section 5.2).
+        case inactive
     }
 
     private let bits = Atomic<UInt8>(0)

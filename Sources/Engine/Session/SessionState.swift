@@ -187,13 +187,23 @@ final class SessionState {
 
     /// Lets a holder decide from now on, or sends what it kept and asks it no more.
     func setHolder(_ holder: (any StanzaHolder)?) {
+        let wasInactive = session.flags.contains(.inactive)
         endHolder(.active)
         contents.holder = holder
+        session.flags.set(.inactive, holder != nil)
+        if wasInactive, holder == nil { noteActive() }
     }
 
     private func endHolder(_ reason: HolderRelease) {
         releaseHolder(reason)
         contents.holder = nil
+        session.flags.set(.inactive, false)
+    }
+
+    /// Somebody looks at the client again, or it is there again.
+    func noteActive() {
+        guard !hasEnded else { return }
+        for hook in host.hooks.sessionActive { hook(session, host) }
     }
 
     private func releaseHolder(_ reason: HolderRelease) {
@@ -295,14 +305,25 @@ final class SessionState {
         management?.requestedAt = nil
         management?.unrequested = 0
         stopAwaiting()
+        let wasHibernating = isHibernating
         isHibernating = true
-        let time = time ?? management?.resumptionTime ?? 0
-        hibernatesUntil = loop.eventLoop.now + .seconds(Int64(time))
+        let length = time ?? management?.resumptionTime ?? 0
+        hibernatesUntil = loop.eventLoop.now + .seconds(Int64(length))
         hibernationEnd = loop.eventLoop.assumeIsolated().scheduleTask(deadline: hibernatesUntil) {
             self.hibernationEnd = nil
             self.host.metrics.resumptions[.expired].add(1, cell: self.loop.cell)
             self.end(nil)
         }
+        // What an earlier process left lost its connection there.
+        if !wasHibernating, time == nil { tellOfHibernation() }
+    }
+
+    private func tellOfHibernation() {
+        guard !host.hooks.sessionHibernated.isEmpty else { return }
+        let messages = (contents.queue.all + (contents.held ?? [])).filter {
+            $0.kind == .message && !$0.isReply
+        }
+        for hook in host.hooks.sessionHibernated { hook(session, messages, host) }
     }
 
     private var isHibernating: Bool {
@@ -379,6 +400,7 @@ final class SessionState {
         }
         if isOver, contents.hasStored { host.forgetMessages(of: session) }
         hasEnded = true
+        session.flags.set(.inactive, false)
         stream = nil
         hibernationEnd?.cancel()
         hibernationEnd = nil

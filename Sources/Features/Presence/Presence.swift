@@ -95,6 +95,7 @@ struct Presence: Feature {
         if beginsToTake { for hook in host.hooks.willTakeMessages { hook(session, host) } }
         session.availability = Session.Availability(presence: stanza, priority: priority)
         if beginsToTake { for hook in host.hooks.takesMessages { hook(session, host) } }
+        if !before.isAvailable { for hook in host.hooks.sessionActive { hook(session, host) } }
         let account = session.jid.bare
         for contact in host.hooks.subscribers?(account) ?? [] {
             send(stanza, to: contact, host)

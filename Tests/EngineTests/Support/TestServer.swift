@@ -35,14 +35,17 @@ final class TestServer: Sendable {
     private let clients = Mutex<[TestClient]>([])
     private let isClosed = Atomic<Bool>(false)
 
-    /// - Parameter settings: as on the command line, `limits.resources=2`.
+    /// - Parameters:
+    ///   - settings: as on the command line, `limits.resources=2`.
+    ///   - declare: declares more than the features do.
     convenience init(
         _ settings: [String], domains: [String] = [domain], loops count: Int = 1,
-        memoryInUse: @escaping @Sendable () -> Int? = { nil }
+        memoryInUse: @escaping @Sendable () -> Int? = { nil },
+        declaring declare: (HostBuilder) -> Void = { _ in }
     ) throws {
         try self.init(
             settings, domains: domains, loops: count, in: TemporaryDirectory(),
-            memoryInUse: memoryInUse)
+            memoryInUse: memoryInUse, declaring: declare)
     }
 
     /// A second server over the same database: what the first one would find after a crash.
@@ -90,7 +93,8 @@ final class TestServer: Sendable {
     private init(
         _ settings: [String], domains: [String], loops count: Int,
         in directory: TemporaryDirectory, restoration: String? = nil,
-        memoryInUse: @escaping @Sendable () -> Int? = { nil }
+        memoryInUse: @escaping @Sendable () -> Int? = { nil },
+        declaring declare: (HostBuilder) -> Void = { _ in }
     ) throws {
         self.directory = directory
         var document = ConfigurationDocument.empty
@@ -105,6 +109,7 @@ final class TestServer: Sendable {
         let builder = HostBuilder(options: options, registry: registry)
         builder.memoryInUse = memoryInUse
         for feature in AllFeatures.list { builder.add(feature) }
+        declare(builder)
         try options.finish()
         loops = (0..<count).map { _ in NIOAsyncTestingEventLoop() }
         host = try Host(
@@ -268,11 +273,12 @@ func withServer(
     _ settings: String...,
     domains: [String] = [TestServer.domain], loops: Int = 1,
     memoryInUse: @escaping @Sendable () -> Int? = { nil },
+    declaring declare: (HostBuilder) -> Void = { _ in },
     sourceLocation: SourceLocation = #_sourceLocation,
     _ body: (TestServer) async throws -> Void
 ) async throws {
     let server = try TestServer(
-        settings, domains: domains, loops: loops, memoryInUse: memoryInUse)
+        settings, domains: domains, loops: loops, memoryInUse: memoryInUse, declaring: declare)
     do {
         try await body(server)
     } catch {
