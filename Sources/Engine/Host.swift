@@ -94,7 +94,6 @@ public final class Host: Sendable {
         hooks = builder.hooks
         iqHandlers = builder.iqHandlers
         openHandlers = builder.openHandlers
-        components = Components(builder.components, builder.componentMetrics, builder.limits)
         federation = Federation(
             builder.federation, builder.federationMetrics,
             dialback: Dialback(
@@ -103,6 +102,9 @@ public final class Host: Sendable {
         serverInfo = builder.serverInfo
         accountInfo = builder.accountInfo
         loops = eventLoops.enumerated().map { Loop($1, cell: $0 + 1) }
+        components = Components(
+            builder.components, builder.componentMetrics, builder.limits,
+            services: builder.services, on: loops.first)
         loginThrottle = LoginThrottle(longestDelay: builder.limits.loginDelay)
         fakeCredentials = FakeCredentials(
             secret: loginSecret,

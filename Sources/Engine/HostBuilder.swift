@@ -35,6 +35,7 @@ public final class HostBuilder {
     /// The components that may attach.
     public let components: ComponentOptions
     let componentMetrics: ComponentMetrics
+    private var serviceKeys: [(service: any LocalService, key: String)] = []
     private(set) var streamElements: [String: StreamElementHandler] = [:]
     private(set) var serverInfo = DiscoveryInfo()
     private(set) var accountInfo = DiscoveryInfo()
@@ -79,6 +80,39 @@ public final class HostBuilder {
     public func add(_ feature: any Feature.Type) {
         specifications += feature.specifications
         _ = feature.init(in: self)
+    }
+
+    /// Has a part of this program answer for a domain.
+    ///
+    /// - Parameter key: the option that gives the domain.
+    public func add(_ service: any LocalService, key: String) {
+        serviceKeys.append((service, key))
+    }
+
+    var services: [any LocalService] { serviceKeys.map(\.service) }
+
+    /// The prepared domains that parts of this program answer for, in their order.
+    public var serviceDomains: [String] { serviceKeys.map(\.service.domain) }
+
+    /// Reports services whose domain is one of the server's own, a component's, or given twice.
+    public func checkServices(against domains: [String]) {
+        var seen: Set<String> = []
+        for (service, key) in serviceKeys {
+            let domain = service.domain
+            let owner: String? =
+                if domains.contains(domain) {
+                    "a domain of this server"
+                } else if components.domains.contains(domain) {
+                    "the domain of a component"
+                } else if !seen.insert(domain).inserted {
+                    "the domain of another service"
+                } else { nil }
+            guard let owner else { continue }
+            options.problem(
+                key: key, "\(domain) is \(owner)",
+                advice: "give it a domain of its own, such as \(key.prefix { $0 != "." })"
+                    + ".\(domains.first ?? domain)")
+        }
     }
 
     /// Adds a step to the schema.

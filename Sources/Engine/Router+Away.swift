@@ -150,9 +150,9 @@ extension Host {
 
     // MARK: From another domain
 
-    /// Handles what another server or a component sent, whose right to the address it bears was
+    /// Handles what another server, a component or a service sent, whose right to the address it bears was
     /// checked. On the stream's loop.
-    func handle(_ stanza: Stanza, from peer: PeerOrigin) {
+    func handle(_ stanza: Stanza, from peer: any StanzaOrigin) {
         guard waits(stanza, peer), let number = peer.hold(stanza) else {
             return handleNow(stanza, from: peer)
         }
@@ -161,7 +161,7 @@ extension Host {
         }
     }
 
-    private func handleNow(_ stanza: Stanza, from peer: PeerOrigin) {
+    private func handleNow(_ stanza: Stanza, from peer: any StanzaOrigin) {
         guard let to = stanza.to else { return }
         if stops(stanza, to: to) { return }
         guard isLocal(to.domain) else {
@@ -180,7 +180,7 @@ extension Host {
     }
 
     /// What is for a local account, once it is known that it may come in.
-    func handleAdmitted(_ stanza: Stanza, to: JID, from peer: PeerOrigin) {
+    func handleAdmitted(_ stanza: Stanza, to: JID, from peer: any StanzaOrigin) {
         switch stanza.kind {
         case .message: handleMessage(stanza, to: to, from: peer)
         case .presence: hooks.presenceFromAway?(stanza, to, peer, self)
@@ -188,7 +188,7 @@ extension Host {
         }
     }
 
-    private func handleIQ(_ stanza: Stanza, to: JID, from peer: PeerOrigin) {
+    private func handleIQ(_ stanza: Stanza, to: JID, from peer: any StanzaOrigin) {
         guard to.isBare else {
             guard !to.bare.isDomain else { return bounce(stanza, StanzaError(.serviceUnavailable)) }
             return deliverIQ(stanza, to: to)

@@ -12,7 +12,7 @@ internal import XMPP
 extension Host {
     /// Handles what came from another domain for a local account, unless a stranger has sent too
     /// much. On its origin's loop.
-    func admit(_ stanza: Stanza, to: JID, from peer: PeerOrigin) {
+    func admit(_ stanza: Stanza, to: JID, from peer: any StanzaOrigin) {
         // Components are this server's own.
         let cost = cost(of: stanza, to: to)
         guard cost != .nothing, !to.bare.isDomain, components[stanza.from.domain] == nil else {
@@ -78,7 +78,7 @@ extension Host {
 
     /// Asks the writer, so that nothing of the same sender's overtakes what waits.
     private func ask(
-        whether pair: Acquaintance, _ stanza: Stanza, to: JID, from peer: PeerOrigin
+        whether pair: Acquaintance, _ stanza: Stanza, to: JID, from peer: any StanzaOrigin
     ) {
         let number = peer.hold(stanza)
         database.writer.submit(

@@ -80,7 +80,7 @@ extension StreamPort {
 
     /// The port of components; none when there are none.
     static func components(_ options: ListenOptions, _ host: Host) -> [StreamPort] {
-        guard !host.components.domains.isEmpty else { return [] }
+        guard host.components.hasAttachable else { return [] }
         return [
             StreamPort(
                 name: "component", number: options.componentPort.value,

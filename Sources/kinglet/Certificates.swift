@@ -54,11 +54,12 @@ struct Certificates {
         return identities
     }
 
-    /// Components below one of the domains, which other servers find here: the local certificate
-    /// covers them, too. For others the authority may not vouch.
+    /// Components and services below one of the domains, which other servers find here: the local
+    /// certificate covers them, too. For others the authority may not vouch.
     private func componentDomains() throws -> [String] {
         let ascii = try program.domains.map { try Preparation.domainASCII($0) }
-        return try program.components.domains.map { try Preparation.domainASCII($0) }
+        return try (program.components.domains + program.serviceDomains)
+            .map { try Preparation.domainASCII($0) }
             .filter { component in ascii.contains { component.hasSuffix("." + $0) } }
     }
 

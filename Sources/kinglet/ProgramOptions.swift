@@ -102,6 +102,8 @@ struct ProgramOptions: Sendable {
     /// Prepared, the default first.
     let domains: [String]
     let components: ComponentOptions
+    /// What this program itself answers for, beside its domains.
+    let serviceDomains: [String]
     let dataDirectory: String
 
     let logFormat: Setting<LogFormat>
@@ -210,6 +212,8 @@ struct ProgramOptions: Sendable {
         domains = Self.domains(options, domain.value, more.value)
         components = builder.components
         components.check(against: domains, options)
+        builder.checkServices(against: domains)
+        serviceDomains = builder.serviceDomains
         let directory = file.map { String($0[..<($0.lastIndex(of: "/") ?? $0.startIndex)]) } ?? ""
         dataDirectory = Self.resolve(data.value, against: directory)
         try options.finish()

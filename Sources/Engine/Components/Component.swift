@@ -1,6 +1,7 @@
 // A component as the router sees it: what waits for it, and its stream while it has one. There are
 // no acknowledgements in XEP-0114, so what was handed to the socket counts as delivered, and what
-// was not when the component leaves goes back to its senders.
+// was not when the component leaves goes back to its senders. A part of this program may be one: it
+// has neither a stream nor a queue.
 
 internal import Addresses
 internal import NIOCore
@@ -32,12 +33,35 @@ public final class Component: StreamOutlet {
     private let metrics: ComponentMetrics
     private let limits: Limits
     private let state = Mutex(State())
+    /// What answers for the domain within this process.
+    private let service: (service: any LocalService, origin: ServiceOrigin)?
 
     init(_ domain: String, _ secret: [UInt8], _ metrics: ComponentMetrics, _ limits: Limits) {
         self.domain = domain
         self.secret = secret
         self.metrics = metrics
         self.limits = limits
+        service = nil
+    }
+
+    /// A domain that a part of this program answers for.
+    ///
+    /// - Parameter loop: where it is asked.
+    init(_ service: any LocalService, on loop: Loop, _ metrics: ComponentMetrics, _ limits: Limits)
+    {
+        domain = service.domain
+        secret = []
+        self.metrics = metrics
+        self.limits = limits
+        self.service = (service, ServiceOrigin(loop))
+    }
+
+    /// Whether a program may attach: not where this one answers.
+    var isAttachable: Bool { service == nil }
+
+    /// The source of a service's stanzas; nil for another service than this domain's.
+    func origin(of other: any LocalService) -> ServiceOrigin? {
+        service.flatMap { $0.service === other ? $0.origin : nil }
     }
 
     // MARK: Authentication
@@ -94,7 +118,8 @@ public final class Component: StreamOutlet {
 
     /// Why nothing may go to it; nil when it is attached and has room.
     var refusal: StanzaError? {
-        state.withLock { refusal(of: 0, $0)?.error }
+        guard service == nil else { return nil }
+        return state.withLock { refusal(of: 0, $0)?.error }
     }
 
     private func refusal(
@@ -118,6 +143,7 @@ public final class Component: StreamOutlet {
 
     /// Hands it a stanza; if it is not attached or too slow, the sender hears of that.
     func deliver(_ stanza: OutboundStanza, _ host: Host) {
+        if let service { return host.deliver(stanza, to: service.service, service.origin) }
         enum Next {
             case none
             case wake(PeerOrigin)

@@ -87,7 +87,7 @@ public final class ComponentStream: PeerStream {
         else { return refuse(StreamError(.invalidNamespace, "this is a port for components")) }
         guard header.name == "stream" else { return refuse(StreamError(.badFormat)) }
         guard let domain = header.to.flatMap({ try? Preparation.domain($0) }),
-            let component = host.components[domain]
+            let component = host.components[domain], component.isAttachable
         else {
             metrics.refusals[.unknownDomain].add()
             host.log.debug(

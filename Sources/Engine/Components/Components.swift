@@ -15,8 +15,14 @@ public final class Components: Sendable {
     let metrics: ComponentMetrics
     private let byDomain: [String: Component]
 
-    /// - Parameter limits: a component's queue is bounded as a client's is.
-    init(_ options: ComponentOptions, _ metrics: ComponentMetrics, _ limits: Limits) {
+    /// - Parameters:
+    ///   - limits: a component's queue is bounded as a client's is.
+    ///   - services: what this program answers for itself, which goes before a component.
+    ///   - loop: where services are asked; nil where nothing runs.
+    init(
+        _ options: ComponentOptions, _ metrics: ComponentMetrics, _ limits: Limits,
+        services: [any LocalService] = [], on loop: Loop? = nil
+    ) {
         self.metrics = metrics
         var byDomain: [String: Component] = [:]
         for record in options.records.value {
@@ -26,11 +32,19 @@ public final class Components: Sendable {
             let secret = (try? ComponentOptions.secret(of: record)) ?? []
             byDomain[domain] = Component(domain, secret, metrics, limits)
         }
+        for service in services {
+            byDomain[service.domain] =
+                loop.map { Component(service, on: $0, metrics, limits) }
+                ?? Component(service.domain, [], metrics, limits)
+        }
         self.byDomain = byDomain
     }
 
-    /// The prepared domains, in alphabetical order.
+    /// The prepared domains, in alphabetical order: of components and of services of this program.
     public var domains: [String] { byDomain.keys.sorted() }
+
+    /// Whether any program may attach.
+    public var hasAttachable: Bool { byDomain.values.contains(where: \.isAttachable) }
 
     /// The component that has a domain.
     subscript(domain: String) -> Component? { byDomain[domain] }
