@@ -78,6 +78,15 @@ extension MetricsServer.Access {
         return challenges
     }
 
+    /// Whether a client from an address, in numeric form, may read.
+    public func allows(address: String) -> Bool { allows(IPAddress(address)) }
+
+    /// Whether an Authorization header holds the token, which there has to be.
+    public func acceptsToken(authorization: String?) -> Bool {
+        bearerToken != nil
+            && MetricsServer.Access(bearerToken: bearerToken).accepts(authorization: authorization)
+    }
+
     func allows(_ address: IPAddress?) -> Bool {
         if allowedNetworks.isEmpty { return true }
         guard let address else { return false }

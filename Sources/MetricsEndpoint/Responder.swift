@@ -119,14 +119,8 @@ final class Responder: Sendable {
     }
 
     private func scrape(accept: String?) -> Response {
-        let negotiation = Negotiation(accept: accept)
-        let clock = ContinuousClock()
-        let start = clock.now
-        // Counted first, so that a scrape shows itself.
-        metrics.scrapes[negotiation.format == .text004 ? .text : .openMetrics].add()
-        let body = registry.render(negotiation.format)
-        metrics.duration.observe((clock.now - start) / .seconds(1))
-        return Response(page: body, contentType: negotiation.contentType)
+        let page = MetricsPage(registry: registry, accept: accept, metrics: metrics)
+        return Response(page: page.body, contentType: page.contentType)
     }
 
     /// Always the whole list, which is this server alone; Prometheus keeps its old one when it gets

@@ -32,6 +32,12 @@ public final class ScrapeMetrics: Sendable {
     let refusals: LabelledCounter<ScrapeRefusal>
     let duration: Histogram
 
+    /// Counts a request without the right token.
+    public func refusedToken() { refusals[.authentication].add() }
+
+    /// Counts a request from an address that is not allowed.
+    public func refusedAddress() { refusals[.address].add() }
+
     /// Registers them.
     public init(in registry: Registry) {
         scrapes = registry.counter(

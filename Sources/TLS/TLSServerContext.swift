@@ -22,17 +22,23 @@ public struct TLSIdentity: Sendable, Equatable {
 }
 
 /// The TLS settings of a listener: makes a handler for each of its connections. Those of other
-/// servers are asked for a certificate, those of clients are not.
+/// servers are asked for a certificate, those of clients and browsers are not.
 ///
 /// Used by every event loop; `reload` may be called on any thread.
 public final class TLSServerContext: Sendable {
     /// What a ticket's lifetime may be, in seconds: a minute to the week of RFC 8446.
     public static let ticketLifetimeBounds = 60...604_800
 
-    /// Shared with the contexts for other servers.
+    private enum Role: Sendable {
+        case clients
+        /// Judged by this.
+        case servers(TLSTrust)
+        case web
+    }
+
+    /// Shared with the contexts for other servers and for the web.
     let identities: IdentitySource
-    /// Judges the certificates of other servers; nil on a listener for clients.
-    private let trust: TLSTrust?
+    private let role: Role
 
     /// Loads `identities`; the first one serves clients that name no domain or an unknown one.
     ///
@@ -71,12 +77,12 @@ public final class TLSServerContext: Sendable {
                 applicationProtocols: applicationProtocols.map { Array($0.utf8) },
                 prefersChaCha: prefersChaCha),
             prefersChaCha: prefersChaCha, now: wallClock)
-        trust = nil
+        role = .clients
     }
 
-    private init(_ identities: IdentitySource, trust: TLSTrust) {
+    private init(_ identities: IdentitySource, role: Role) {
         self.identities = identities
-        self.trust = trust
+        self.role = role
     }
 
     /// A context for a listener of other servers, with the certificates of `context`: a reload of
@@ -86,7 +92,14 @@ public final class TLSServerContext: Sendable {
     public static func forServers(
         of context: TLSServerContext, trust: TLSTrust
     ) -> TLSServerContext {
-        TLSServerContext(context.identities, trust: trust)
+        TLSServerContext(context.identities, role: .servers(trust))
+    }
+
+    /// A context for HTTPS, with the certificates of `context`: a reload of either is one of both.
+    /// It speaks HTTP/1.1 and nothing else; who offers other protocols only, such as XMPP, is
+    /// turned away, so that nobody can lead a client of one port to the other (RFC 7301).
+    public static func forWeb(of context: TLSServerContext) -> TLSServerContext {
+        TLSServerContext(context.identities, role: .web)
     }
 
     /// Replaces all identities, or none of them if one cannot be loaded.
@@ -115,18 +128,25 @@ public final class TLSServerContext: Sendable {
     /// OpenSSL's part of a connection, with the identities of this moment.
     func makeConnection() throws(TLSError) -> TLSConnection {
         let tables = identities.tables
-        let table = trust == nil ? tables.clients : tables.servers
+        let (table, trust): (IdentityTable, TLSTrust?) =
+            switch role {
+            case .clients: (tables.clients, nil)
+            case .servers(let trust): (tables.servers, trust)
+            case .web: (tables.web, nil)
+            }
         return try TLSConnection(
             table.defaultIdentity.sslContext, role: .server, keeping: table, trust: trust)
     }
 }
 
-/// The identities of a server, set up for clients and for other servers, and replaced together.
+/// The identities of a server, set up for clients, for other servers and for the web, and replaced
+/// together.
 final class IdentitySource: Sendable {
-    typealias Tables = (clients: IdentityTable, servers: IdentityTable)
+    typealias Tables = (clients: IdentityTable, servers: IdentityTable, web: IdentityTable)
 
     private let clients: ServerSettings
     private let servers: ServerSettings
+    private let web: ServerSettings
     private let now: @Sendable () -> Int64
     private let current: Mutex<Tables>
 
@@ -138,26 +158,30 @@ final class IdentitySource: Sendable {
         servers = ServerSettings(
             peers: .servers, applicationProtocols: [Array("xmpp-server".utf8)],
             prefersChaCha: prefersChaCha)
+        var web = clients
+        web.applicationProtocols = [Array("http/1.1".utf8)]
+        self.web = web
         self.now = now
-        current = Mutex(try Self.load(identities, clients, servers, now: now()))
+        current = Mutex(try Self.load(identities, clients, servers, web, now: now()))
     }
 
     var tables: Tables { current.withLock { $0 } }
 
     func reload(_ identities: [TLSIdentity]) throws(TLSError) {
-        let fresh = try Self.load(identities, clients, servers, now: now())
+        let fresh = try Self.load(identities, clients, servers, web, now: now())
         current.withLock { $0 = fresh }
     }
 
     private static func load(
         _ identities: [TLSIdentity], _ clients: ServerSettings, _ servers: ServerSettings,
-        now: Int64
+        _ web: ServerSettings, now: Int64
     ) throws(TLSError) -> Tables {
         var loaded: [LoadedIdentity] = []
         for identity in identities { loaded.append(try LoadedIdentity(identity, now: now)) }
         return (
             try IdentityTable(loaded, settings: clients),
-            try IdentityTable(loaded, settings: servers)
+            try IdentityTable(loaded, settings: servers),
+            try IdentityTable(loaded, settings: web)
         )
     }
 }

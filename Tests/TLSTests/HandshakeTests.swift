@@ -119,6 +119,29 @@ import Testing
         #expect(silent.handshakeIsComplete)
     }
 
+    @Test("The web's listener takes what browsers offer, and no XMPP")
+    func webProtocol() throws {
+        let site = try Site("example.org")
+        let server = try makeServer([site.identity])
+        let web = TLSServerContext.forWeb(of: server)
+        let browser = try Link.open(
+            web, TLSClientSettings(applicationProtocols: ["h2", "http/1.1"]))
+        #expect(browser.handler.applicationProtocol == "http/1.1")
+        #expect(try Link.open(web).handler.applicationProtocol == nil)
+        for offer in ["xmpp-client", "h2"] {
+            let link = try Link(web, TLSClientSettings(applicationProtocols: [offer]))
+            #expect(throws: TLSError.self) { try link.handshake() }
+            #expect(link.application.errors.map(\.code) == [.noApplicationProtocol])
+        }
+        // A renewed certificate is on both ports at once.
+        let before = browser.client.serverCertificate?.fingerprint
+        try site.renew()
+        try server.reload([site.identity])
+        let after = try Link.open(web).client.serverCertificate?.fingerprint
+        #expect(after != nil && after != before)
+        #expect(try Link.open(server).client.serverCertificate?.fingerprint == after)
+    }
+
     @Test("An offer without a common application protocol ends the handshake (RFC 7301 3.2)")
     func noApplicationProtocol() throws {
         let site = try Site("example.org")
