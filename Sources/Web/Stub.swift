@@ -1,3 +1,0 @@
-// Stand-in until the first file is here.
-internal import Hummingbird
-internal import HummingbirdCore
