@@ -5,11 +5,13 @@ import itertools
 
 import pytest
 
+from certificates import Authority
 from federation import Federation
 from kinglet import BINARY, FAST_KEYS, NO_LOGIN_DELAY, Kinglet
 from name_server import NameServer
 from networks import NetworkRefused
 from people import Person
+from push_clients import PlainClient
 from server_peer import peer_world
 from stock_client import StockClient
 
@@ -74,6 +76,26 @@ def make_server(tmp_path_factory):
     with contextlib.ExitStack() as stops:
         for kinglet in made:
             stops.callback(kinglet.stop)
+
+
+@pytest.fixture(scope="session")
+def push_authority(tmp_path_factory):
+    """Vouches for all fakes of push services."""
+    return Authority(tmp_path_factory.mktemp("push"))
+
+
+@pytest.fixture
+def start_fake(push_authority):
+    """Starts fakes of push services, each with a client of HTTP/1.1 for it; both end with the
+    test."""
+    with contextlib.ExitStack() as stops:
+
+        def start(kind, **options):
+            fake = stops.enter_context(kind(push_authority, **options))
+            return fake, stops.enter_context(
+                contextlib.closing(PlainClient(fake, push_authority)))
+
+        yield start
 
 
 @pytest.fixture

@@ -72,6 +72,7 @@ class AppleClient:
         context = ssl.create_default_context(cafile=authority.file)
         context.set_alpn_protocols([alpn])
         raw = socket.create_connection(("127.0.0.1", fake.port), timeout=LONG)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = context.wrap_socket(raw, server_hostname="localhost")
         self._authority = f"localhost:{fake.port}"
         self.http = h2.connection.H2Connection()

@@ -320,6 +320,15 @@ class PushFake:
         finally:
             self.come_back()
 
+    @contextlib.contextmanager
+    def silence(self):
+        """Connections are made, and nobody says a word on them; those that were are reset."""
+        self.go_down()
+        with contextlib.closing(_bound(self.port)) as mute:
+            mute.listen(64)
+            yield self
+        self.come_back()
+
     def drop_connections(self):
         """Closes all that are open, as a service does with idle ones."""
         self._run(self._close_all(lambda writer: writer.close()))
@@ -358,6 +367,8 @@ class PushFake:
             await self.converse(reader, writer, number)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass
+        except (ValueError, UnicodeError) as error:
+            self.violate("http", repr(error))
         finally:
             writer.close()
             with self._changed:
