@@ -122,6 +122,20 @@ public struct Hooks: Sendable {
     public var hasContact: (@Sendable (BareJID, BareJID, Connection) throws -> Bool)?
     /// A client that has not announced itself fetched these messages from its account's archive.
     public var fetched: (@Sendable (BareJID, [Int64], Host) -> Void)?
+    /// A local client sends a message. On its loop.
+    public var messageSent: (@Sendable (Stanza, Host) -> Void)?
+    /// Whether somebody may have to be woken for a message to a local account. Asked for every
+    /// message that is not stored.
+    public var mayWake: (@Sendable (Stanza, JID) -> Bool)?
+    /// A message for a local account is being stored under a number, or delivered without that:
+    /// notes who is to be woken, in that transaction, and gives what is to be done once it is
+    /// committed.
+    public var noteWake:
+        (
+            @Sendable (Stanza, JID, _ message: Int64?, Host, Connection) throws -> (
+                @Sendable () -> Void
+            )?
+        )?
     /// Whether a message waits for a receiver who is not there.
     public var waitsForReceiver: (@Sendable (Stanza) -> Bool)?
     /// Whether a message, of whatever type, says something that is worth keeping until it gets

@@ -82,6 +82,11 @@ public final class HostBuilder {
         _ = feature.init(in: self)
     }
 
+    /// Notes specifications that a part of this program follows which is no feature.
+    public func follow(_ specifications: [Specification]) {
+        self.specifications += specifications
+    }
+
     /// Has a part of this program answer for a domain.
     ///
     /// - Parameter key: the option that gives the domain.

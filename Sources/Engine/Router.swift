@@ -158,6 +158,13 @@ extension Host {
         }
         // The server's own (RFC 6121 section 4.3): nobody waits for an answer.
         if stanza.kind == .presence, stanza.isType("probe") { return }
+        // What the server asks in an account's name, such as XEP-0357 has it.
+        if stanza.kind == .iq, stanza.from.isBare, let to = stanza.to,
+            let answer = Stanza(routed: stanza.errorBytes(error, from: to)),
+            requests.answer(answer)
+        {
+            return
+        }
         guard let sender = sessions.session(stanza.from) else {
             // A subscription goes from bare address to bare address.
             guard stanza.kind == .presence, stanza.from.isBare else { return }

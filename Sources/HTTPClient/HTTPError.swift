@@ -34,6 +34,13 @@ public struct HTTPError: Error, Sendable, Equatable, CustomStringConvertible {
     /// What is wrong.
     public let message: String
 
+    /// Describes a failure.
+    public init(code: Code, host: String, message: String) {
+        self.code = code
+        self.host = host
+        self.message = message
+    }
+
     /// One line for a log or a terminal.
     public var description: String { host.isEmpty ? message : "\(host): \(message)" }
 

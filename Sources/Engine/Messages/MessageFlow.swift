@@ -98,7 +98,7 @@ struct MessageRecord: Sendable {
 
 extension Host {
     private enum Outcome: Sendable {
-        case stored(MessageRecord, isWaiting: Bool)
+        case stored(MessageRecord, isWaiting: Bool, wake: (@Sendable () -> Void)?)
         /// Kept until another domain has it, and perhaps in its sender's archive.
         case queued(Int64, MessageRecord?)
         /// No archive takes it, and nobody has to wait for it.
@@ -115,6 +115,7 @@ extension Host {
     /// Handles a message of a client's or of another domain's, on the loop of its origin.
     func handleMessage(_ stanza: Stanza, to: JID, from origin: any StanzaOrigin) {
         let message = Message(stanza, to: to, from: origin, domains: domainSet)
+        if origin is Session { hooks.messageSent?(stanza, self) }
         let route = route(stanza, to: to)
         switch route {
         case .bounce(let error): return bounce(stanza, error)
@@ -134,9 +135,18 @@ extension Host {
             guard hooks.waitsForReceiver != nil else {
                 return bounce(stanza, StanzaError(.serviceUnavailable))
             }
+            wake(message)
             return copy(message, nil)
         }
         store(message, from: origin)
+    }
+
+    /// Has somebody woken for a message that is not stored.
+    private func wake(_ message: Message) {
+        guard message.isNew, hooks.mayWake?(message.stanza, message.to) ?? false else { return }
+        database.writer.submit(
+            { try self.hooks.noteWake?(message.stanza, message.to, nil, self, $0) },
+            then: { result in (try? result.get())??() })
     }
 
     /// Whether an archive here may list a message: what others say to a component is in none.
@@ -152,6 +162,7 @@ extension Host {
             return metrics.resentMessages.add()
         }
         deliver(message, nil, to: receivers)
+        wake(message)
     }
 
     private func sendAway(_ message: Message) {
@@ -253,7 +264,11 @@ extension Host {
             keepers: keepers, stream: position, fingerprint: fingerprint,
             stanza: isTextKept ? bytes : [])
         let record = MessageRecord(id: id, keepers: keepers)
-        guard isQueued else { return .stored(record, isWaiting: waits) }
+        guard isQueued else {
+            let wake =
+                isAway ? nil : try hooks.noteWake?(message.stanza, message.to, id, self, connection)
+            return .stored(record, isWaiting: waits, wake: wake ?? nil)
+        }
         return .queued(
             try OutgoingStore.insert(
                 connection, from: message.stanza.from.bare.domain, to: message.to.bare.domain,
@@ -266,12 +281,13 @@ extension Host {
         _ done: @escaping @Sendable () -> Void
     ) {
         switch result {
-        case .success(.stored(let record, _)) where !isLocal(message.to.bare.domain):
+        case .success(.stored(let record, _, _)) where !isLocal(message.to.bare.domain):
             // To a component, which has no queue on the disk: its sender's archive has it.
             if settling.isDue(record.id) { settleMessages() }
             sendAway(message)
             copy(message, record)
-        case .success(.stored(let record, let isWaiting)):
+        case .success(.stored(let record, let isWaiting, let wake)):
+            wake?()
             if settling.isDue(record.id) { settleMessages() }
             guard isWaiting else { return deliverStored(message, record, done) }
             copy(message, record)
@@ -289,6 +305,7 @@ extension Host {
             if case .sessions(let receivers) = route(message.stanza, to: message.to) {
                 deliverUnstored(message, to: receivers)
             } else {
+                wake(message)
                 copy(message, nil)
             }
         case .success(.resent):
@@ -332,15 +349,20 @@ extension Host {
         let account = message.to.bare
         database.writer.submit(
             size: 256,
-            { connection in
-                try self.hooks.queue?(
-                    record.id, try MessageStore.number(of: account, in: connection), connection)
-                    ?? false
+            { connection -> (fits: Bool, wake: (@Sendable () -> Void)?) in
+                let fits =
+                    try self.hooks.queue?(
+                        record.id, try MessageStore.number(of: account, in: connection),
+                        connection) ?? false
+                let wake = try self.hooks.noteWake?(
+                    message.stanza, message.to, record.id, self, connection)
+                return (fits, wake ?? nil)
             },
             then: { result in
+                if case .success((_, let wake?)) = result { wake() }
                 switch result {
-                case .success(true): self.hooks.queued?(account, self)
-                case .success(false):
+                case .success((true, _)): self.hooks.queued?(account, self)
+                case .success((false, _)):
                     // Its receiver finds it in the archive, or not at all.
                     if !record.keepers.contains(.receiver) { self.bounceFull(message) }
                 case .failure(let error): self.log.error("offline message: \(error)")

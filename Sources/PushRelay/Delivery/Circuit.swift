@@ -1,0 +1,146 @@
+// What shares a credential and a server shares a circuit: a breaker, a rate, and room for so many at
+// one time. Pure: time is passed in.
+
+internal import NIOCore
+
+/// The state of a breaker, fit for a metric's label and a person.
+enum CircuitState: String, Sendable, CaseIterable, Codable {
+    /// Pushes go through.
+    case closed
+    /// Nothing is sent until a time.
+    case open
+    /// One is sent, and decides.
+    case halfOpen = "half_open"
+}
+
+/// A breaker that opens after failures in a row, and lets a single one through before it closes.
+struct CircuitBreaker: Sendable {
+    /// So many failures in a row open it.
+    static let threshold = 5
+    /// Milliseconds for which it is open at first, and at most.
+    static let shortest: Int64 = 2_000
+    static let longest: Int64 = 300_000
+    /// The same for a credential that was refused: somebody has to mend it.
+    static let refused: Int64 = 900_000
+    /// The longest that a provider may ask for.
+    static let longestWish: Int64 = 86_400_000
+
+    private(set) var state = CircuitState.closed
+    private(set) var until: Int64 = 0
+    /// Why it opened last.
+    private(set) var reason: PushReason?
+    private var failures = 0
+    private var openings = 0
+
+    /// Whether one more may be sent; while it is half open, one at a time.
+    mutating func allows(inFlight: Int, now: Int64) -> Bool {
+        switch state {
+        case .closed: return true
+        case .halfOpen: return inFlight == 0
+        case .open:
+            guard now >= until, inFlight == 0 else { return false }
+            state = .halfOpen
+            return true
+        }
+    }
+
+    mutating func didSucceed() {
+        state = .closed
+        failures = 0
+        openings = 0
+        reason = nil
+    }
+
+    /// A failure of all; true if the circuit opens with it.
+    ///
+    /// - Parameters:
+    ///   - wish: milliseconds for which the provider wants no more.
+    ///   - random: 0 to 1, so that many circuits do not come back at one time.
+    mutating func didFail(_ why: PushReason, wish: Int64?, random: Double, now: Int64) -> Bool {
+        failures += 1
+        guard state == .halfOpen || wish != nil || failures >= Self.threshold else { return false }
+        if state == .open { return false }
+        let doubled = Self.shortest << Int64(min(openings, 16))
+        let longest = min(Self.longest, doubled)
+        // Full jitter, but never at once.
+        let pause = Self.shortest / 2 + Int64(Double(longest) * random)
+        open(for: max(pause, min(wish ?? 0, Self.longestWish)), why, now: now)
+        return true
+    }
+
+    /// Opens at once, for so many milliseconds.
+    mutating func open(for time: Int64, _ why: PushReason, now: Int64) {
+        state = .open
+        until = now + time
+        reason = why
+        openings += 1
+    }
+
+    /// Lets one through now: somebody has mended something.
+    mutating func tryNow(now: Int64) {
+        guard state == .open else { return }
+        until = now
+    }
+}
+
+/// Pushes that go the same way.
+struct Circuit {
+    let provider: ProviderKind
+    var breaker = CircuitBreaker()
+    /// Those that are to go, urgent ones in front of the others.
+    private(set) var urgent = CircularBuffer<Int64>()
+    private(set) var ready = CircularBuffer<Int64>()
+    var inFlight = 0
+    /// An authorization is being fetched; the others wait for it.
+    var isAuthorizing = false
+    /// How many got through.
+    var successes = 0
+    /// More is due in the database than is held here.
+    var hasBacklog = false
+    var isLoading = false
+    /// When the next row of the database is due, milliseconds since 1970, as far as it is known.
+    var nextDue: Int64?
+    private var tokens: Double
+    private var filledAt: Int64
+
+    init(_ provider: ProviderKind, burst: Int, now: Int64) {
+        self.provider = provider
+        tokens = Double(burst)
+        filledAt = now
+    }
+
+    var readyCount: Int { urgent.count + ready.count }
+    var isIdle: Bool {
+        readyCount == 0 && inFlight == 0 && !hasBacklog && !isLoading && nextDue == nil
+            && !isAuthorizing && breaker.state == .closed
+    }
+
+    mutating func append(_ target: Int64, isUrgent: Bool) {
+        if isUrgent { urgent.append(target) } else { ready.append(target) }
+    }
+
+    /// One that could not be sent is the next to be.
+    mutating func giveBack(_ target: Int64, isUrgent: Bool) {
+        if isUrgent { urgent.prepend(target) } else { ready.prepend(target) }
+    }
+
+    mutating func popFirst() -> Int64? { urgent.popFirst() ?? ready.popFirst() }
+
+    mutating func remove(_ target: Int64) {
+        urgent.removeAll { $0 == target }
+        ready.removeAll { $0 == target }
+    }
+
+    /// Takes one from the bucket; false when it is empty.
+    mutating func takeToken(rate: Int, burst: Int, now: Int64) -> Bool {
+        let earned = Double(max(0, now - filledAt)) * Double(rate) / 1000
+        tokens = min(tokens + earned, Double(burst))
+        filledAt = now
+        guard tokens >= 1 else { return false }
+        tokens -= 1
+        return true
+    }
+
+    /// Milliseconds until there is one.
+    func wait(rate: Int) -> Int64 { Int64(max(1, (1 - tokens) * 1000 / Double(max(1, rate)))) }
+}

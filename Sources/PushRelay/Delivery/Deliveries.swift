@@ -1,0 +1,375 @@
+// Which pushes go when: what is held in memory of the queue, by circuits. Pure: events in, what to do
+// out, time and randomness passed in. The queue itself is in the database; what does not fit here
+// stays there and is loaded when there is room again.
+
+internal import Prometheus
+
+/// What the deliveries are bounded by.
+struct DeliveryLimits: Sendable, Equatable {
+    /// Under way at one time in a circuit.
+    var inFlight = 8
+    /// Held in memory in a circuit.
+    var held = 256
+    /// Circuits with something to do at one time; more wait in the database.
+    var circuits = 512
+    /// Per second and circuit, and so many at once.
+    var rate = 100
+    var burst = 200
+}
+
+/// What became of one that was under way.
+enum DeliveryEnd: Sendable, Equatable {
+    case sent
+    /// It is tried again, at this time (milliseconds since 1970); it has failed so often.
+    case later(due: Int64, tries: Int)
+    /// It waits here for its circuit.
+    case waiting
+    /// It is given up.
+    case dead(disables: Bool)
+}
+
+/// The state. Owner: whoever holds it, behind a lock.
+struct Deliveries {
+    var limits: DeliveryLimits
+    private(set) var circuits: [String: Circuit] = [:]
+    private var held: [Int64: DeliveryItem] = [:]
+    private var underWay: Set<Int64> = []
+    /// Those that came for a target while one was under way: when the next may be sent.
+    private var again: [Int64: Int64] = [:]
+    /// Nothing is begun any more.
+    var isStopping = false
+
+    init(_ limits: DeliveryLimits) { self.limits = limits }
+
+    /// How many are held here, and how many of them are under way.
+    var heldCount: Int { held.count }
+    var underWayCount: Int { underWay.count }
+    func isUnderWay(_ target: Int64) -> Bool { underWay.contains(target) }
+    func isHeld(_ target: Int64) -> Bool { held[target] != nil }
+
+    // MARK: In
+
+    /// One was committed. True if it takes the place of one that waited.
+    ///
+    /// - Parameter due: milliseconds since 1970.
+    mutating func add(_ item: DeliveryItem, due: Int64, now: PushMoment) -> Bool {
+        if underWay.contains(item.target) {
+            let isNew = again.updateValue(due, forKey: item.target) == nil
+            return !isNew
+        }
+        if var old = held[item.target] {
+            guard item.version > old.version else { return false }
+            let becomesUrgent = item.isUrgent && !old.isUrgent
+            old.replace(with: item)
+            held[item.target] = old
+            if becomesUrgent {
+                circuits[old.circuit]?.remove(item.target)
+                circuits[old.circuit]?.append(item.target, isUrgent: true)
+            }
+            return true
+        }
+        hold(item, due: due, now: now)
+        return false
+    }
+
+    private mutating func hold(_ item: DeliveryItem, due: Int64, now: PushMoment) {
+        guard var circuit = circuit(item, now: now) else { return }
+        defer { circuits[item.circuit] = circuit }
+        guard due <= now.wall else {
+            circuit.nextDue = min(circuit.nextDue ?? due, due)
+            return
+        }
+        // Behind those that wait in the database, unless it must not wait.
+        let hasRoom =
+            item.isUrgent
+            ? circuit.readyCount < 2 * limits.held
+            : circuit.readyCount < limits.held && !circuit.hasBacklog
+        guard hasRoom else {
+            circuit.hasBacklog = true
+            return
+        }
+        held[item.target] = item
+        circuit.append(item.target, isUrgent: item.isUrgent)
+    }
+
+    /// The circuit of an item; nil if there are too many, and it waits in the database.
+    private mutating func circuit(_ item: DeliveryItem, now: PushMoment) -> Circuit? {
+        if let circuit = circuits[item.circuit] { return circuit }
+        if circuits.count >= limits.circuits {
+            circuits = circuits.filter { !$0.value.isIdle }
+            guard circuits.count < limits.circuits else {
+                overflow = true
+                return nil
+            }
+        }
+        return Circuit(item.provider, burst: limits.burst, now: now.monotonic)
+    }
+
+    /// Something is in the database that no circuit here knows of.
+    var overflow = false
+
+    /// The device is in use: what waits for it is not needed. What is under way goes on.
+    mutating func cancel(_ targets: [Int64]) {
+        for target in targets where !underWay.contains(target) {
+            guard let item = held.removeValue(forKey: target) else { continue }
+            circuits[item.circuit]?.remove(target)
+        }
+        for target in targets { again[target] = nil }
+    }
+
+    // MARK: From the database
+
+    /// A circuit of which rows are due, as a look into the database showed.
+    mutating func noteDue(_ circuit: String, _ provider: ProviderKind, at due: Int64, now: PushMoment)
+    {
+        guard circuits[circuit] != nil || circuits.count < limits.circuits else {
+            overflow = true
+            return
+        }
+        var entry =
+            circuits[circuit] ?? Circuit(provider, burst: limits.burst, now: now.monotonic)
+        entry.nextDue = min(entry.nextDue ?? due, due)
+        circuits[circuit] = entry
+    }
+
+    /// The circuits of which rows are to be loaded now, and how many of each.
+    mutating func circuitsToLoad(now: PushMoment) -> [(circuit: String, count: Int)] {
+        guard !isStopping else { return [] }
+        var wanted: [(String, Int)] = []
+        for (name, circuit) in circuits where !circuit.isLoading {
+            let isDue = circuit.hasBacklog || (circuit.nextDue.map { $0 <= now.wall } ?? false)
+            // What cannot be sent is not loaded.
+            let isOpen = circuit.breaker.state == .open && now.monotonic < circuit.breaker.until
+            guard isDue, !isOpen, circuit.readyCount <= limits.held / 2 else { continue }
+            circuits[name]?.isLoading = true
+            wanted.append((name, limits.held - circuit.readyCount))
+        }
+        return wanted
+    }
+
+    /// Rows of a circuit that were due.
+    ///
+    /// - Parameters:
+    ///   - hasMore: more are due.
+    ///   - nextDue: when the first of the others is; nil if there is none.
+    mutating func didLoad(
+        _ name: String, _ items: [DeliveryItem], hasMore: Bool, nextDue: Int64?
+    ) {
+        guard var circuit = circuits[name] else { return }
+        circuit.isLoading = false
+        circuit.hasBacklog = hasMore
+        circuit.nextDue = nextDue
+        for item in items where held[item.target] == nil {
+            held[item.target] = item
+            circuit.append(item.target, isUrgent: item.isUrgent)
+        }
+        circuits[name] = circuit
+    }
+
+    /// The load failed: it is tried again.
+    mutating func didNotLoad(_ name: String, now: PushMoment) {
+        circuits[name]?.isLoading = false
+        circuits[name]?.nextDue = now.wall + 5_000
+    }
+
+    /// The targets that a load need not bring.
+    func heldTargets(of circuit: String) -> Set<Int64> {
+        Set(held.lazy.filter { $0.value.circuit == circuit }.map(\.key))
+    }
+
+    // MARK: Out
+
+    /// What is to be sent now; each of them ends with `finish`.
+    mutating func takeReady(now: PushMoment) -> [DeliveryItem] {
+        guard !isStopping else { return [] }
+        var items: [DeliveryItem] = []
+        for (name, var circuit) in circuits where circuit.readyCount > 0 {
+            while circuit.inFlight < limits.inFlight, !circuit.isAuthorizing, circuit.readyCount > 0,
+                circuit.breaker.allows(inFlight: circuit.inFlight, now: now.monotonic),
+                circuit.takeToken(rate: limits.rate, burst: limits.burst, now: now.monotonic),
+                let target = circuit.popFirst()
+            {
+                guard let item = held[target] else { continue }
+                circuit.inFlight += 1
+                underWay.insert(target)
+                items.append(item)
+            }
+            circuits[name] = circuit
+        }
+        return items
+    }
+
+    /// Milliseconds until something is to be done without another event; nil for never.
+    func nextWake(now: PushMoment) -> Int64? {
+        var next: Int64?
+        func consider(_ time: Int64) { next = min(next ?? .max, max(1, time)) }
+        for circuit in circuits.values {
+            let isOpen = circuit.breaker.state == .open && now.monotonic < circuit.breaker.until
+            if isOpen, circuit.readyCount > 0 || circuit.hasBacklog || circuit.nextDue != nil {
+                consider(circuit.breaker.until - now.monotonic)
+                continue
+            }
+            if circuit.readyCount > 0, circuit.inFlight < limits.inFlight, !circuit.isAuthorizing {
+                consider(circuit.wait(rate: limits.rate))
+            }
+            if let due = circuit.nextDue, !circuit.isLoading { consider(due - now.wall) }
+            if circuit.hasBacklog, !circuit.isLoading, circuit.readyCount <= limits.held / 2 {
+                consider(1)
+            }
+        }
+        return next
+    }
+
+    /// The item goes back to the others: an authorization is needed first.
+    mutating func authorize(_ item: DeliveryItem) {
+        circuits[item.circuit]?.isAuthorizing = true
+        giveBack(item)
+    }
+
+    mutating func didAuthorize(_ circuit: String) { circuits[circuit]?.isAuthorizing = false }
+
+    private mutating func giveBack(_ item: DeliveryItem) {
+        underWay.remove(item.target)
+        circuits[item.circuit]?.inFlight -= 1
+        // The newer one is in the database, and is loaded in its turn.
+        if let due = again.removeValue(forKey: item.target) {
+            held[item.target] = nil
+            noteNext(item.circuit, due)
+        } else {
+            held[item.target] = item
+            circuits[item.circuit]?.giveBack(item.target, isUrgent: item.isUrgent)
+        }
+    }
+
+    private mutating func noteNext(_ circuit: String, _ due: Int64) {
+        let known = circuits[circuit]?.nextDue ?? due
+        circuits[circuit]?.nextDue = min(known, due)
+    }
+
+    /// The circuit has room again. The target has not until what came of it is written: the database
+    /// still has it as it was.
+    private mutating func release(_ item: DeliveryItem) {
+        circuits[item.circuit]?.inFlight -= 1
+    }
+
+    /// What came of an item is written.
+    ///
+    /// - Parameter next: when the target's next push is due; nil if there is none.
+    mutating func settle(_ item: DeliveryItem, next: Int64?) {
+        underWay.remove(item.target)
+        held[item.target] = nil
+        let again = again.removeValue(forKey: item.target)
+        if let next = next ?? again { noteNext(item.circuit, next) }
+    }
+
+    /// No authorization could be had.
+    mutating func didNotAuthorize(
+        _ name: String, _ answer: PushAnswer, random: Double, now: PushMoment
+    ) {
+        let time: Int64? =
+            switch answer.outcome {
+            case .retry(_, let after): after.map(Self.milliseconds) ?? CircuitBreaker.shortest
+            case .authorizationExpired, .rejected, .invalidToken, .quotaOfDay:
+                CircuitBreaker.refused
+            case .accepted: nil
+            }
+        guard let time else { return }
+        _ = circuits[name]?.breaker.didFail(
+            answer.reason, wish: time, random: random, now: now.monotonic)
+    }
+
+    /// One that was under way has been answered. Gives what follows, and whether the circuit opened.
+    mutating func finish(
+        _ item: DeliveryItem, _ answer: PushAnswer, random: Double, now: PushMoment
+    ) -> (end: DeliveryEnd, opened: Bool) {
+        switch answer.outcome {
+        case .accepted:
+            circuits[item.circuit]?.breaker.didSucceed()
+            circuits[item.circuit]?.successes += 1
+            release(item)
+            return (.sent, false)
+        case .invalidToken:
+            circuits[item.circuit]?.breaker.didSucceed()
+            release(item)
+            return (.dead(disables: true), false)
+        case .rejected:
+            circuits[item.circuit]?.breaker.didSucceed()
+            release(item)
+            return (.dead(disables: false), false)
+        case .retry(.device, let after):
+            circuits[item.circuit]?.breaker.didSucceed()
+            return (postpone(item, after, random: random, now: now), false)
+        case .retry(.circuit, let after):
+            let opened =
+                circuits[item.circuit]?.breaker.didFail(
+                    answer.reason, wish: after.map(Self.milliseconds), random: random,
+                    now: now.monotonic) ?? false
+            return (wait(item, after, random: random, now: now), opened)
+        case .authorizationExpired(.expired) where !item.hasRenewed:
+            var item = item
+            item.hasRenewed = true
+            giveBack(item)
+            return (.waiting, false)
+        case .authorizationExpired:
+            return (
+                .waiting,
+                open(item, for: CircuitBreaker.refused, .credentialRefused, now: now)
+            )
+        case .quotaOfDay:
+            // Days begin in UTC here; a vendor whose days do not is asked again in vain a few times.
+            let day: Int64 = 86_400_000
+            return (.waiting, open(item, for: day - now.wall % day, .quota, now: now))
+        }
+    }
+
+    private mutating func open(
+        _ item: DeliveryItem, for time: Int64, _ reason: PushReason, now: PushMoment
+    ) -> Bool {
+        let wasOpen = circuits[item.circuit]?.breaker.state == .open
+        circuits[item.circuit]?.breaker.open(for: time, reason, now: now.monotonic)
+        var item = item
+        item.hasRenewed = false
+        giveBack(item)
+        return !wasOpen
+    }
+
+    private mutating func postpone(
+        _ item: DeliveryItem, _ after: Duration?, random: Double, now: PushMoment
+    ) -> DeliveryEnd {
+        let tries = item.tries + 1
+        let due =
+            now.wall
+            + Backoff.delay(tries: tries, wish: after.map(Self.milliseconds), random: random)
+        guard tries < Backoff.mostTries, due < item.expires else {
+            release(item)
+            return .dead(disables: false)
+        }
+        release(item)
+        return .later(due: due, tries: tries)
+    }
+
+    /// A failure of the circuit is not the item's own, unless others get through meanwhile.
+    private mutating func wait(
+        _ item: DeliveryItem, _ after: Duration?, random: Double, now: PushMoment
+    ) -> DeliveryEnd {
+        let successes = circuits[item.circuit]?.successes ?? 0
+        if let before = item.successesAtFailure, successes > before {
+            return postpone(item, after, random: random, now: now)
+        }
+        var item = item
+        item.successesAtFailure = successes
+        giveBack(item)
+        return .waiting
+    }
+
+    /// Something has changed that may mend what failed: the next one is tried now.
+    mutating func tryAll(now: PushMoment) {
+        for name in circuits.keys { circuits[name]?.breaker.tryNow(now: now.monotonic) }
+    }
+
+    static func milliseconds(_ duration: Duration) -> Int64 {
+        let (seconds, attoseconds) = duration.components
+        let clamped = min(max(seconds, 0), 86_400)
+        return clamped * 1000 + attoseconds / 1_000_000_000_000_000
+    }
+}

@@ -1,0 +1,104 @@
+// What is written down of a push that has ended, in one transaction with others.
+
+internal import Addresses
+internal import Storage
+
+struct PushRecord: Sendable {
+    /// So many final answers in a row end a registration with another app server: one may be a mistake
+    /// of theirs (XEP-0357 section 7).
+    static let finalErrors = 5
+
+    let item: DeliveryItem
+    let answer: PushAnswer
+    let end: DeliveryEnd
+    let now: PushMoment
+    let window: Duration
+    let deadLetters: Int
+    let keys: PushKeys
+
+    private var seconds: Int64 { now.wall / 1000 }
+
+    /// Writes it; gives when the target's next one is due, nil if there is none.
+    func write(_ connection: Connection) throws -> Int64? {
+        switch end {
+        case .waiting: return nil
+        case .sent:
+            try PushQueueStore.noteSent(
+                connection, item.target, version: item.version, provider: item.provider,
+                next: now.wall + Deliveries.milliseconds(window), now: now.wall)
+            try PushTargetStore.noteSent(connection, item.target, now: seconds)
+            if let device = item.device, device != item.target {
+                try PushTargetStore.noteSent(connection, device, now: seconds)
+            }
+            if item.isInOtherEnvironment { try keepEnvironment(connection) }
+        case .later(let due, let tries):
+            try PushQueueStore.noteRetry(
+                connection, item.target, version: item.version, provider: item.provider,
+                due: due, tries: tries)
+            try noteFailure(connection, isFinal: false)
+        case .dead(let disables):
+            try writeDead(connection, disables: disables)
+        }
+        return try PushQueueStore.find(connection, item.target)?.due
+    }
+
+    private func noteFailure(_ connection: Connection, isFinal: Bool) throws {
+        try PushTargetStore.noteFailure(
+            connection, item.target, answer.reason, answer.code, isFinal: isFinal)
+        if let device = item.device, device != item.target {
+            try PushTargetStore.noteFailure(
+                connection, device, answer.reason, answer.code, isFinal: isFinal)
+        }
+    }
+
+    private func writeDead(_ connection: Connection, disables: Bool) throws {
+        let device = try PushTargetStore.target(connection, item.device ?? item.target)
+        if disables, let device, isNewer(device) {
+            // It registered anew meanwhile: that one is tried.
+            try PushQueueStore.noteRetry(
+                connection, item.target, version: item.version, provider: item.provider,
+                due: now.wall, tries: 0)
+            return
+        }
+        try noteFailure(connection, isFinal: true)
+        var ends = disables
+        if !disables, item.provider == .xmpp,
+            let target = try PushTargetStore.target(connection, item.target),
+            target.failures >= Self.finalErrors
+        {
+            ends = true
+        }
+        let letter = DeadLetter(
+            id: 0, target: item.target, provider: item.provider,
+            account: item.account?.description, kind: item.kind, reason: answer.reason,
+            code: answer.code, unread: item.unread, tries: item.tries + 1, added: item.added,
+            died: now.wall)
+        try PushQueueStore.noteDead(
+            connection, letter, version: item.version, endsAll: ends, limit: deadLetters)
+        guard ends else { return }
+        for id in Set([item.target, item.device ?? item.target]) {
+            try PushTargetStore.disable(
+                connection, id, answer.reason, answer.code, now: seconds)
+        }
+    }
+
+    /// Whether a target is another one than the provider said is gone.
+    private func isNewer(_ target: PushTargetRow) -> Bool {
+        if target.secret != item.secret { return true }
+        guard case .invalidToken(_, let since?) = answer.outcome else { return false }
+        return target.refreshed > since
+    }
+
+    /// The other environment was the right one.
+    private func keepEnvironment(_ connection: Connection) throws {
+        let id = item.device ?? item.target
+        guard let row = try PushTargetStore.target(connection, id),
+            row.secret == item.secret, var target = keys.target(row.secret)
+        else { return }
+        let known = target.parameters[PushDispatcher.environment] ?? "production"
+        target.parameters[PushDispatcher.environment] =
+            known == "production" ? "sandbox" : "production"
+        try PushTargetStore.update(
+            connection, id, secret: try keys.seal(target), circuit: row.circuit)
+    }
+}

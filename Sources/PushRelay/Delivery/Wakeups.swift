@@ -1,0 +1,172 @@
+// What is to be told to a device is written into the queue here, in the transaction of whatever it is
+// about: so it is as durable as that, and costs no commit of its own.
+
+internal import Addresses
+internal import Engine
+internal import Options
+internal import Storage
+
+/// A reason to wake somebody.
+struct WakeReason: Sendable {
+    var kind: PushNotification.Kind
+    /// The number of the message in the database; nil if it is not stored.
+    var message: Int64?
+    /// Who writes, and what; empty where that is not told.
+    var sender = ""
+    var body = ""
+}
+
+/// What was written into the queue, and is to be sent once that is committed.
+struct NotedPush: Sendable {
+    let item: DeliveryItem
+    /// Milliseconds since 1970.
+    let due: Int64
+    /// It took the place of one that waited.
+    let isCollapsed: Bool
+}
+
+/// Writes into the queue. Safe on any thread; the functions that take a connection are called in a
+/// transaction of the writer.
+struct Wakeups: Sendable {
+    /// Milliseconds for which a call rings.
+    static let ringTime: Int64 = 60_000
+
+    let keys: PushKeys
+    let options: PushOptions
+    /// The domains of our own app server.
+    let services: Set<String>
+
+    /// Notes that an account's devices are to be woken.
+    ///
+    /// - Parameter isAsleep: whether a target is one to wake.
+    func note(
+        _ reason: WakeReason, for account: BareJID, now: Int64, _ connection: Connection,
+        isAsleep: (PushTargetRow) -> Bool
+    ) throws -> [NotedPush] {
+        var noted: [NotedPush] = []
+        for (target, queued) in try PushQueueStore.targets(connection, of: account)
+        where isAsleep(target) {
+            if let message = reason.message, let queued, queued.message >= message { continue }
+            if reason.kind == .callEnded {
+                // Only where it rings.
+                guard let queued, queued.kind == .call,
+                    queued.due != nil || now - queued.sent < Self.ringTime
+                else { continue }
+            }
+            if let push = try note(reason, target, queued, now: now, connection) {
+                noted.append(push)
+            }
+        }
+        return noted
+    }
+
+    /// Notes that one target is to be woken; nil if it leads nowhere.
+    func note(
+        _ reason: WakeReason, _ target: PushTargetRow, _ queued: PushQueueRow?, now: Int64,
+        _ connection: Connection
+    ) throws -> NotedPush? {
+        guard let way = try way(of: target, connection) else { return nil }
+        let details = try details(reason)
+        var row =
+            queued ?? PushQueueRow(circuit: way.circuit, provider: way.provider)
+        let isCollapsed = row.due != nil
+        try PushQueueStore.count(
+            connection, way.provider, requested: 1,
+            collapsed: isCollapsed && row.provider == way.provider ? 1 : 0)
+        if isCollapsed, row.provider != way.provider {
+            try PushQueueStore.count(connection, row.provider, collapsed: 1)
+        }
+        row.provider = way.provider
+        row.circuit = way.circuit
+        let isUrgent = reason.kind == .call || reason.kind == .callEnded
+        // A clock that was wrong may have written a time to come.
+        let last = row.sent > now ? 0 : row.sent
+        let earliest =
+            isUrgent || reason.kind == .test ? now : max(now, last + milliseconds(options.window))
+        if !isCollapsed {
+            row.added = now
+            row.tries = 0
+        }
+        row.due = isUrgent ? now : row.due ?? earliest
+        // A call that is to ring is not lost behind a message.
+        if !(isCollapsed && row.kind == .call && reason.kind == .message) { row.kind = reason.kind }
+        if reason.kind == .message { row.unread = min(row.unread + 1, 1_000_000) }
+        row.message = max(row.message, reason.message ?? 0)
+        row.version += 1
+        row.expires =
+            now + (isUrgent ? Self.ringTime : milliseconds(options.lifetime))
+        row.details = details
+        try PushQueueStore.put(connection, target.id, row)
+        return NotedPush(
+            item: way.item(for: target, row), due: row.due ?? now, isCollapsed: isCollapsed)
+    }
+
+    /// A publication of another server's for a node of ours, in a transaction.
+    func note(
+        _ reason: WakeReason, unread: Int?, node: PushTargetRow, now: Int64,
+        _ connection: Connection
+    ) throws -> NotedPush? {
+        var queued = try PushQueueStore.find(connection, node.id)
+        // The number that it says is the one that counts.
+        if let unread { queued?.unread = max(0, unread - (reason.kind == .message ? 1 : 0)) }
+        if queued == nil, let unread {
+            var row = PushQueueRow(circuit: node.circuit, provider: node.provider)
+            row.unread = max(0, unread - (reason.kind == .message ? 1 : 0))
+            queued = row
+        }
+        return try note(reason, node, queued, now: now, connection)
+    }
+
+    // MARK: The way to a device
+
+    /// What a target leads to.
+    struct Way {
+        let provider: ProviderKind
+        let app: String
+        let circuit: String
+        let secret: [UInt8]
+        let device: Int64?
+
+        func item(for target: PushTargetRow, _ row: PushQueueRow) -> DeliveryItem {
+            DeliveryItem(
+                target: target.id, version: row.version, provider: provider, app: app,
+                circuit: row.circuit, secret: secret, account: target.account,
+                service: target.service, node: target.node, device: device, kind: row.kind,
+                unread: row.unread, details: row.details, added: row.added,
+                expires: row.expires, tries: row.tries)
+        }
+    }
+
+    /// The way to a target; through our own app server it is that of the device behind the node. Nil
+    /// if there is none any more, which is noted.
+    func way(of target: PushTargetRow, _ connection: Connection) throws -> Way? {
+        guard target.provider == .xmpp, services.contains(target.service) else {
+            return Way(
+                provider: target.provider, app: target.app, circuit: target.circuit,
+                secret: target.secret, device: target.account == nil ? target.id : nil)
+        }
+        guard let device = try PushTargetStore.node(connection, target.node),
+            device.disabledAt == nil
+        else {
+            let now = Clock.secondsSince1970()
+            try PushTargetStore.disable(
+                connection, target.id, .unregistered, "item-not-found", now: now)
+            return nil
+        }
+        return Way(
+            provider: device.provider, app: device.app, circuit: device.circuit,
+            secret: device.secret, device: device.id)
+    }
+
+    // MARK: What is told
+
+    private func details(_ reason: WakeReason) throws -> [UInt8] {
+        guard !reason.sender.isEmpty || !reason.body.isEmpty else { return [] }
+        return try keys.seal(SealedText.bytes([reason.sender, reason.body]), for: "details")
+    }
+
+    private func milliseconds(_ setting: Setting<Duration>) -> Int64 {
+        let (seconds, attoseconds) = setting.value.components
+        return seconds * 1000 + attoseconds / 1_000_000_000_000_000
+    }
+}

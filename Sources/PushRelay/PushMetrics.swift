@@ -1,0 +1,123 @@
+// What the push relay counts. Labels come from enums: never an address, a token or an endpoint.
+
+public import Prometheus
+
+/// What became of a push, for a metric's label.
+public enum PushOutcomeLabel: String, MetricLabel {
+    case accepted
+    case invalidToken = "invalid_token"
+    case retry
+    case authorizationExpired = "authorization_expired"
+    case rejected
+    case quota
+    /// The label's name.
+    public static var labelName: String { "outcome" }
+
+    init(_ outcome: PushOutcome) {
+        self =
+            switch outcome {
+            case .accepted: .accepted
+            case .invalidToken: .invalidToken
+            case .retry: .retry
+            case .authorizationExpired: .authorizationExpired
+            case .rejected: .rejected
+            case .quotaOfDay: .quota
+            }
+    }
+}
+
+/// Why a push was not needed any more.
+enum SuppressionReason: String, MetricLabel {
+    /// The device is in use.
+    case active
+    /// It was read on another device.
+    case read
+    static var labelName: String { "reason" }
+}
+
+/// Why something about pushes was refused.
+enum PushRefusal: String, MetricLabel {
+    /// The account has as many targets as it may.
+    case targets
+    /// A publish by somebody who does not own the node.
+    case publisher
+    /// The wrong secret.
+    case secret
+    case unknownNode = "unknown_node"
+    case rate
+    case malformed
+    /// An endpoint on this network.
+    case privateTarget = "private_target"
+    static var labelName: String { "reason" }
+}
+
+extension CircuitState: MetricLabel {
+    /// The label's name.
+    static var labelName: String { "state" }
+}
+
+/// The metrics of the push relay.
+struct PushMetrics: Sendable {
+    let requests: LabelledCounter2<ProviderKind, PushOutcomeLabel>
+    let failures: LabelledCounter<PushReason>
+    let duration: LabelledHistogram<ProviderKind>
+    let dispatch: Histogram
+    let delay: Histogram
+    let noted: LabelledCounter<ProviderKind>
+    let retries: LabelledCounter<ProviderKind>
+    let collapsed: LabelledCounter<ProviderKind>
+    let suppressed: LabelledCounter<SuppressionReason>
+    let dead: LabelledCounter<PushReason>
+    let invalidated: LabelledCounter<ProviderKind>
+    let refusals: LabelledCounter<PushRefusal>
+    let published: Counter
+    let depth: Gauge
+
+    init(_ registry: Registry) {
+        requests = registry.counter(
+            "kinglet_push_requests_total", by: ProviderKind.self, PushOutcomeLabel.self,
+            help: "Pushes that providers answered, by what the answer means.")
+        failures = registry.counter(
+            "kinglet_push_failures_total", by: PushReason.self,
+            help: "Pushes that did not arrive with one try, by the reason.")
+        duration = registry.histogram(
+            "kinglet_push_request_duration_seconds", by: ProviderKind.self,
+            help: "Time from a request to its answer.",
+            buckets: [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30])
+        dispatch = registry.histogram(
+            "kinglet_push_dispatch_seconds",
+            help: "Time from the commit of what a push is about to the request on its way.",
+            buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5])
+        delay = registry.histogram(
+            "kinglet_push_end_to_end_delay_seconds",
+            help: "Time from the commit of what a push is about to the provider's acceptance.",
+            buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600, 86_400])
+        noted = registry.counter(
+            "kinglet_push_noted_total", by: ProviderKind.self,
+            help: "Pushes that were asked for and written into the queue.")
+        retries = registry.counter(
+            "kinglet_push_retries_total", by: ProviderKind.self,
+            help: "Pushes that are tried again later.")
+        collapsed = registry.counter(
+            "kinglet_push_collapsed_total", by: ProviderKind.self,
+            help: "Pushes whose place a later one took before they were sent.")
+        suppressed = registry.counter(
+            "kinglet_push_suppressed_total", by: SuppressionReason.self,
+            help: "Times that a device came into use, or was read for, before it was woken.")
+        dead = registry.counter(
+            "kinglet_push_deadletter_total", by: PushReason.self,
+            help: "Pushes that were given up; kinglet push dead lists the last of them.")
+        invalidated = registry.counter(
+            "kinglet_push_tokens_invalidated_total", by: ProviderKind.self,
+            help: "Targets that were disabled because the provider or app server knows them no "
+                + "more.")
+        refusals = registry.counter(
+            "kinglet_push_refusals_total", by: PushRefusal.self,
+            help: "Registrations and publications that were refused.")
+        published = registry.counter(
+            "kinglet_push_published_total",
+            help: "Notifications that other servers published to our app server.")
+        depth = registry.gauge(
+            "kinglet_push_queue_depth", help: "Pushes that wait to be sent, or sent again.")
+    }
+}

@@ -1,0 +1,38 @@
+// What the parts of the push relay share, from the declarations to the running server.
+
+internal import Engine
+internal import Prometheus
+internal import Synchronization
+
+/// Options, metrics and, once the server runs, what does the work. Safe on any thread.
+final class PushRelayState: Sendable {
+    private struct Parts {
+        var keys: PushKeys?
+        var wakeups: Wakeups?
+        var dispatcher: PushDispatcher?
+    }
+
+    let options: PushOptions
+    let metrics: PushMetrics
+    private let parts = Mutex(Parts())
+
+    init(_ options: PushOptions, _ metrics: PushMetrics) {
+        self.options = options
+        self.metrics = metrics
+    }
+
+    /// Nil where nothing has the key: in commands that do not open the data.
+    var keys: PushKeys? { parts.withLock { $0.keys } }
+    var wakeups: Wakeups? { parts.withLock { $0.wakeups } }
+    /// Nil before the server has started.
+    var dispatcher: PushDispatcher? { parts.withLock { $0.dispatcher } }
+
+    func set(_ keys: PushKeys) { parts.withLock { $0.keys = keys } }
+
+    func set(_ dispatcher: PushDispatcher) {
+        parts.withLock { parts in
+            parts.wakeups = dispatcher.wakeups
+            parts.dispatcher = dispatcher
+        }
+    }
+}

@@ -1,0 +1,120 @@
+// The push relay as a part of the server: declared before the start, given its key and its transport,
+// started last and drained first.
+
+internal import Addresses
+public import Engine
+internal import NIOCore
+internal import Options
+internal import Prometheus
+internal import Storage
+internal import Synchronization
+internal import XMPP
+
+/// What the running program gives to the push relay.
+public struct PushSurroundings: Sendable {
+    /// 32 random bytes that stay the same from start to start.
+    public var key: [UInt8]
+    /// Nil where nothing goes out.
+    public var transport: (any PushTransport)?
+    /// Whether what needs the time may be signed.
+    public var isClockRight: @Sendable () -> Bool
+
+    /// Creates them.
+    public init(
+        key: [UInt8], transport: (any PushTransport)?,
+        isClockRight: @escaping @Sendable () -> Bool
+    ) {
+        self.key = key
+        self.transport = transport
+        self.isClockRight = isClockRight
+    }
+}
+
+/// The push relay. Safe on any thread.
+public final class PushService: Sendable {
+    /// What the configuration says.
+    public let options: PushOptions
+    let state: PushRelayState
+    let notifications: PushNotifications
+    private let surroundings = Mutex<PushSurroundings?>(nil)
+
+    /// Declares everything. Before the start, on one thread.
+    public init(in builder: HostBuilder) {
+        options = PushOptions(builder.options)
+        state = PushRelayState(options, PushMetrics(builder.registry))
+        for step in PushTargetStore.schema + PushQueueStore.schema { builder.schema(step) }
+        builder.follow(PushNotifications.specifications)
+        notifications = PushNotifications(in: builder, state)
+        let notifications = notifications
+        builder.hooks.sessionHibernated.append { notifications.sessionHibernated($0, $1, $2) }
+        builder.hooks.sessionActive.append { notifications.sessionActive($0, $1) }
+        builder.hooks.messageSent = { stanza, host in
+            guard WakeRule.saysRead(stanza) else { return }
+            notifications.didRead(stanza.from.bare, host)
+        }
+        builder.hooks.started.append { [self] host in started(host) }
+    }
+
+    /// Gives what a host needs that is about to be opened.
+    public func prepare(_ surroundings: PushSurroundings) {
+        state.set(PushKeys(key: surroundings.key))
+        self.surroundings.withLock { $0 = surroundings }
+    }
+
+    /// The database is open.
+    private func started(_ host: Host) {
+        guard let surroundings = surroundings.withLock({ $0 }), let keys = state.keys else { return }
+        let wakeups = Wakeups(keys: keys, options: options, services: services(host))
+        state.set(
+            PushDispatcher(
+                host: host, keys: keys, options: options, metrics: state.metrics,
+                providers: ProviderTable(), wakeups: wakeups,
+                transport: surroundings.transport ?? NoTransport(),
+                isClockRight: surroundings.isClockRight))
+        notifications.load(host)
+    }
+
+    private func services(_ host: Host) -> Set<String> {
+        guard options.hasAppServer.value else { return [] }
+        return Set(host.domains.map { "push.\($0)" })
+    }
+
+    /// Begins to send.
+    public func start() {
+        guard options.isEnabled.value, surroundings.withLock({ $0?.transport != nil }) else {
+            return
+        }
+        state.dispatcher?.start()
+    }
+
+    /// Reads again what a reload may have changed.
+    public func reload() { state.dispatcher?.reload() }
+
+    /// Sends nothing more and waits for what is under way, but not for ever.
+    public func stop(within time: Duration) async {
+        guard let dispatcher = state.dispatcher else { return }
+        await withCheckedContinuation { continuation in
+            let once = Once { continuation.resume() }
+            dispatcher.drain { once.run() }
+            Task {
+                try? await Task.sleep(for: time)
+                once.run()
+            }
+        }
+    }
+}
+
+/// Runs something the first time it is asked to. Safe on any thread.
+private final class Once: Sendable {
+    private let body: Mutex<(@Sendable () -> Void)?>
+
+    init(_ body: @escaping @Sendable () -> Void) { self.body = Mutex(body) }
+
+    func run() {
+        let body = body.withLock { body in
+            defer { body = nil }
+            return body
+        }
+        body?()
+    }
+}

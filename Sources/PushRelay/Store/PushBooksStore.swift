@@ -1,0 +1,87 @@
+// Every SQL statement about dead letters, the books, and what providers remember.
+
+internal import Storage
+
+extension PushQueueStore {
+    // MARK: Questions
+
+    static func dead(_ connection: Connection, limit: Int) throws -> [DeadLetter] {
+        var letters: [DeadLetter] = []
+        try connection.rows(
+            """
+            SELECT id, target, provider, account, kind, reason, code, unread, tries, added, died
+            FROM push_dead ORDER BY id DESC LIMIT ?
+            """, .integer(Int64(limit))
+        ) { row in
+            guard let provider = row.text(2).flatMap(ProviderKind.init(rawValue:)),
+                let reason = row.text(5).flatMap(PushReason.init(rawValue:))
+            else { return }
+            letters.append(
+                DeadLetter(
+                    id: row.integer(0), target: row.integer(1), provider: provider,
+                    account: row.text(3),
+                    kind: PushNotification.Kind(rawValue: row.integer(4)) ?? .message,
+                    reason: reason, code: row.text(6) ?? "",
+                    unread: Int(clamping: row.integer(7)), tries: Int(clamping: row.integer(8)),
+                    added: row.integer(9), died: row.integer(10)))
+        }
+        return letters
+    }
+
+    static func removeDead(_ connection: Connection, _ id: Int64?) throws -> Int {
+        if let id {
+            try connection.execute("DELETE FROM push_dead WHERE id = ?", .integer(id))
+        } else {
+            try connection.execute("DELETE FROM push_dead")
+        }
+        return connection.changes
+    }
+
+    static func books(_ connection: Connection) throws -> [ProviderKind: PushBooks] {
+        var books: [ProviderKind: PushBooks] = [:]
+        try connection.rows(
+            """
+            SELECT provider, requested, sent, collapsed, suppressed, dead, dropped, retried
+            FROM push_books
+            """
+        ) { row in
+            guard let provider = row.text(0).flatMap(ProviderKind.init(rawValue:)) else { return }
+            func number(_ column: Int) -> Int { Int(clamping: row.integer(column)) }
+            books[provider] = PushBooks(
+                requested: number(1), sent: number(2), collapsed: number(3),
+                suppressed: number(4), dead: number(5), dropped: number(6), retried: number(7))
+        }
+        try connection.rows(
+            "SELECT provider, count(*) FROM push_queue WHERE due IS NOT NULL GROUP BY provider"
+        ) { row in
+            guard let provider = row.text(0).flatMap(ProviderKind.init(rawValue:)) else { return }
+            books[provider, default: PushBooks()].waiting = Int(clamping: row.integer(1))
+        }
+        return books
+    }
+
+    /// How many wait, and since when the oldest does (milliseconds since 1970).
+    static func depth(_ connection: Connection) throws -> (count: Int, oldest: Int64?) {
+        try connection.first(
+            "SELECT count(*), min(added) FROM push_queue WHERE due IS NOT NULL"
+        ) { row in
+            (Int(clamping: row.integer(0)), row.text(1) == nil ? nil : row.integer(1))
+        } ?? (0, nil)
+    }
+
+    // MARK: What providers remember
+
+    static func memory(_ connection: Connection) throws -> [String: [UInt8]] {
+        var memory: [String: [UInt8]] = [:]
+        try connection.rows("SELECT name, value FROM push_memory") { row in
+            if let name = row.text(0) { memory[name] = row.blob(1) }
+        }
+        return memory
+    }
+
+    static func remember(_ connection: Connection, _ name: String, _ value: [UInt8]) throws {
+        try connection.execute(
+            "INSERT OR REPLACE INTO push_memory (name, value) VALUES (?, ?)", .text(name),
+            .blob(value))
+    }
+}
