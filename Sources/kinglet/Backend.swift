@@ -42,6 +42,7 @@ struct Backend: ~Copyable {
         }
         let password = InitialPassword(file: program.files.initialPassword)
         declared.builder.hooks.passwordChanged.append { password.passwordChanged($0) }
+        try program.preparePush(nil)
         let host = try openHost(
             program, declared.builder, eventLoops: [],
             log: Logger(label: "kinglet") { _ in SwiftLogNoOpLogHandler() })

@@ -44,7 +44,7 @@ final class BackupWeather: Sendable {
     }
 
     /// A clock that nobody sets will not become right by waiting.
-    private var clockIsRight: Bool? {
+    var clockIsRight: Bool? {
         let isSynchronised = any(["kinglet_machine_clock_synchronised"])
         guard isSynchronised == false else { return isSynchronised }
         return Self.timeServices.contains { access($0, F_OK) == 0 } ? false : nil

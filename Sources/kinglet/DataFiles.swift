@@ -20,6 +20,7 @@ struct DataFiles: Sendable {
     var authorityKey: String { secrets + "/ca.key" }
     var serverKey: String { secrets + "/server.key" }
     var loginSecret: String { secrets + "/login-secret" }
+    var pushKey: String { secrets + "/push.key" }
 
     /// Makes the directories, private to their owner, and becomes that owner.
     func prepare() throws {
@@ -59,10 +60,15 @@ struct DataFiles: Sendable {
     }
 
     /// The secret that makes up salts for unknown users; made at the first use.
-    func loadLoginSecret() throws -> [UInt8] {
-        if let secret = try readFile(loginSecret), secret.count == 32 { return secret }
+    func loadLoginSecret() throws -> [UInt8] { try loadSecret(loginSecret) }
+
+    /// The key that what the database keeps of devices is encrypted with; made at the first use.
+    func loadPushKey() throws -> [UInt8] { try loadSecret(pushKey) }
+
+    private func loadSecret(_ file: String) throws -> [UInt8] {
+        if let secret = try readFile(file), secret.count == 32 { return secret }
         let secret = SecureRandom.bytes(32)
-        try writeFile(loginSecret, secret, mode: 0o600)
+        try writeFile(file, secret, mode: 0o600)
         return secret
     }
 }

@@ -13,6 +13,7 @@ internal import Logging
 internal import MetricsEndpoint
 internal import Options
 internal import Prometheus
+internal import PushRelay
 
 /// Options that every command takes.
 struct CommonArguments: ParsableArguments {
@@ -122,6 +123,7 @@ struct ProgramOptions: Sendable {
     let hardwareUPS: Setting<String>
     let hardwareUnits: Setting<[String]>
     let backup: BackupOptions
+    let push: PushService
 
     /// Declares everything, the builder's parts among it, and checks the document.
     fileprivate init(
@@ -170,6 +172,7 @@ struct ProgramOptions: Sendable {
         registry = Registry(cells: loopCount + 1)
         let builder = HostBuilder(options: options, registry: registry)
         for feature in AllFeatures.list { builder.add(feature) }
+        push = PushService(in: builder)
         for step in MachineMemoryStore.schema { builder.schema(step) }
         declared = builder
         options.section("metrics", help: "The page that Prometheus scrapes, and health checks.")

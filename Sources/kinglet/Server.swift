@@ -15,6 +15,7 @@ internal import NIOCore
 internal import NIOPosix
 internal import Options
 internal import Prometheus
+internal import PushRelay
 internal import Storage
 internal import Synchronization
 internal import TLS
@@ -124,6 +125,7 @@ final class Server: Sendable {
         builder.hooks.passwordChanged.append { password.passwordChanged($0) }
         var loops: [any EventLoop] = []
         for loop in group.makeIterator() { loops.append(loop) }
+        try program.preparePush(hardware)
         let host = try openHost(program, builder, eventLoops: loops, log: log)
         var listeners: StreamListeners?
         var network: FederationNetwork?
@@ -156,6 +158,7 @@ final class Server: Sendable {
                 file: program.files.controlSocket, administrator: administrator, group: group)
             // Last of all, for nothing after it can fail and leave it at work.
             backup?.start()
+            program.push.start()
             federation.start()
             parts.state.withLock { state in
                 state.host = host
@@ -311,6 +314,7 @@ final class Server: Sendable {
                     ])
             }
             backup?.reload()
+            program.push.reload()
             host.federation.enforce(host)
             if federation.lacksPort(listeners) {
                 log.warning("federation: the port for other servers opens with the next start")
@@ -351,6 +355,7 @@ final class Server: Sendable {
         await listeners.close()
         // It uses the database, and what it has begun is of no use once the process is gone.
         if let backup { await Self.stop(backup, log) }
+        await program.push.stop(within: .seconds(2))
         await control.close()
         await host.stop()
         do {
