@@ -75,6 +75,9 @@ public struct Hooks: Sendable {
     public var requestToClient: [@Sendable (Stanza, JID, Host) -> StanzaError?] = []
     /// What the server says of a node of its own (XEP-0030 section 3.2); nil for no such node.
     public var serverNodes: [@Sendable (String, Host) -> DiscoveryInfo?] = []
+    /// Answers service discovery of a node (XEP-0030 sections 3.2 and 4.2), the server's or, for its
+    /// owner, an account's; nil for no such node.
+    public var discoveryNodes: [@Sendable (IQRequest, Host) -> OpenIQAnswer?] = []
     /// Something to have ready before an account's session exists.
     public var prepareSession: [SessionPreparation] = []
     /// What `prepareSession` made ready may go: the session ended, or never began. Called in the

@@ -17,6 +17,8 @@ public final class HostBuilder {
     public var hooks = Hooks()
     /// The program's anonymous memory in bytes, which `limits.memory` limits; tests replace it.
     public var memoryInUse: @Sendable () -> Int? = { ProcessMetrics.anonymousMemory() }
+    /// The commands that are run at the server's own address (XEP-0050).
+    public let commands = CommandTable()
     /// Declared specifications in order.
     public private(set) var specifications: [Specification] = []
 
@@ -147,6 +149,19 @@ public final class HostBuilder {
         precondition(
             iqHandlers[key] == nil && openHandlers[key] == nil, "two features answer \(key)")
         openHandlers[key] = OpenIQHandler(targets: targets, answer: answer)
+    }
+
+    /// Declares a command that is run at the server's own address (XEP-0050).
+    ///
+    /// - Parameters:
+    ///   - node: its name for programs.
+    ///   - name: its name for people.
+    ///   - audience: who sees it and may run it.
+    public func command(
+        node: String, name: String, for audience: CommandAudience,
+        _ handler: @escaping CommandHandler
+    ) {
+        commands.add(node: node, name: name, for: audience, handler)
     }
 
     /// Takes first-level elements of a namespace that are no stanzas, from clients that have a

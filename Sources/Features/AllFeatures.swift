@@ -20,6 +20,7 @@ public enum AllFeatures {
         LastActivity.self,
         MessageCarbons.self,
         ClientStateIndication.self,
+        AdHocCommands.self,
         InBandRegistration.self,
         ContactAddresses.self,
     ]

@@ -1,6 +1,6 @@
 // XEP-0030: Service Discovery. The server and each account say what they are and can; an account
 // only to those who may see its presence (section 8). The server's items are the components
-// (XEP-0114).
+// (XEP-0114) and what else this program answers for.
 
 internal import Addresses
 internal import Engine
@@ -12,7 +12,7 @@ struct ServiceDiscovery: Feature {
         Specification("XEP-0030", version: "2.5.0", "Service Discovery"),
         Specification("XEP-0128", version: "1.0.1", "Service Discovery Extensions"),
     ]
-    static let items = "http://jabber.org/protocol/disco#items"
+    static let items = DiscoveryItems.namespace
 
     init(in host: HostBuilder) {
         host.advertise(.init(category: "server", type: "im", name: Software.name), for: [.server])
@@ -41,8 +41,7 @@ struct ServiceDiscovery: Feature {
 
     private static func items(of target: IQTarget, _ host: Host) -> Element {
         let domains = target == .server ? host.components.domains : []
-        return Element(
-            "query", items, [], domains.map { Element("item", items, [("jid", $0)]) })
+        return DiscoveryItems(domains.map { .init(jid: $0) }).element()
     }
 
     private static func info(
@@ -59,6 +58,11 @@ struct ServiceDiscovery: Feature {
     ) throws(StanzaError) -> OpenIQAnswer {
         guard !request.isSet else { throw notChangeable }
         guard target == .account, let account = request.stanza.to?.bare else {
+            if request.payload["node"] != nil,
+                let answer = host.hooks.discoveryNodes.lazy.compactMap({ $0(request, host) }).first
+            {
+                return answer
+            }
             return .result(try payload())
         }
         // The same answer as for an account that does not exist.

@@ -27,12 +27,55 @@ import XMPP
         let form = try form(
             """
             <x xmlns='jabber:x:data' type='submit'><title>T</title>
+              <instructions>I</instructions><instructions/><title>U</title>
               <field type='fixed'><value>for the eye</value></field>
               <field var='a' label='A'><required/><value>1</value>
-                <option label='L'><value>2</value></option></field>
+                <option label='L'><value>2</value></option><option><value/></option>
+                <option label='none'/></field>
               <field var='b'/><other xmlns='urn:x' var='c'/></x>
             """)
-        #expect(form == DataForm(.submit, [.init("a", ["1"]), .init("b", [])]))
+        let field = DataForm.Field(
+            "a", label: "A", isRequired: true, options: [.init("2", label: "L"), .init("")], ["1"])
+        #expect(
+            form
+                == DataForm(.submit, title: "T", instructions: ["I", ""], [field, .init("b", [])]))
+        #expect(form?.value("a") == "1" && form?.value("b") == nil && form?.value("c") == nil)
+    }
+
+    @Test("A form for a person reads back as it was written (XEP-0004 section 3.2)")
+    func forPerson() throws {
+        let form = DataForm(
+            .form, formType: "urn:example", title: "a < b", instructions: ["1", "2"],
+            [
+                .init(
+                    "one", type: "list-single", label: "One & only", isRequired: true,
+                    options: [.init("x", label: "X"), .init("y"), .init("")], ["y"])
+            ])
+        let bytes = XMLWriter.bytes(form.element, contentNamespace: Namespaces.client)
+        #expect(DataForm(try element(bytes)) == form)
+    }
+
+    @Test(
+        "What is submitted has to be complete, and one of the choices (XEP-0004 section 3.3)",
+        arguments: [
+            ([.init("needed", ["1"]), .init("one", ["a"])], true),
+            ([.init("needed", ["1"]), .init("one", []), .init("more", ["a", "b"])], true),
+            ([.init("needed", ["", "1"]), .init("other", ["z"])], true),
+            ([.init("needed", [""])], false), ([.init("needed", [])], false), ([], false),
+            ([.init("needed", ["1"]), .init("one", ["c"])], false),
+            ([.init("needed", ["1"]), .init("one", ["a", "b"])], false),
+            ([.init("needed", ["1"]), .init("more", ["a", "c"])], false),
+        ] as [([DataForm.Field], Bool)])
+    func submission(fields: [DataForm.Field], isGood: Bool) {
+        let options = [DataForm.Option("a"), DataForm.Option("b")]
+        let form = DataForm(
+            .form,
+            [
+                .init("needed", isRequired: true, []),
+                .init("one", type: "list-single", options: options, ["a"]),
+                .init("more", type: "list-multi", options: options, []),
+            ])
+        #expect((form.problem(with: DataForm(.submit, fields)) == nil) == isGood)
     }
 
     @Test("Only a hidden FORM_TYPE names the fields (XEP-0068 section 3)")
