@@ -155,8 +155,8 @@ let package = Package(
         tests(
             "WebTests",
             [
-                "Web", "Options", "Prometheus", "TLS", "Engine", "Features", "Programs", nioCore,
-                nioPosix, logging,
+                "Web", "Options", "Prometheus", "TLS", "Engine", "Features", "Programs",
+                "MetricsEndpoint", nioCore, nioPosix, logging,
             ]),
         tests(
             "BackupTests",
