@@ -6,7 +6,8 @@ internal import NIOCore
 internal import NIOHTTP1
 internal import TLS
 
-/// Wraps `Base` as Hummingbird's own TLS channel does. `Base` has to speak HTTP/1.1 by NIO's decoder.
+/// Wraps `Base` as Hummingbird's own TLS channel does. `Base` has to speak HTTP/1.1 by the decoder
+/// of NIO.
 struct GuardedChannel<Base: ServerChildChannel>: ServerChildChannel {
     typealias Value = Base.Value
 

@@ -271,7 +271,7 @@ final class RequestGuard: ChannelDuplexHandler {
     }
 
     private var isBehindLimit: Bool {
-        (heldRequests > WebLimits.pipelined || inputEnded || heldError != nil) && held.isEmpty
+        (heldRequests > WebLimits.pipelined || inputEnded) && held.isEmpty && heldError == nil
     }
 
     /// What every answer has.
@@ -370,8 +370,9 @@ final class RequestGuard: ChannelDuplexHandler {
         promise?.succeed()
     }
 
-    /// Says that nothing more comes, and leaves the connection for as long as a client needs to read
-    /// the answer: closing at once would take back what it has not read (RFC 9112 section 9.6).
+    /// Says that nothing more comes, and leaves the connection for as long as a client needs to
+    /// read the answer: closing at once would take back what it has not read (RFC 9112 section
+    /// 9.6).
     private func startClosing() {
         guard phase != .closing, let context else { return }
         if phase == .body { context.fireErrorCaught(ChannelError.eof) }

@@ -47,14 +47,16 @@ final class TestSite: Sendable {
     /// Opens a server, gives it to `body` and closes it.
     ///
     /// - Parameter yaml: more of the configuration, after `listen`.
+    ///   - webPort: 0 for any free one.
     static func with(
-        _ yaml: String = "", routes: [WebRoute] = [], exemptsLoopback: Bool = true,
+        _ yaml: String = "", routes: [WebRoute] = [], addresses: [String] = ["127.0.0.1"],
+        webPort: Int = 0, exemptsLoopback: Bool = true,
         _ body: @Sendable (TestSite) async throws -> Void
     ) async throws {
         let set = OptionSet(
             try ConfigurationDocument.parse(
-                "listen:\n  web_port: 0\n\(yaml)", file: "kinglet.yaml"))
-        let options = WebOptions(set, addresses: Setting(["127.0.0.1"]))
+                "listen:\n  web_port: \(webPort)\n\(yaml)", file: "kinglet.yaml"))
+        let options = WebOptions(set, addresses: Setting(addresses))
         try set.finish()
         let made = try TestCertificate.made.get()
         let folder = "/tmp/kinglet-web-\(UUID().uuidString)"
@@ -76,9 +78,16 @@ final class TestSite: Sendable {
         let admission = WebAdmission(
             options, metrics: metrics, exemptsLoopback: exemptsLoopback)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        let server = try await WebServer.open(
-            options, tls: tls, metrics: metrics, routes: routes + standardRoutes, group: group,
-            log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }, admission: admission)
+        let server: WebServer
+        do {
+            server = try await WebServer.open(
+                options, tls: tls, metrics: metrics, routes: routes + standardRoutes,
+                group: group, log: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+                admission: admission)
+        } catch {
+            try? await group.shutdownGracefully()
+            throw error
+        }
         let site = TestSite(
             server: server, tls: tls, metrics: metrics, registry: registry, admission: admission,
             folder: folder, group: group)

@@ -30,7 +30,8 @@ final class WebClient {
     ///   - receiveBuffer: bytes that the system keeps for us; small, to be a slow reader.
     init(_ port: Int, tls usesTLS: Bool = true, receiveBuffer: Int32? = nil) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        tls = usesTLS
+        tls =
+            usesTLS
             ? try TLSClient(serverName: "example.org", applicationProtocols: ["h2", "http/1.1"])
             : nil
         guard descriptor >= 0 else { throw Failure(operation: "socket", code: errno) }
@@ -152,7 +153,9 @@ final class WebClient {
         guard status.count >= 2, let code = Int(status[1]) else { return nil }
         let headers = lines.dropFirst().map { line -> (name: String, value: String) in
             let colon = line.firstIndex(of: ":") ?? line.endIndex
-            return (line[..<colon].lowercased(), String(line[colon...].dropFirst().drop { $0 == " " }))
+            return (
+                line[..<colon].lowercased(), String(line[colon...].dropFirst().drop { $0 == " " })
+            )
         }
         var answer = Answer(status: code, headers: headers, body: "")
         let body = received[(head + end.count)...]
