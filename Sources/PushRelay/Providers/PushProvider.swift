@@ -47,8 +47,9 @@ public struct PushNotification: Sendable, Equatable {
     /// How many messages nobody has seen; nil if that is not known. Absolute, for what comes between
     /// may be lost.
     public var unread: Int?
-    /// Who writes, and what: nil unless the receiver asked for it.
+    /// Who writes; nil unless the receiver asked for it.
     public var sender: String?
+    /// What is written; nil unless the receiver asked for it.
     public var body: String?
     /// Whether somebody is to see it; otherwise it only wakes the app.
     public var isVisible: Bool
@@ -94,6 +95,7 @@ public struct PushTarget: Sendable, Equatable {
 
 /// A request that carries a notification or fetches an authorization.
 public struct PushRequest: Sendable, Equatable {
+    /// What is sent; a secret in every part.
     public var request: HTTPRequest
     /// Only HTTP/2 will do.
     public var needsHTTP2: Bool
@@ -200,7 +202,9 @@ public struct PushAnswer: Sendable, Equatable {
     /// Characters of a code at most.
     private static let longestCode = 64
 
+    /// What is to be done.
     public var outcome: PushOutcome
+    /// Why.
     public var reason: PushReason
     /// The provider's own word or number, such as `Unregistered` or `503`; printable ASCII, never the
     /// token.
@@ -217,6 +221,7 @@ public struct PushAnswer: Sendable, Equatable {
 
 /// Why there is no request.
 public struct PushFault: Error, Sendable, Equatable {
+    /// What counts as the provider's answer.
     public var answer: PushAnswer
 
     /// Creates a fault.

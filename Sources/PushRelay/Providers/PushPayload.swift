@@ -1,0 +1,161 @@
+// What providers have in common: the words of a notification, and how it is made to fit.
+
+internal import HTTPClient
+internal import TLS
+
+extension PushNotification {
+    /// Bytes of a sender's name at most.
+    private static let longestSender = 256
+
+    /// What happened, for a program.
+    var word: String {
+        switch kind {
+        case .message: "message"
+        case .call: "call"
+        case .callEnded: "call_ended"
+        case .test: "test"
+        }
+    }
+
+    /// What happened, for a person who asked for no more.
+    var title: String {
+        switch kind {
+        case .message: "New message"
+        case .call: "Incoming call"
+        case .callEnded: "Call ended"
+        case .test: "Test notification"
+        }
+    }
+
+    /// What a person reads below the title where something has to stand there.
+    var text: String {
+        if let body, !body.isEmpty { return body }
+        if kind == .test { return "Notifications arrive." }
+        guard let unread, unread > 0 else { return title }
+        return unread == 1 ? "1 unread message" : "\(unread) unread messages"
+    }
+
+    /// Everything that an app may use, without what is not known.
+    var fields: [String: JSONValue] {
+        var fields: [String: JSONValue] = ["type": .string(word), "account": .string(account)]
+        fields["channel"] = channel.map { .string($0) }
+        fields["unread"] = unread.map { .integer(Int64($0)) }
+        fields["sender"] = sender.map { .string($0) }
+        fields["body"] = body.map { .string($0) }
+        return fields
+    }
+
+    /// How long it is of use, within what a provider takes.
+    func lifetime(atMost longest: Int) -> Int { min(max(0, lifetime), longest) }
+
+    /// The largest of what `make` gives that has `limit` bytes at most: the body is cut, then the
+    /// sender goes too. Measured as it is sent, for JSON may need six bytes for one.
+    func fitted(
+        _ limit: Int, _ make: (PushNotification) -> [UInt8]
+    ) throws(PushFault) -> [UInt8] {
+        var short = self
+        short.sender = sender.map { Self.cut($0, to: Self.longestSender) }
+        short.body = body.map { Self.cut($0, to: limit) }
+        var best = make(short)
+        if !best.isEmpty, best.count <= limit { return best }
+        best = []
+        if let body = short.body {
+            var low = 0
+            var high = body.utf8.count
+            while low <= high {
+                let middle = (low + high) / 2
+                let cut = Self.cut(body, to: middle)
+                short.body = cut.isEmpty ? nil : cut
+                let bytes = make(short)
+                if bytes.count <= limit {
+                    best = bytes
+                    low = middle + 1
+                } else {
+                    high = middle - 1
+                }
+            }
+        }
+        if best.isEmpty {
+            short.body = nil
+            short.sender = nil
+            best = make(short)
+        }
+        guard !best.isEmpty, best.count <= limit else {
+            throw PushFault(.rejected, .tooLarge)
+        }
+        return best
+    }
+
+    /// The beginning of a text, never a part of a character's bytes.
+    static func cut(_ text: String, to limit: Int) -> String {
+        guard text.utf8.count > limit else { return text }
+        let mark = "…"
+        var length = mark.utf8.count
+        var result = String.UnicodeScalarView()
+        for scalar in text.unicodeScalars {
+            length += String(scalar).utf8.count
+            if length > limit { break }
+            result.append(scalar)
+        }
+        return result.isEmpty ? "" : String(result) + mark
+    }
+
+    /// The identifier as a UUID is written.
+    var uuid: String {
+        let bytes =
+            identifier.count == 16
+            ? identifier : Array(DigestAlgorithm.sha256.hash(identifier).prefix(16))
+        let hex = Array(HexDigits.text(bytes).utf8)
+        let parts = [hex[0..<8], hex[8..<12], hex[12..<16], hex[16..<20], hex[20..<32]]
+        return parts.map { String(decoding: $0, as: UTF8.self) }.joined(separator: "-")
+    }
+}
+
+extension PushAnswer {
+    /// What a status means when the provider says nothing better.
+    ///
+    /// - Parameter waiter: who has to wait when there are too many requests.
+    init(
+        status response: HTTPResponse, at time: PushTime, waiter: PushOutcome.Waiter = .circuit,
+        code: String? = nil
+    ) {
+        let after = RetryAfter.of(response, at: time)
+        let code = code ?? String(response.status)
+        self =
+            switch response.status {
+            case 200..<300: PushAnswer(.accepted, .accepted, code: code)
+            // A captive portal redirects as well, and goes away again.
+            case 300..<400: PushAnswer(.retry(waiter, after: after), .redirection, code: code)
+            case 401, 403:
+                PushAnswer(.authorizationExpired(.refused), .credentialRefused, code: code)
+            case 408: PushAnswer(.retry(.circuit, after: after), .timeout, code: code)
+            case 413: PushAnswer(.rejected, .tooLarge, code: code)
+            case 425, 429: PushAnswer(.retry(waiter, after: after), .rate, code: code)
+            case 400..<500: PushAnswer(.rejected, .request, code: code)
+            case 500..<600: PushAnswer(.retry(.circuit, after: after), .unavailable, code: code)
+            default: PushAnswer(.retry(waiter, after: nil), .garbage, code: code)
+            }
+    }
+
+    /// A success whose body is not what the provider says.
+    static func garbage(
+        _ response: HTTPResponse, waiter: PushOutcome.Waiter = .circuit
+    ) -> PushAnswer {
+        PushAnswer(.retry(waiter, after: nil), .garbage, code: String(response.status))
+    }
+}
+
+extension PushTarget {
+    /// A word of a provider's answer that may be shown: one that nobody knows could be the token.
+    func shown(_ word: String?) -> String? {
+        guard let word, (1...48).contains(word.utf8.count),
+            word.utf8.allSatisfy({ byte in
+                switch byte {
+                case 0x41...0x5A, 0x61...0x7A, UInt8(ascii: "_"): true
+                default: false
+                }
+            }), !token.contains(word), !parameters.values.contains(where: { $0.contains(word) })
+        else { return nil }
+        return word
+    }
+}
