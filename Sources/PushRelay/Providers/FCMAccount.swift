@@ -1,0 +1,190 @@
+// A service account of Google: signs an assertion (RFC 7523) and gets an access token for it, which
+// is used until five minutes before it ends.
+
+internal import Foundation
+internal import HTTPClient
+internal import Synchronization
+internal import TLS
+
+/// The account and the token that it has now.
+///
+/// Its state is behind a lock, so it may be used on any thread.
+final class FCMAccount: Sendable {
+    /// The project that messages are sent in.
+    let project: String
+
+    /// The parts of Google's file that are used.
+    private struct File: Decodable {
+        // The names are Google's.
+        var project_id: String
+        var private_key_id: String?
+        var private_key: String
+        var client_email: String
+        var token_uri: String?
+    }
+
+    private struct Token {
+        var text: String
+        var refresh: Int64
+        var end: Int64
+    }
+
+    private static let scope = "https://www.googleapis.com/auth/firebase.messaging"
+    private static let usualURL = "https://oauth2.googleapis.com/token"
+    /// Seconds: the life of an assertion; how early a token is refreshed; how long one may live, so
+    /// that a clock that was far ahead is noticed.
+    private static let assertionLife: Int64 = 3600
+    private static let early: Int64 = 300
+    private static let longestLife: Int64 = 86_400
+    /// How far Google's clock may be from ours.
+    private static let tolerance: Int64 = 300
+
+    private let key: SigningKey
+    private let keyID: String?
+    private let email: String
+    private let url: String
+    private let token = Mutex<Token?>(nil)
+
+    /// Reads a service account's file.
+    ///
+    /// - Parameters:
+    ///   - tokenURL: another than the one of the file.
+    ///   - subject: the file, for errors.
+    init(
+        _ bytes: [UInt8], tokenURL: String?, app: String, subject: String
+    ) throws(PushCredentialError) {
+        func failure(_ problem: String) -> PushCredentialError {
+            PushCredentialError(app: app, subject: subject, problem)
+        }
+        guard let file = try? JSONDecoder().decode(File.self, from: Data(bytes)) else {
+            throw failure("this is no service account; get it from Firebase's project settings")
+        }
+        guard (1...128).contains(file.project_id.utf8.count),
+            file.project_id.utf8.allSatisfy(Self.isOfProject)
+        else { throw failure("its project_id is none") }
+        guard (1...320).contains(file.client_email.utf8.count) else {
+            throw failure("its client_email is none")
+        }
+        if let uri = file.token_uri, EndpointURL(uri)?.isSecure != true {
+            throw failure("its token_uri is no URL that begins with https://")
+        }
+        do throws(TLSError) {
+            key = try SigningKey(
+                pem: Array(file.private_key.utf8), algorithm: .rs256, subject: "its private_key",
+                advice: "make another key in Google's console")
+        } catch {
+            throw failure(error.description)
+        }
+        project = file.project_id
+        keyID = file.private_key_id
+        email = file.client_email
+        url = tokenURL ?? file.token_uri ?? Self.usualURL
+    }
+
+    /// The token to use; nil when there is none.
+    func token(at time: PushTime) -> String? {
+        token.withLock { token in
+            guard let token, time.seconds < token.end,
+                token.end - time.seconds <= Self.longestLife
+            else { return nil }
+            return token.text
+        }
+    }
+
+    /// The request for a token; nil when there is a good one.
+    func authorization(at time: PushTime) throws(PushFault) -> PushRequest? {
+        let isGood = token.withLock { token in
+            guard let token else { return false }
+            return time.seconds < token.refresh && token.end - time.seconds <= Self.longestLife
+        }
+        if isGood { return nil }
+        guard time.isRight else { throw .clock }
+        return PushRequest(
+            HTTPRequest(
+                "POST", url, headers: [("Content-Type", "application/x-www-form-urlencoded")],
+                body: Array(
+                    ("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer"
+                        + "&assertion=\(try assertion(at: time))").utf8)))
+    }
+
+    private func assertion(at time: PushTime) throws(PushFault) -> String {
+        do throws(TLSError) {
+            return try JSONWebToken.sign(
+                header: keyID.map { ["kid": .string($0), "typ": .string("JWT")] } ?? [
+                    "typ": .string("JWT")
+                ],
+                claims: [
+                    "iss": .string(email), "scope": .string(Self.scope), "aud": .string(url),
+                    "iat": .integer(time.seconds),
+                    "exp": .integer(time.seconds + Self.assertionLife),
+                ], key: key)
+        } catch {
+            throw PushFault(.authorizationExpired(.refused), .credentialRefused, code: "signature")
+        }
+    }
+
+    /// Takes the answer.
+    func authorize(_ response: HTTPResponse, at time: PushTime) -> PushAnswer {
+        let json = JSONValue(response.body)
+        if response.isSuccess {
+            guard let text = json?["access_token"]?.text, (1...4096).contains(text.utf8.count),
+                text.utf8.allSatisfy({ (0x21...0x7E).contains($0) }),
+                json?["token_type"]?.text?.lowercased() == "bearer",
+                let life = json?["expires_in"]?.whole, (1...Self.longestLife).contains(life)
+            else { return .garbage(response) }
+            let early = min(Self.early, life / 2)
+            token.withLock { token in
+                token = Token(
+                    text: text, refresh: time.seconds + life - early, end: time.seconds + life)
+            }
+            return PushAnswer(.accepted, .accepted)
+        }
+        switch json?["error"]?.text {
+        case "invalid_grant":
+            // A Pi that woke up yesterday: not the key is wrong, the time is.
+            if isAboutTime(json, response, time) {
+                return PushAnswer(.retry(.circuit, after: nil), .clock, code: "invalid_grant")
+            }
+            return PushAnswer(
+                .authorizationExpired(.refused), .credentialRefused, code: "invalid_grant")
+        case let code? where Self.refusals.contains(code):
+            return PushAnswer(.authorizationExpired(.refused), .credentialRefused, code: code)
+        default:
+            let answer = PushAnswer(status: response, at: time)
+            // Nobody is asked for a token who does not want our credential: it is no message that
+            // is wrong.
+            guard case .rejected = answer.outcome else { return answer }
+            return PushAnswer(.retry(.circuit, after: nil), .garbage, code: answer.code)
+        }
+    }
+
+    /// Drops the token.
+    func forget() {
+        token.withLock { $0 = nil }
+    }
+
+    /// When the token ends.
+    var expiry: Int64? { token.withLock { $0?.end } }
+
+    private static let refusals: Set<String> = [
+        "invalid_client", "unauthorized_client", "invalid_scope", "access_denied",
+        "unsupported_grant_type", "invalid_request",
+    ]
+
+    private func isAboutTime(
+        _ json: JSONValue?, _ response: HTTPResponse, _ time: PushTime
+    ) -> Bool {
+        if let date = response.header("Date").flatMap(RetryAfter.date) {
+            return abs(date - time.seconds) > Self.tolerance
+        }
+        let description = json?["error_description"]?.text ?? ""
+        return description.contains("iat") && description.contains("timeframe")
+    }
+
+    private static func isOfProject(_ byte: UInt8) -> Bool {
+        switch byte {
+        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
+        default: "-_.:".utf8.contains(byte)
+        }
+    }
+}
