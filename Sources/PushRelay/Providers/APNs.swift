@@ -187,9 +187,10 @@ struct APNs: ConfiguredProvider {
     ) -> PushAnswer {
         let json = JSONValue(response.body)
         let reason = json?["reason"]?.text
-        if response.status == 200 {
-            // Its success has no body.
-            return response.body.isEmpty ? PushAnswer(.accepted, .accepted) : .garbage(response)
+        if response.isSuccess {
+            // Apple's has no body.
+            return response.status == 200 && response.body.isEmpty
+                ? PushAnswer(.accepted, .accepted) : .garbage(response)
         }
         guard let reason, let answer = answer(reason, json, response, time) else {
             return PushAnswer(

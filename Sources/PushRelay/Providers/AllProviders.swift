@@ -115,7 +115,12 @@ public struct PushProviders: Sendable {
     }
 
     /// The kind of an app, for registrations that tell its name only (`pushModule`).
-    public func kind(ofApp name: String) -> ProviderKind? {
-        apps.first { $0.name == name }?.provider.kind
+    ///
+    /// - Parameter name: nil for the default app, or the only one; nobody's if there are several.
+    public func kind(ofApp name: String?) -> ProviderKind? {
+        if let name { return apps.first { $0.name == name }?.provider.kind }
+        let defaults = apps.filter(\.isDefault)
+        let names = Set((defaults.isEmpty ? apps : defaults).map(\.name))
+        return names.count == 1 ? names.first.flatMap { kind(ofApp: $0) } : nil
     }
 }

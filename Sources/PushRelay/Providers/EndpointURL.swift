@@ -45,6 +45,15 @@ struct EndpointURL: Sendable, Equatable {
         return text.hasSuffix("/") ? String(text.dropLast()) : text
     }
 
+    /// A server that the operator names, without a slash at its end: credentials go there, so it is
+    /// `https:` or this machine; nil for anything else.
+    static func server(_ text: String) -> String? {
+        guard let url = EndpointURL(text),
+            url.isSecure || ["127.0.0.1", "[::1]", "localhost"].contains(url.host)
+        else { return nil }
+        return url.base
+    }
+
     private var scheme: String { isSecure ? "https" : "http" }
 
     /// What RFC 3986 lets stand in a URL, without `#`.

@@ -46,7 +46,7 @@ struct FCM: ConfiguredProvider {
         if record.string("service_account_file") == nil {
             problems.append(("service_account_file is missing", "add it; fcm needs it"))
         }
-        if let url = record.string("token_url"), EndpointURL(url)?.base == nil {
+        if let url = record.string("token_url"), EndpointURL.server(url) == nil {
             problems.append(("token_url: expected a URL that begins with https://", ""))
         }
         return problems

@@ -110,7 +110,7 @@ public struct PushAppOptions: Sendable {
                 }
                 defaults[word] = name
             }
-            if let url = record.string("url"), EndpointURL(url)?.base == nil {
+            if let url = record.string("url"), EndpointURL.server(url) == nil {
                 report("url: expected a URL that begins with https://")
             }
             let own = Set(provider.fields.map(\.name) + common.map(\.name))

@@ -88,7 +88,7 @@ extension ConfigurationRecord {
     /// The URL of a server without a slash at its end; nil if the field is not set.
     func server(_ name: String) throws(PushCredentialError) -> String? {
         guard let text = string(name) else { return nil }
-        guard let base = EndpointURL(text)?.base else {
+        guard let base = EndpointURL.server(text) else {
             throw PushCredentialError(
                 app: app, subject: name, "expected a URL that begins with https://")
         }

@@ -54,8 +54,8 @@ extension PushNotification {
         _ limit: Int, _ make: (PushNotification) -> [UInt8]
     ) throws(PushFault) -> [UInt8] {
         var short = self
-        short.sender = sender.map { Self.cut($0, to: Self.longestSender) }
-        short.body = body.map { Self.cut($0, to: limit) }
+        short.sender = sender.flatMap { $0.isEmpty ? nil : Self.cut($0, to: Self.longestSender) }
+        short.body = body.flatMap { $0.isEmpty ? nil : Self.cut($0, to: limit) }
         var best = make(short)
         if !best.isEmpty, best.count <= limit { return best }
         best = []

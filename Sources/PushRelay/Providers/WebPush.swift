@@ -105,6 +105,10 @@ struct WebPush: ConfiguredProvider {
         do throws(TLSError) {
             body = try WebPushEncryption.encrypt(plaintext, for: keys)
         } catch {
+            // Only a key that is no point of the curve is the target's fault.
+            guard error.code == .malformed else {
+                throw PushFault(.retry(.device, after: nil), .unavailable, code: "encryption")
+            }
             throw PushFault(.invalidToken(.token, since: nil), .badToken, code: "p256dh")
         }
         let headers = [

@@ -51,6 +51,14 @@ import Testing
         #expect(providers.app(.fcm, named: "droid", environment: "sandbox")?.name == "droid")
         #expect(providers.app(.fcm, named: "chat") == nil)
         #expect(providers.kind(ofApp: "chat") == .apns)
+        #expect(providers.kind(ofApp: nil) == .fcm)
+        #expect(providers.kind(ofApp: "nobody") == nil)
+        for app in providers.apps {
+            let text = String(describing: app) + String(reflecting: app)
+            for secret in ["PRIVATE", "ABCDEF1234", "push@kinglet-test", "account.json"] {
+                #expect(!text.contains(secret))
+            }
+        }
         let droid = try #require(providers.app(.fcm, named: "droid"))
         #expect(providers.other(than: droid) == nil)
         #expect(
@@ -73,6 +81,10 @@ import Testing
         ("{name: a, provider: fcm, service_account_file: f}", "expected an absolute path"),
         ("{name: a, provider: fcm, service_account_file: /f, topic: x}", "fcm does not use it"),
         ("{name: a, provider: fcm, service_account_file: /f, url: ftp://x}", "url: expected"),
+        (
+            "{name: a, provider: fcm, service_account_file: /f, url: 'http://x.example'}",
+            "url: expected"
+        ),
         ("{name: a, provider: web_push, url: https://x.example}", "a subscription names"),
         ("{name: a, provider: web_push, contact: me}", "contact: expected mailto:"),
         ("{name: a, provider: apns, key_file: /f, topic: x, team_id: TEAMID1234}", "key_id"),
