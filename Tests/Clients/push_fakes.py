@@ -201,7 +201,8 @@ class PushFake:
         self._loop = asyncio.new_event_loop()
         # A client that goes away in the middle of a handshake is no news.
         self._loop.set_exception_handler(lambda loop, context: None)
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
         self.come_back()
 
     def __enter__(self):
@@ -214,6 +215,8 @@ class PushFake:
         self.go_down()
         self._run(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(LONG)
+        self._loop.close()
         self._keeper.close()
 
     @property
