@@ -28,6 +28,8 @@ MOST = 1 << 20
 ANY = None
 # Faults in place of an answer.
 NOTHING, GARBAGE, RESET, CLOSE = "nothing", "garbage", "reset", "close"
+# Seconds that a client has to agree to the end of TLS.
+_SHUTDOWN = 0.1
 _NOISE = b"\x00\xff\x16not a protocol\r\n\r\n\x80" * 64
 
 
@@ -170,8 +172,9 @@ class PushFake:
     """A service on a port of its own, at `url`.
 
     Subclasses say `check_rules(request)`, which raises `Refused` and finds the token, and
-    `serve(request)`, the answer to a request that keeps the rules. `clock_offset` is how far the
-    service's clock is ahead of ours. `quota` is how many more messages it takes."""
+    `serve(request)`, the answer to a request that keeps the rules, and `over_quota()`, that where
+    nothing is left of `quota`, the number of messages it still takes. `clock_offset` is how far
+    the service's clock is ahead of ours."""
 
     protocol = "http/1.1"
 
@@ -242,7 +245,6 @@ class PushFake:
         raise NotImplementedError
 
     def over_quota(self):
-        """The answer where nothing is left of the quota."""
         raise NotImplementedError
 
     def violate(self, code, text, request=None):
@@ -342,7 +344,8 @@ class PushFake:
     async def _listen(self):
         if self._server is None:
             self._server = await asyncio.start_server(
-                self._connected, sock=_bound(self.port), ssl=self._context, limit=1 << 17)
+                self._connected, sock=_bound(self.port), ssl=self._context, limit=1 << 17,
+                **({"ssl_shutdown_timeout": _SHUTDOWN} if self._context else {}))
 
     async def _stop_listening(self):
         if self._server is not None:
@@ -404,6 +407,10 @@ class PushFake:
             if refusal.text:
                 self.violate(refusal.code, refusal.text, request)
             return refusal.answer, refusal.answer
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            # Rules trust in the types of what they look at.
+            self.violate("shape", repr(error), request)
+            return Answer(400), Answer()
         scripted = next(
             (script.popleft() for token in (request.token, ANY)
              if (script := self._scripts[token])), None)
@@ -452,10 +459,10 @@ async def apply_fault(answer, reader, writer):
 
 
 def _reset(writer):
-    raw = writer.get_extra_info("socket")
-    if raw is not None:
-        with contextlib.suppress(OSError):
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    # One that is closed already has no socket.
+    with contextlib.suppress(OSError, AttributeError):
+        writer.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
 
