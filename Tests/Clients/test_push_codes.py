@@ -4,23 +4,30 @@ document says: the real program, and the tables of `push_codes`."""
 import pytest
 
 import push_codes
+import push_codes_vendors
 from waiting import LONG
 
-# What the queue may do with a message next, by the kind of an outcome.
-WAITS = {"retry", "quota-day"}
+# By provider: a function of a device that makes its table.
+TABLES = {
+    **{provider: lambda device, provider=provider: [
+        case for case in push_codes.ALL if case.provider == provider]
+       for provider in ("apns", "fcm", "web-push", "ntfy", "gotify")},
+    **push_codes_vendors.TABLES}
 
 
-@pytest.fixture(params=sorted({case.provider for case in push_codes.ALL}))
+@pytest.fixture(params=TABLES)
 def any_provider(request):
     return request.param
 
 
-@pytest.mark.parametrize("case", push_codes.ALL, ids=str)
-def test_codes(push_server, case):
+@pytest.mark.parametrize("provider, name", [
+    (provider, case.name) for provider, table in TABLES.items() for case in table("device")])
+def test_codes(push_server, provider, name):
     """`push_server.device(provider)` is a registration and its fake, with what Kinglet knows of
     them: `fake`, `token`, `wake()` (a message that is to be pushed), `row()` (the device in `push
     list --json`), `queued()`, `dead()` and `provider()` (its rows in the other commands)."""
-    device = push_server.device(case.provider)
+    device = push_server.device(provider)
+    case = next(case for case in TABLES[provider](device.token) if case.name == name)
     case.script(device.fake, device.token)
     device.wake()
     device.fake.wait_for_requests(1, device.token if case.token is None else case.token)
