@@ -113,7 +113,7 @@ def redirect(location, status=307):
 
 
 def error_inside(body, status=200):
-    """Success by its status, but by nothing else."""
+    """Success by status alone."""
     return Answer(status, body, delivers=False)
 
 
@@ -229,7 +229,7 @@ class PushFake:
     # What it answers
 
     def script(self, token, *answers):
-        """The next requests for this token get these, one after the other."""
+        """The next requests for this token get these, one by one."""
         with self._changed:
             self._scripts[token].extend(answers)
 
@@ -277,8 +277,7 @@ class PushFake:
     @property
     def delivered(self):
         """How many messages, by token."""
-        with self._changed:
-            return collections.Counter(request.token for request in self._deliveries)
+        return collections.Counter(request.token for request in self.deliveries())
 
     @property
     def open_connections(self):
@@ -335,7 +334,7 @@ class PushFake:
         self.come_back()
 
     def drop_connections(self):
-        """Closes all that are open, as a service does with idle ones."""
+        """Closes all, as a service does with idle ones."""
         self._run(self._close_all(lambda writer: writer.close()))
 
     def _run(self, coroutine):
@@ -373,7 +372,7 @@ class PushFake:
             await self.converse(reader, writer, number)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass
-        except (ValueError, UnicodeError) as error:
+        except ValueError as error:
             self.violate("http", repr(error))
         finally:
             writer.close()
@@ -387,7 +386,7 @@ class PushFake:
             self.requests.append(request)
             answer, lateness = self._find_answer(request)
             request.answer = answer.fault or answer.status
-            succeeds = answer.status is not None and 200 <= answer.status < 300
+            succeeds = 200 <= (answer.status or 0) < 300
             if answer.delivers or answer.delivers is None and succeeds:
                 self._deliveries.append(request)
                 if self.quota is not None:
@@ -406,7 +405,7 @@ class PushFake:
         except Refused as refusal:
             if refusal.text:
                 self.violate(refusal.code, refusal.text, request)
-            return refusal.answer, refusal.answer
+            return refusal.answer, Answer()
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             # Rules trust in the types of what they look at.
             self.violate("shape", repr(error), request)

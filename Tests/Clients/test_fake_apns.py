@@ -116,6 +116,7 @@ def test_apple_looks_into_the_token(apple):
         ("InvalidProviderToken", {"key": ec.generate_private_key(ec.SECP256R1())}),
     ]:
         apple.refuses(code, authorization=f"bearer {apple_token(fake, **options)}")
+    apple.refuses("InvalidProviderToken", authorization=f"Basic {apple_token(fake)}")
     assert apple.send(authorization=f"bearer {apple_token(fake, at=now - 3500)}").status == 200
     fake.check()
 

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 import push_fakes
 from fake_fcm import ERRORS, OAUTH, FakeFCM, fcm_error, invalid_token
@@ -77,6 +78,15 @@ def test_google_looks_into_the_assertion(start_fake):
         assert fcm.take_violations() == [code]
     reply = google_grant(client, google_assertion(fcm), grant_type="password")
     assert reply.json["error"] == "unsupported_grant_type"
+    reply = google_grant(client, google_assertion(
+        fcm, key=rsa.generate_private_key(65537, 2048)))
+    assert reply.json == {
+        "error": "invalid_grant", "error_description": "Invalid JWT Signature."}
+    reply = google_grant(client, google_assertion(fcm), scope="x")
+    assert (reply.status, reply.json["error"]) == (400, "invalid_request")
+    assert client.post("/token", {"assertion": "x"}).json["error"] == "invalid_request"
+    assert fcm.take_violations() == [
+        "unsupported_grant_type", "invalid_grant", "invalid_request", "invalid_request"]
     assert fcm.grants == 0
     fcm.clock_offset = -86400
     reply = google_grant(client, google_assertion(fcm))
@@ -96,6 +106,17 @@ def test_google_wants_an_access_token_that_is_good(start_fake):
     assert client.post("/v1/projects/other/messages:send", {"message": message},
                        authorization=bearer).json["error"]["status"] == "PERMISSION_DENIED"
     assert fcm.take_violations() == ["bearer", "PERMISSION_DENIED"]
+    target = f"/v1/projects/{fcm.project}/messages:send"
+    for status, method, path, body, kind in [
+        (404, "PUT", target, {"message": message}, "application/json"),
+        (404, "POST", "/batch", {"message": message}, "application/json"),
+        (400, "POST", target, {"message": message}, "text/plain"),
+        (400, "POST", target, {"message": message, "validateOnly": True}, "application/json"),
+        (400, "POST", target, {"message": [message]}, "application/json"),
+    ]:
+        reply = client.request(method, path, body, authorization=bearer, content_type=kind)
+        assert reply.status == status
+        assert fcm.take_violations() == ["NOT_FOUND" if status == 404 else "body"]
 
 
 def test_google_says_every_error(start_fake):

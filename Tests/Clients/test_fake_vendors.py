@@ -95,7 +95,8 @@ class Xiaomi(Sender):
 
 class OPPO(Sender):
     wrong = [{"title": "x" * 51}, {"content": "x" * 51}, {"content": None},
-             {"click_action_type": 3}, {"notify_level": 2, "category": None}, {"off_line_ttl": 864001}]
+             {"click_action_type": 3}, {"notify_level": 2, "category": None},
+             {"off_line_ttl": 864001}]
 
     def message(self, token):
         return {"to": token, "title": "New", "content": "New", "off_line_ttl": 60,

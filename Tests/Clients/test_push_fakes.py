@@ -1,13 +1,16 @@
 """The fakes of push services accept what is right and refuse what is wrong: senders from other
 people's libraries try them. Apple's and Google's are tried in files of their own."""
 
+import base64
 import concurrent.futures
 import http.client
 import socket
 import ssl
 import time
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 import push_fakes
@@ -81,11 +84,34 @@ def test_web_push_takes_what_is_right(sender):
     (401, "vapid", {"claims": {"exp": int(time.time()) - 1}}),
     (401, "vapid", {"claims": {"sub": "ops@example.org"}}),
     (401, "vapid", {"claims": {"sub": "mailto:ops@localhost"}}),
+    (401, "vapid", {"claims": {"nbf": 1}}),
+    (400, "urgency", {"URGENCY": "high"}),
+    (400, "header", {"body": bytes(16) + b"\0\0\0\x7f\x41\x04" + b"x" * 192}),
 ])
 def test_web_push_refuses_what_is_wrong(sender, status, code, changes):
     assert sender.send(**changes).status == status
     assert sender.fake.take_violations() == [code]
     assert not sender.fake.delivered
+
+
+def test_web_push_looks_into_the_authorization(sender):
+    key, fake = VAPIDKey(), sender.fake
+    good = sender.key.authorization(fake.url)
+    short = base64.urlsafe_b64encode(key.private.public_key().public_bytes(
+        serialization.Encoding.X962, serialization.PublicFormat.CompressedPoint)).decode()
+    token = jwt.encode(
+        {"aud": fake.url, "exp": int(time.time()) + 60, "sub": "mailto:ops@example.org"},
+        key.private, "ES256", {"kid": "1"})
+    for wrong in (
+        good.replace(sender.key.public, key.public), good.replace("k=", "k=AAAA"),
+        key.authorization(fake.url).replace(key.public, short), f"vapid t={token}, k={key.public}",
+    ):
+        assert sender.send(authorization=wrong).status == 401
+        assert fake.take_violations() == ["vapid"]
+    assert sender.client.post("/push/nobody", b"").status == 404
+    assert sender.client.request("PUT", sender.subscription.endpoint).status == 405
+    assert sender.client.request("GET", sender.subscription.endpoint).status == 405
+    assert fake.take_violations() == ["path", "method", "method"]
 
 
 def test_web_push_wants_fresh_keys(sender):
@@ -141,13 +167,30 @@ def test_ntfy(start_fake):
         (41301, f"/{topic}", b"\xff", {}), (40024, f"/{topic}", "x", {"x_color": "red"}),
         (40009, "/a.b", "x", {}), (40007, "/", {"topic": topic, "priority": 6}, {}),
         (40024, "/", {"topic": topic, "priority": "5"}, {}), (40009, "/", {"message": "x"}, {}),
+        (40024, "/", ["x"], {}), (40024, "/", {"topic": topic, "tags": [1]}, {}),
+        (41301, "/", {"topic": topic, "message": "ü" * 2049}, {}),
+        (40024, f"/{topic}", "x", {"x_title": "a", "title": "b"}),
+        (40024, f"/{topic}", "x", {"x_cache": "never"}),
+        (40006, f"/{topic}", "x", {"x_cache": "no", "x_delay": "1h"}),
     ]:
         reply = client.post(target, body, **{**headers, **more})
         assert (reply.status, reply.json["code"]) == (code // 100, code)
         assert reply.json["http"] == reply.status
-        assert ntfy.take_violations() == ([code] if code in (40007, 40009, 40024, 41301) else [])
-    ntfy.script(topic, ntfy_error(42908))
-    assert client.post(f"/{topic}", "x", **headers).json["code"] == 42908
+        assert ntfy.take_violations() == ([code] if code // 100 in (400, 413) else [])
+    for target, authorization in [
+        ("/abc", "Basic ???"), ("/abc", "Digest x"), ("/abc?auth=%C3%BC", None)]:
+        headers = {"authorization": authorization} if authorization else {}
+        assert client.post(target, "x", **headers).json["code"] == 40101
+        assert ntfy.take_violations() == [40101]
+    assert client.post("/abc", "x").json["code"] == 40101
+    auth = base64.urlsafe_b64encode(f"Bearer {bearer}".encode()).decode().rstrip("=")
+    assert client.post(f"/abc?auth={auth}", "x").status == 200
+    assert client.request("GET", "/abc?up=1").json == {"unifiedpush": {"version": 1}}
+    ntfy.check()
+    assert client.request("DELETE", "/abc").json["code"] == 40401
+    assert ntfy.take_violations() == [40401]
+    ntfy.script("abc", ntfy_error(42908))
+    assert client.post(f"/abc?auth={auth}", "x").json["code"] == 42908
 
 
 def test_ntfy_limits_the_rate(start_fake):
@@ -178,6 +221,13 @@ def test_gotify(start_fake):
     ]:
         reply = client.post("/message", body, x_gotify_key=token)
         assert (reply.status, reply.json["errorCode"]) == (status, status)
+        assert gotify.take_violations() == [status]
+    for status, method, path, headers in [
+        (404, "POST", "/messages", {"x_gotify_key": token}),
+        (404, "PUT", "/message", {"x_gotify_key": token}), (401, "POST", "/message", {}),
+        (400, "POST", "/message", {"x_gotify_key": token, "content_type": "text/plain"}),
+    ]:
+        assert client.request(method, path, {"message": "x"}, **headers).status == status
         assert gotify.take_violations() == [status]
 
 
