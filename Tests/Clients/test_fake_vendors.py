@@ -198,6 +198,63 @@ def test_they_refuse_what_is_wrong(sender):
     assert sender.fake.take_violations() == ["method"]
 
 
+def altered(sender, monkeypatch, alter):
+    """From now on requests go out as `alter` makes them of what is right."""
+    post = type(sender.client).post
+    monkeypatch.setattr(
+        sender.client, "post", lambda target, body=None, **headers: post(
+            sender.client, *alter(target, body)[:2], **{**headers, **alter(target, body)[2]}))
+
+
+def with_one_more(body):
+    return {**body, "x": 1} if isinstance(body, dict) else f"{body}&x=1"
+
+
+def test_they_refuse_what_is_odd(sender, monkeypatch):
+    fake, logs_in = sender.fake, bool(sender.fake.login_paths)
+    altered(sender, monkeypatch, lambda target, body: ("/elsewhere", body, {}))
+    sender.send()
+    assert fake.take_violations() == ["path"]
+    altered(sender, monkeypatch, lambda target, body: (
+        target, body, {"content_type": "text/plain"}))
+    sender.send()
+    if logs_in:
+        sender.ask_for_access(fake.secret)
+    codes = fake.take_violations()
+    assert len(codes) == 1 + logs_in and set(codes) <= {"form", "json"}
+    altered(sender, monkeypatch, lambda target, body: (target, with_one_more(body), {}))
+    if logs_in:
+        sender.ask_for_access(fake.secret)
+        assert fake.take_violations() == ["login"]
+    if sender.name in ("huawei", "meizu"):
+        sender.send()
+        assert fake.take_violations() in (["message"], ["form"])
+    assert fake.delivered == {}
+    assert fake.grants == logs_in
+
+
+def test_they_look_into_documents_within_forms(start_fake):
+    oppo = OPPO(*start_fake(FAKES["oppo"]))
+    oppo.form("/server/v1/message/notification/unicast", {"message": "{"})
+    assert oppo.fake.take_violations() == ["message"]
+    meizu = Meizu(*start_fake(FAKES["meizu"]))
+    fields = {"appId": meizu.fake.app_id, "messageJson": "{}", "pushIds": TOKEN}
+    text = "".join(f"{name}={value}" for name, value in fields.items()) + meizu.fake.secret
+    fields["sign"] = hashlib.md5(text.encode()).hexdigest()
+    path = "/garcia/api/server/push/varnished/pushByPushId"
+    meizu.form(path, fields)
+    assert meizu.fake.take_violations() == ["messageJson"]
+    meizu.fake.app_id = "100002"
+    assert meizu.form(path, fields).json["code"] == "110000"
+
+
+def test_vivo_looks_at_the_time(start_fake):
+    vivo = Vivo(*start_fake(FAKES["vivo"]))
+    vivo.fake.clock_offset = 660
+    assert vivo.log_in().json["result"] == 10000
+    assert vivo.fake.take_violations() == ["timestamp"]
+
+
 def test_they_want_the_right_secret(sender):
     """Which is no violation, for a person may have mistyped it."""
     sender.log_in("wrong")
