@@ -25,6 +25,9 @@ public struct PushOptions: Sendable {
     let rate: Setting<Int>
     let deadLetters: Setting<Int>
     let targets: Setting<Int>
+    let devices: Setting<Int>
+    /// The apps with credentials.
+    let apps: PushAppOptions
 
     init(_ options: OptionSet) {
         options.section("push", help: "Waking phones that sleep.")
@@ -71,6 +74,11 @@ public struct PushOptions: Sendable {
             help: "Pushes that were given up and are remembered.")
         targets = options.integer(
             "limits.push_targets", default: 20, in: 1...1000, reloadable: true,
-            help: "App servers and other targets of one account.")
+            help: "App servers and other targets of one account, and devices that one account may "
+                + "register at push.<domain>.")
+        devices = options.integer(
+            "limits.push_devices", default: 200_000, in: 100...10_000_000, reloadable: true,
+            help: "Devices that may be registered at push.<domain>.")
+        apps = PushAppOptions(options)
     }
 }

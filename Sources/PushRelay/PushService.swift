@@ -37,6 +37,7 @@ public final class PushService: Sendable {
     let state: PushRelayState
     let notifications: PushNotifications
     private let surroundings = Mutex<PushSurroundings?>(nil)
+    private let memory = Mutex<StoredMemory?>(nil)
 
     /// Declares everything. Before the start, on one thread.
     public init(in builder: HostBuilder) {
@@ -52,7 +53,15 @@ public final class PushService: Sendable {
             guard WakeRule.saysRead(stanza) else { return }
             notifications.didRead(stanza.from.bare, host)
         }
-        builder.hooks.started.append { [self] host in started(host) }
+        builder.hooks.started.append { [self] host in try started(host) }
+    }
+
+    /// Has the app server answer at `push.` of each of these domains. Before the start.
+    public func serve(_ domains: [String], in builder: HostBuilder) {
+        guard options.hasAppServer.value else { return }
+        for domain in domains where !domain.isEmpty {
+            builder.add(PushAppService("push.\(domain)", state), key: "push.app_server")
+        }
     }
 
     /// Gives what a host needs that is about to be opened.
@@ -62,16 +71,26 @@ public final class PushService: Sendable {
     }
 
     /// The database is open.
-    private func started(_ host: Host) {
+    private func started(_ host: Host) throws {
         guard let surroundings = surroundings.withLock({ $0 }), let keys = state.keys else { return }
         let wakeups = Wakeups(keys: keys, options: options, services: services(host))
-        state.set(
-            PushDispatcher(
-                host: host, keys: keys, options: options, metrics: state.metrics,
-                providers: ProviderTable(), wakeups: wakeups,
-                transport: surroundings.transport ?? NoTransport(),
-                isClockRight: surroundings.isClockRight))
+        let dispatcher = PushDispatcher(
+            host: host, keys: keys, options: options, metrics: state.metrics,
+            providers: ProviderTable(), wakeups: wakeups,
+            transport: surroundings.transport ?? NoTransport(),
+            isClockRight: surroundings.isClockRight)
+        let memory = try StoredMemory(host, keys)
+        self.memory.withLock { $0 = memory }
+        dispatcher.providers.replace(try providers(memory))
+        state.set(dispatcher)
         notifications.load(host)
+    }
+
+    /// Makes the providers of the configuration.
+    private func providers(_ memory: any PushMemory) throws(PushCredentialError) -> PushProviders {
+        try PushProviders(
+            options.apps.records.value, contact: options.apps.contact.value, memory: memory,
+            allowsHTTP: options.allowsPrivateTargets.value)
     }
 
     private func services(_ host: Host) -> Set<String> {
@@ -87,8 +106,13 @@ public final class PushService: Sendable {
         state.dispatcher?.start()
     }
 
-    /// Reads again what a reload may have changed.
-    public func reload() { state.dispatcher?.reload() }
+    /// Reads again what a reload may have changed: credentials among it. If one of them cannot be
+    /// used, all stay as they were.
+    public func reload() throws {
+        guard let dispatcher = state.dispatcher, let memory = memory.withLock({ $0 }) else { return }
+        dispatcher.providers.replace(try providers(memory))
+        dispatcher.reload()
+    }
 
     /// Sends nothing more and waits for what is under way, but not for ever.
     public func stop(within time: Duration) async {

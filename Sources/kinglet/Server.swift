@@ -314,7 +314,7 @@ final class Server: Sendable {
                     ])
             }
             backup?.reload()
-            program.push.reload()
+            try program.push.reload()
             host.federation.enforce(host)
             if federation.lacksPort(listeners) {
                 log.warning("federation: the port for other servers opens with the next start")

@@ -1,42 +1,69 @@
-// The providers that the configuration gives credentials for, and those that need none. Replaced as
-// a whole at a reload.
+// The providers in force, replaced as a whole at a reload, and what they keep over restarts.
 
+internal import Engine
+internal import Logging
+internal import Storage
 internal import Synchronization
 
 /// Finds the provider of a push. Safe on any thread.
 final class ProviderTable: Sendable {
-    struct Key: Hashable, Sendable {
-        var kind: ProviderKind
-        var app: String
-        /// Empty where there is only one.
-        var environment = ""
-    }
+    private let providers = Mutex<PushProviders?>(nil)
 
-    private let providers = Mutex<[Key: any PushProvider]>([:])
+    /// Nil before the start.
+    var current: PushProviders? { providers.withLock { $0 } }
 
-    var all: [(key: Key, provider: any PushProvider)] {
-        providers.withLock { $0.map { ($0.key, $0.value) } }
-    }
+    func replace(_ new: PushProviders) { providers.withLock { $0 = new } }
 
-    func replace(_ new: [Key: any PushProvider]) { providers.withLock { $0 = new } }
-
-    /// The provider of an app; in another environment than the one asked for if it has only that.
+    /// The provider of an app, or the one for users' own targets where no app is named; nil when it
+    /// is not configured any more.
     func provider(_ kind: ProviderKind, app: String, environment: String?) -> (any PushProvider)? {
-        providers.withLock { providers in
-            if let exact = providers[Key(kind: kind, app: app, environment: environment ?? "")] {
-                return exact
-            }
-            return providers.filter { $0.key.kind == kind && $0.key.app == app }
-                .min { $0.key.environment < $1.key.environment }?.value
-        }
+        guard let current else { return nil }
+        guard !app.isEmpty else { return current.own(kind) }
+        return current.app(kind, named: app, environment: environment)?.provider
     }
 
     /// The environment of an app besides the one given; nil if there is none.
     func otherEnvironment(_ kind: ProviderKind, app: String, than environment: String) -> String? {
-        providers.withLock { providers in
-            providers.keys.first {
-                $0.kind == kind && $0.app == app && $0.environment != environment
-            }?.environment
+        guard let current, let known = current.app(kind, named: app, environment: environment)
+        else { return nil }
+        return current.other(than: known)?.environment
+    }
+
+    /// What shares a breaker and a rate with a target.
+    static func circuit(_ provider: any PushProvider, _ target: PushTarget) -> String {
+        "\(provider.kind.rawValue):\(provider.circuit(of: target))"
+    }
+}
+
+/// What providers keep, sealed in the database. Safe on any thread.
+final class StoredMemory: PushMemory {
+    private let values: Mutex<[String: [UInt8]]>
+    private let keys: PushKeys
+    private let host: Host
+
+    /// Reads everything; waits, so only at the start.
+    init(_ host: Host, _ keys: PushKeys) throws(StorageError) {
+        self.host = host
+        self.keys = keys
+        var opened: [String: [UInt8]] = [:]
+        for (name, sealed) in try host.database.readNow({ try PushQueueStore.memory($0) }) {
+            opened[name] = keys.open(sealed, for: "memory \(name)")
         }
+        values = Mutex(opened)
+    }
+
+    func load(_ name: String) -> [UInt8]? { values.withLock { $0[name] } }
+
+    func save(_ name: String, _ value: [UInt8]) {
+        values.withLock { $0[name] = value }
+        guard let sealed = try? keys.seal(value, for: "memory \(name)") else { return }
+        let log = host.log
+        host.database.writer.submit(
+            size: 256, { try PushQueueStore.remember($0, name, sealed) },
+            then: { result in
+                if case .failure(let error) = result {
+                    log.error("push: what a provider remembers is not kept: \(error)")
+                }
+            })
     }
 }

@@ -253,7 +253,7 @@ final class PushDispatcher: Sendable {
         guard let target = keys.target(item.secret) else {
             return finish(item, PushAnswer(.rejected, .badToken, code: "sealed by another key"))
         }
-        let notification = notification(item)
+        let notification = notification(item, target)
         if item.provider == .xmpp {
             let started = clock()
             noteDispatch(item, nil, started)
@@ -320,12 +320,14 @@ final class PushDispatcher: Sendable {
         }
     }
 
-    func notification(_ item: DeliveryItem) -> PushNotification {
+    func notification(_ item: DeliveryItem, _ target: PushTarget) -> PushNotification {
         let name = item.account?.description ?? "\(item.target)"
         var notification = PushNotification(
             item.kind,
             identifier: Array(keys.name("notification", "\(item.target)", "\(item.version)").prefix(16)),
-            account: keys.hexName("account", name, bytes: 16),
+            account: target.parameters[PushRegistration.account]
+                ?? keys.hexName("account", name, bytes: 16),
+            channel: target.parameters[PushRegistration.channel],
             collapse: keys.name("collapse", "\(item.target)", item.isUrgent ? "call" : "message"),
             unread: item.unread > 0 ? item.unread : nil,
             lifetime: Int(clamping: max(0, (item.expires - clock().wall) / 1000)))

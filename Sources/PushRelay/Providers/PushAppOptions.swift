@@ -17,7 +17,7 @@ public struct PushAppOptions: Sendable {
     /// Declares the options.
     public init(_ options: OptionSet) {
         records = options.records(
-            Self.key, fields: Self.fields, maximumCount: Self.most,
+            Self.key, fields: Self.fields, maximumCount: Self.most, reloadable: true,
             example: """
                 - {name: chat-ios, provider: apns, topic: org.example.chat, team_id: ABCDE12345,
                    key_id: FGHIJ67890, key_file: /etc/kinglet/chat.p8}
@@ -27,7 +27,7 @@ public struct PushAppOptions: Sendable {
                 + "targets (ntfy, Gotify, UnifiedPush, Web Push) need none.")
         options.judgeRecords([Self.key]) { Self.problems($0[Self.key] ?? []) }
         contact = options.optionalText(
-            "push.contact", check: VAPID.problem(ofContact:),
+            "push.contact", check: VAPID.problem(ofContact:), reloadable: true,
             help: "mailto: or https: address of who answers for this server; push services of "
                 + "browsers are told. Some take nothing from a server without one.")
     }

@@ -71,8 +71,7 @@ enum PushTargetStore {
             CREATE UNIQUE INDEX push_targets_node ON push_targets (node) WHERE account IS NULL;
             CREATE UNIQUE INDEX push_targets_device ON push_targets (fingerprint)
                 WHERE account IS NULL;
-            CREATE INDEX push_targets_service ON push_targets (service, node)
-                WHERE account IS NOT NULL;
+            CREATE INDEX push_targets_service ON push_targets (service, node);
             """)
     ]
 
@@ -154,6 +153,34 @@ enum PushTargetStore {
             .integer(target.isAlways ? 1 : 0), .integer(target.created),
             .integer(target.refreshed))
         return (connection.lastInsertedRow, true)
+    }
+
+    /// Keeps a device of the app server; nil if there are so many that no other may be added.
+    static func insertDevice(
+        _ connection: Connection, _ device: PushTargetRow, limit: Int
+    ) throws -> Int64? {
+        if try find(connection, nil, device.fingerprint) == nil {
+            // The highest number is no less than how many there are, and is found at once.
+            let highest =
+                try connection.first("SELECT max(id) FROM push_targets") { $0.integer(0) } ?? 0
+            if highest >= Int64(limit) {
+                let count =
+                    try connection.first(
+                        "SELECT count(*) FROM push_targets WHERE account IS NULL"
+                    ) { $0.integer(0) } ?? 0
+                guard count < Int64(limit) else { return nil }
+            }
+        }
+        return try insert(connection, device, limit: limit)?.id
+    }
+
+    /// How many devices of the app server are somebody's.
+    static func count(_ connection: Connection, ownedBy owner: String) throws -> Int {
+        Int(
+            try connection.first(
+                "SELECT count(*) FROM push_targets WHERE service = ? AND account IS NULL",
+                .text(owner)
+            ) { $0.integer(0) } ?? 0)
     }
 
     private static func find(

@@ -1,0 +1,162 @@
+// A publication to a node of ours: who may, and into the queue with it. It is answered once it is on
+// the disk.
+
+internal import Addresses
+internal import Engine
+internal import Options
+internal import Prometheus
+internal import Storage
+internal import TLS
+internal import XML
+internal import XMPP
+
+/// Takes publications. Safe on any thread.
+final class Publishing: Sendable {
+    /// Seconds for which a token that a provider does not know is not taken again without a
+    /// registration.
+    private static let tombstone: Int64 = 86_400
+
+    private let relay: PushRelayState
+    private let rates = PublisherRates()
+
+    init(_ relay: PushRelayState) { self.relay = relay }
+
+    private enum Outcome: Sendable {
+        case noted(NotedPush?)
+        case refused(StanzaError, PushRefusal)
+    }
+
+    func publish(
+        _ stanza: Stanza, _ children: [Element], _ host: Host,
+        then: @escaping @Sendable (Result<Element?, StanzaError>) -> Void
+    ) {
+        func refuse(_ error: StanzaError, _ reason: PushRefusal) {
+            relay.metrics.refusals[reason].add()
+            then(.failure(error))
+        }
+        let request: PublishRequest
+        do throws(StanzaError) {
+            request = try PublishRequest(children)
+        } catch {
+            return refuse(error, .malformed)
+        }
+        guard let dispatcher = relay.dispatcher else {
+            return then(
+                .failure(StanzaError(.internalServerError, "not ready yet", kind: .wait)))
+        }
+        let from = stanza.from
+        // XEP-0357 section 7: a user's server publishes in the name of the account.
+        guard from.isBare else {
+            return refuse(
+                StanzaError(.forbidden, "a server publishes, in an account's name"), .publisher)
+        }
+        guard rates.allow(from.domain, now: dispatcher.now.monotonic) else {
+            return refuse(
+                StanzaError(.resourceConstraint, "too many at once; try later", kind: .wait), .rate)
+        }
+        let now = dispatcher.now.wall
+        host.database.writer.submit(
+            { try self.note(request, from, dispatcher, now: now, $0) },
+            then: { result in
+                switch result {
+                case .success(.noted(let push)):
+                    self.relay.metrics.published.add()
+                    if let push { dispatcher.didCommit([push]) }
+                    then(.success(nil))
+                case .success(.refused(let error, let reason)):
+                    self.relay.metrics.refusals[reason].add()
+                    then(.failure(error))
+                case .failure(let error):
+                    then(.failure(.notStored(error)))
+                }
+            })
+    }
+
+    private func note(
+        _ request: PublishRequest, _ from: JID, _ dispatcher: PushDispatcher, now: Int64,
+        _ connection: Connection
+    ) throws -> Outcome {
+        let node: PushTargetRow
+        switch try find(request, from, dispatcher, now: now, connection) {
+        case .failure(let refusal): return .refused(refusal.error, refusal.reason)
+        case .success(let found): node = found
+        }
+        // Who publishes says by the text that it is something to see.
+        var reason = WakeReason(kind: .message)
+        if let body = request.body, body != Publication.anyText {
+            reason.body = String(body.unicodeScalars.prefix(500))
+        }
+        reason.sender = String((request.sender ?? "").unicodeScalars.prefix(200))
+        return .noted(
+            try dispatcher.wakeups.note(
+                reason, unread: request.unread, node: node, now: now, connection))
+    }
+
+    private struct Refusal: Error {
+        let error: StanzaError
+        let reason: PushRefusal
+    }
+
+    private func find(
+        _ request: PublishRequest, _ from: JID, _ dispatcher: PushDispatcher, now: Int64,
+        _ connection: Connection
+    ) throws -> Result<PushTargetRow, Refusal> {
+        let unknown = Refusal(
+            error: StanzaError(.itemNotFound, "there is no such node"), reason: .unknownNode)
+        guard let row = try PushTargetStore.node(connection, request.node) else {
+            return try tokenNode(request, dispatcher, now: now, connection).map { .success($0) }
+                ?? .failure(unknown)
+        }
+        if let disabledAt = row.disabledAt {
+            // A token that is its own node may have come back.
+            guard row.domain.isEmpty, now / 1000 - disabledAt > Self.tombstone,
+                let anew = try tokenNode(request, dispatcher, now: now, connection)
+            else { return .failure(unknown) }
+            return .success(anew)
+        }
+        guard row.domain.isEmpty || row.domain == from.domain else {
+            return .failure(
+                Refusal(
+                    error: StanzaError(.forbidden, "this node is another domain's", kind: .cancel),
+                    reason: .publisher))
+        }
+        if let secret = dispatcher.keys.target(row.secret)?.parameters[PushRegistration.secret] {
+            let given = request.options[PushRegistration.secret] ?? ""
+            guard constantTimeEqual(Array(given.utf8), Array(secret.utf8)) else {
+                return .failure(
+                    Refusal(
+                        error: StanzaError(.forbidden, "the secret is wrong", kind: .cancel),
+                        reason: .secret))
+            }
+        }
+        return .success(row)
+    }
+
+    /// A node that is a device's token, which nobody registered: the app is the one that the options
+    /// name, or the default. Nil if it cannot be one.
+    private func tokenNode(
+        _ request: PublishRequest, _ dispatcher: PushDispatcher, now: Int64,
+        _ connection: Connection
+    ) throws -> PushTargetRow? {
+        guard let providers = dispatcher.providers.current else { return nil }
+        let name = request.options["pushModule"]
+        let service = request.options["service"].flatMap(ProviderKind.init(rawValue:))
+        guard let kind = service ?? providers.kind(ofApp: name),
+            let app = providers.app(kind, named: name)
+        else { return nil }
+        let target = PushTarget(request.options["device_id"] ?? request.node)
+        guard app.provider.problem(of: target) == nil else { return nil }
+        let keys = dispatcher.keys
+        var row = PushTargetRow(
+            provider: kind, app: app.name, node: request.node,
+            circuit: ProviderTable.circuit(app.provider, target),
+            fingerprint: keys.name("token", app.name, request.node),
+            secret: try keys.seal(target), created: now / 1000, refreshed: now / 1000)
+        let limit = relay.options.devices.value
+        guard let id = try PushTargetStore.insertDevice(connection, row, limit: limit) else {
+            return nil
+        }
+        row.id = id
+        return row
+    }
+}
