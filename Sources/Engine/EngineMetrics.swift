@@ -109,6 +109,8 @@ public enum RefusalReason: String, MetricLabel {
     /// A stanza between two of whom one has blocked the other.
     case blocked
     case blockedAddresses = "blocked_addresses"
+    /// Too many ad-hoc commands are under way.
+    case commands
     case registrationClosed = "registration_closed"
     case registrationRate = "registration_rate"
     case storage

@@ -3,6 +3,7 @@
 
 internal import Addresses
 internal import NIOCore
+internal import Prometheus
 internal import Storage
 internal import Synchronization
 public import XML
@@ -71,6 +72,7 @@ public final class CommandTable: Sendable {
                     then(.success(try self.describe(request, isAdministrator, host)))
                 }
             } catch {
+                if error.condition == .resourceConstraint { host.metrics.refusals[.commands].add() }
                 then(.failure(error))
             }
         }

@@ -1,7 +1,7 @@
 // A component as the router sees it: what waits for it, and its stream while it has one. There are
 // no acknowledgements in XEP-0114, so what was handed to the socket counts as delivered, and what
 // was not when the component leaves goes back to its senders. A part of this program may be one: it
-// has neither a stream nor a queue.
+// has no stream, and is handed what comes on a loop of its own.
 
 internal import Addresses
 internal import NIOCore
@@ -118,16 +118,15 @@ public final class Component: StreamOutlet {
 
     /// Why nothing may go to it; nil when it is attached and has room.
     var refusal: StanzaError? {
-        guard service == nil else { return nil }
-        return state.withLock { refusal(of: 0, $0)?.error }
+        state.withLock { refusal(of: 0, $0)?.error }
     }
 
     private func refusal(
         of bytes: Int, _ state: State
     ) -> (reason: ComponentRefusal, error: StanzaError)? {
-        guard state.origin != nil else { return (.notConnected, notConnected) }
+        guard service != nil || state.origin != nil else { return (.notConnected, notConnected) }
         // One stanza has room in any case: what waits is bounded by the limit and one more.
-        guard state.queue.isEmpty || state.bytes + bytes <= limits.outgoingQueue.value else {
+        guard state.bytes == 0 || state.bytes + bytes <= limits.outgoingQueue.value else {
             return (
                 .queueFull,
                 StanzaError(
@@ -143,20 +142,21 @@ public final class Component: StreamOutlet {
 
     /// Hands it a stanza; if it is not attached or too slow, the sender hears of that.
     func deliver(_ stanza: OutboundStanza, _ host: Host) {
-        if let service { return host.deliver(stanza, to: service.service, service.origin) }
         enum Next {
             case none
             case wake(PeerOrigin)
+            case hand(any LocalService, ServiceOrigin)
             case refuse(ComponentRefusal, StanzaError)
         }
         let next: Next = state.withLock { state in
             if let refusal = refusal(of: stanza.bytes.count, state) {
                 return .refuse(refusal.reason, refusal.error)
             }
-            state.queue.append(stanza)
             state.bytes += stanza.bytes.count
             // Within the lock, so that the gauge is never changed for what has left already.
             metrics.queued.add(1)
+            if let service { return .hand(service.service, service.origin) }
+            state.queue.append(stanza)
             guard !state.isWoken, let origin = state.origin else { return .none }
             state.isWoken = true
             return .wake(origin)
@@ -168,6 +168,13 @@ public final class Component: StreamOutlet {
             origin.loop.post {
                 if let stream = origin.streamHere { self.drain(into: stream) }
             }
+        case .hand(let service, let origin):
+            // Never at once: who sends it may be in the middle of something.
+            origin.post {
+                self.state.withLock { $0.bytes -= stanza.bytes.count }
+                self.metrics.queued.add(-1)
+                host.hand(stanza, to: service, origin)
+            }
         }
     }
 
@@ -178,7 +185,15 @@ public final class Component: StreamOutlet {
     ) {
         metrics.refusals[reason].add(stanzas.count)
         for stanza in stanzas where stanza.kind != .presence {
-            if let source = Stanza(routed: stanza.bytes) { host.bounce(source, error) }
+            guard let source = Stanza(routed: stanza.bytes) else { continue }
+            guard stanza.kind == .iq, source.from.isBare, host.isLocal(source.from.domain) else {
+                host.bounce(source, error)
+                continue
+            }
+            // The server's own request, maybe in an account's name.
+            if let answer = Stanza(routed: source.errorBytes(error)) {
+                _ = host.requests.answer(answer)
+            }
         }
     }
 

@@ -77,14 +77,11 @@ extension Host {
         }
     }
 
-    /// Hands a stanza to a service. Any thread.
-    func deliver(_ stanza: OutboundStanza, to service: any LocalService, _ origin: ServiceOrigin) {
-        // Never at once: who sends it may be in the middle of something.
-        origin.post {
-            guard let stanza = Stanza(routed: stanza.bytes), !service.receive(stanza, self)
-            else { return }
-            self.refuse(stanza, origin)
-        }
+    /// Hands a stanza to a service, on its loop.
+    func hand(_ stanza: OutboundStanza, to service: any LocalService, _ origin: ServiceOrigin) {
+        guard let stanza = Stanza(routed: stanza.bytes), !service.receive(stanza, self)
+        else { return }
+        refuse(stanza, origin)
     }
 
     /// RFC 6120 section 10.4 and RFC 6121 section 8.5.1: nobody waits for an answer to presence, and

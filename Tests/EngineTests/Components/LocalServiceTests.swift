@@ -13,9 +13,19 @@ import XMPP
 private final class EchoService: LocalService {
     static let ping = "urn:xmpp:ping"
     let domain: String
+    let commands = CommandTable()
     private let log = Mutex<[String]>([])
 
-    init(_ domain: String = "push.capulet.example") { self.domain = domain }
+    init(_ domain: String = "push.capulet.example") {
+        self.domain = domain
+        commands.add(node: "register", name: "Register", for: .everybody) { step, _, answer in
+            guard let token = step.form?.value("token") else {
+                return answer(.form(DataForm(.form, [.init("token", isRequired: true, [])])))
+            }
+            answer(
+                .completed(nil, DataForm(.result, [.init("node", ["\(step.account) \(token)"])])))
+        }
+    }
 
     func takeLog() -> [String] {
         log.withLock { log in
@@ -37,8 +47,12 @@ private final class EchoService: LocalService {
             echo["to"] = stanza.from.description
             return host.send(echo, from: self)
         case .iq:
-            guard let request = try? IQRequest(stanza), request.payload.namespace == Self.ping
-            else { return stanza.isType("result") || stanza.isError }
+            guard let request = try? IQRequest(stanza) else { return true }
+            if commands.concerns(request) {
+                commands.answer(request, host) { host.answer(request, $0, from: self) }
+                return true
+            }
+            guard request.payload.namespace == Self.ping else { return false }
             host.answer(
                 request, .success(Element("pong", "urn:example", text: "a < b")), from: self)
             return true
@@ -194,6 +208,68 @@ struct LocalServiceTests {
             await asking.send("<message from='\(nurse)' to='echo@\(Self.domain)' id='m'/>")
             let echo = try await asking.next()
             #expect(echo["to"] == nurse && echo["id"] == "m")
+        }
+    }
+
+    @Test("It has commands of its own, which anybody may run (XEP-0050)")
+    func commands() async throws {
+        try await withService("federation.policy=open") { server, _ in
+            let form = DataForm(.submit, [.init("token", ["t"])])
+            let bytes = XMLWriter.bytes(
+                Command("register", action: .execute, form: form).element,
+                contentNamespace: Namespaces.client)
+            let payload = String(decoding: bytes, as: UTF8.self)
+            let list =
+                "<query xmlns='\(DiscoveryItems.namespace)' node='\(Command.namespace)'/>"
+            let romeo = try await server.online(Self.romeo)
+            let answer = try await romeo.request("set", payload, to: Self.domain)
+            let own = try Command(try #require(answer.elements.first))
+            #expect(own.status == .completed)
+            #expect(own.form?.value("node") == "romeo@capulet.example t")
+            let items = try await romeo.request("get", list, to: Self.domain)
+            let item = items.elements.first?.elements.first
+            #expect(item?["jid"] == Self.domain && item?["node"] == "register")
+            let atServer = try await romeo.request("get", list, to: TestServer.domain)
+            #expect(atServer.elements.first?.elements == [], "the server has none")
+
+            let peer = try await EstablishedPeer(server, from: Self.domain)
+            await peer.send(
+                "<iq type='set' id='1' from='nurse@montague.example/x' to='\(Self.domain)'>"
+                    + "\(payload)</iq>")
+            let remote = try Command(try #require(try await peer.next().elements.first))
+            #expect(remote.form?.value("node") == "nurse@montague.example t")
+        }
+    }
+
+    @Test("No more waits for it than for a client; the rest comes back at once")
+    func full() async throws {
+        try await withService("limits.outgoing_queue=64KiB") { server, service in
+            let host = server.host
+            let (own, asked) = (try JID("romeo@capulet.example"), try JID(Self.domain))
+            let answers = Mutex<[String?]>([])
+            let request = "<x xmlns='urn:x'>\(String(repeating: "x", count: 30_000))</x>"
+            let eventLoop = server.loops[0]
+            await eventLoop.call {
+                for number in 0..<4 {
+                    let id = "n\(number)"
+                    host.requests.expect(id, from: asked, within: .seconds(9), on: eventLoop) {
+                        answer in
+                        let error = answer?.fragment.element().condition
+                        answers.withLock { $0.append(error) }
+                    }
+                    let bytes = Array(
+                        "<iq from='\(own)' to='\(asked)' type='set' id='\(id)'>\(request)</iq>"
+                            .utf8)
+                    host.sendAway(OutboundStanza(.iq, bytes), from: own, to: asked)
+                }
+            }
+            await server.settle()
+            let (busy, none) = ("resource-constraint", "service-unavailable")
+            #expect(answers.withLock { $0 } == [busy, busy, none, none])
+            #expect(service.takeLog().count == 2)
+            #expect(server.metric("kinglet_component_queue_stanzas") == 0)
+            let series = "kinglet_component_refusals_total{reason=\"queue_full\"}"
+            #expect(server.metric(series) == 2)
         }
     }
 
