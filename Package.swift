@@ -84,7 +84,7 @@ let package = Package(
             ]),
         target("Programs", ["CSpawn"]),
         target("Hardware", ["CTimex", "Prometheus", "Storage", "Programs"]),
-        target("HTTPClient", ["CCurl"]),
+        target("HTTPClient", ["CCurl", "DNS"]),
         target(
             "PushRelay",
             [

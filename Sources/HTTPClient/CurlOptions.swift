@@ -30,12 +30,20 @@ struct CurlOptions {
         try check(kinglet_curl_set_progress(handle, callback))
     }
 
+    func setOpenSocket(_ callback: curl_opensocket_callback) throws(HTTPError) {
+        try check(kinglet_curl_set_open_socket(handle, callback))
+    }
+
+    func setBeforeRequest(_ callback: curl_prereq_callback) throws(HTTPError) {
+        try check(kinglet_curl_set_before_request(handle, callback))
+    }
+
     /// libcurl copies the bytes.
     func setBody(_ body: [UInt8]) throws(HTTPError) {
         try check(
             kinglet_curl_set_offset(handle, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(body.count)))
         // Without an address libcurl would read the body from somewhere else.
-        let result = (body + [0]).withUnsafeBytes { bytes in
+        let result = (body.isEmpty ? [0] : body).withUnsafeBytes { bytes in
             kinglet_curl_set_pointer(
                 handle, CURLOPT_COPYPOSTFIELDS,
                 UnsafeMutableRawPointer(mutating: bytes.baseAddress))

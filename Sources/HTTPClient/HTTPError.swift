@@ -13,6 +13,8 @@ public struct HTTPError: Error, Sendable, Equatable, CustomStringConvertible {
         case name
         /// No connection, or it broke.
         case connection
+        /// Each of the host's addresses is one that must not be connected to.
+        case forbiddenAddress = "forbidden_address"
         /// It took longer than it may.
         case timeout
         /// No secure connection, or the certificate is not the host's.
@@ -44,6 +46,10 @@ public struct HTTPError: Error, Sendable, Equatable, CustomStringConvertible {
     /// One line for a log or a terminal.
     public var description: String { host.isEmpty ? message : "\(host): \(message)" }
 
+    static func cancelled(_ host: String) -> HTTPError {
+        HTTPError(code: .cancelled, host: host, message: "it was not waited for")
+    }
+
     /// What libcurl's number means.
     static func of(_ result: CURLcode, host: String, systemError: Int) -> HTTPError {
         let code: Code
@@ -51,15 +57,16 @@ public struct HTTPError: Error, Sendable, Equatable, CustomStringConvertible {
         case CURLE_URL_MALFORMAT, CURLE_UNSUPPORTED_PROTOCOL: code = .request
         case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY: code = .name
         case CURLE_COULDNT_CONNECT, CURLE_SEND_ERROR, CURLE_RECV_ERROR, CURLE_GOT_NOTHING,
-            CURLE_PARTIAL_FILE:
+            CURLE_PARTIAL_FILE,
+            // Mostly that the server went away, or gave up one request (RFC 9113 sections 6.4, 6.8).
+            CURLE_HTTP2, CURLE_HTTP2_STREAM:
             code = .connection
         case CURLE_OPERATION_TIMEDOUT: code = .timeout
         case CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE,
             CURLE_SSL_CERTPROBLEM, CURLE_SSL_CIPHER, CURLE_SSL_ENGINE_INITFAILED,
             CURLE_SSL_ISSUER_ERROR, CURLE_SSL_PINNEDPUBKEYNOTMATCH, CURLE_USE_SSL_FAILED:
             code = .tls
-        case CURLE_WEIRD_SERVER_REPLY, CURLE_BAD_CONTENT_ENCODING, CURLE_HTTP2,
-            CURLE_HTTP2_STREAM, CURLE_TOO_MANY_REDIRECTS:
+        case CURLE_WEIRD_SERVER_REPLY, CURLE_BAD_CONTENT_ENCODING, CURLE_TOO_MANY_REDIRECTS:
             code = .garbage
         default: code = .libcurl
         }

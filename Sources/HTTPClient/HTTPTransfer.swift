@@ -27,102 +27,34 @@ public struct HTTPTransfer: Sendable {
     public func perform(
         _ request: HTTPRequest, isWanted: @escaping () -> Bool = { true }
     ) throws(HTTPError) -> HTTPResponse {
-        let host = try Self.check(request)
-        guard Self.isReady, let handle = curl_easy_init() else {
-            throw HTTPError(code: .libcurl, host: host, message: "libcurl cannot be started")
-        }
+        let host = try request.checkedHost()
+        guard Curl.isReady, let handle = curl_easy_init() else { throw Curl.notStarted(host) }
         defer { curl_easy_cleanup(handle) }
         let options = CurlOptions(handle: handle, host: host)
-        let receiver = Receiver(bodyLimit: max(0, bodyLimit), isWanted: isWanted)
-        try set(options, receiver, isSecure: request.url.lowercased().hasPrefix("https:"))
-        try options.set(CURLOPT_URL, request.url)
-        try setMethod(request, options)
+        let receiver = Receiver(bodyLimit: bodyLimit, isWanted: isWanted)
         var fields = try CurlFields(request, host: host)
         defer { fields.free() }
-        try options.set(CURLOPT_HTTPHEADER, UnsafeMutableRawPointer(fields.list))
+        try options.set(request, fields, receiver)
+        try options.setRules(timeLimit: timeLimit, proxy: proxy)
+        try set(options, receiver, isSecure: request.isSecure)
         // The receiver lives until the callbacks have been called for the last time.
         let result = withExtendedLifetime(receiver) { curl_easy_perform(handle) }
-        guard result == CURLE_OK else {
-            if receiver.isTooLarge {
-                throw HTTPError(
-                    code: .size, host: host, message: "the response is larger than it may be")
-            }
-            if receiver.isCancelled {
-                throw HTTPError(code: .cancelled, host: host, message: "it was not waited for")
-            }
-            throw HTTPError.of(
-                result, host: host, systemError: options.number(CURLINFO_OS_ERRNO))
-        }
-        return HTTPResponse(
-            status: options.number(CURLINFO_RESPONSE_CODE), headers: receiver.headers,
-            body: receiver.body)
+        return try options.outcome(result, receiver).get()
     }
 
     private func set(
         _ options: CurlOptions, _ receiver: Receiver, isSecure: Bool
     ) throws(HTTPError) {
-        // Signals would interrupt other threads.
-        try options.set(CURLOPT_NOSIGNAL, 1)
-        try options.set(CURLOPT_PROTOCOLS_STR, "http,https")
         try options.set(CURLOPT_REDIR_PROTOCOLS_STR, isSecure ? "https" : "http,https")
         try options.set(CURLOPT_FOLLOWLOCATION, redirections > 0 ? 1 : 0)
         try options.set(CURLOPT_MAXREDIRS, max(0, redirections))
-        try options.set(CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2)
         if let authorities {
             try options.set(CURLOPT_CAINFO, authorities)
             try options.set(CURLOPT_CAPATH, "/etc/ssl/certs")
         }
-        // An empty text keeps libcurl from asking the environment.
-        try options.set(CURLOPT_PROXY, proxy ?? "")
-        try options.set(CURLOPT_NOPROXY, "")
-        let (seconds, attoseconds) = timeLimit.components
-        let milliseconds = Double(seconds) * 1000 + Double(attoseconds) / 1e15
-        // Zero would mean no limit, and libcurl's limit is a C long of milliseconds.
-        try options.set(CURLOPT_TIMEOUT_MS, Int(min(max(1, milliseconds), 2_000_000_000)))
-        let argument = Unmanaged.passUnretained(receiver).toOpaque()
-        try options.set(CURLOPT_WRITEDATA, argument)
-        try options.set(CURLOPT_WRITEFUNCTION, CurlCallbacks.body)
-        try options.set(CURLOPT_HEADERDATA, argument)
-        try options.set(CURLOPT_HEADERFUNCTION, CurlCallbacks.header)
-        try options.set(CURLOPT_XFERINFODATA, argument)
+        try options.set(CURLOPT_XFERINFODATA, Unmanaged.passUnretained(receiver).toOpaque())
         try options.setProgress(CurlCallbacks.progress)
         try options.set(CURLOPT_NOPROGRESS, 0)
-    }
-
-    private func setMethod(_ request: HTTPRequest, _ options: CurlOptions) throws(HTTPError) {
-        switch request.method {
-        case "GET" where request.body.isEmpty:
-            try options.set(CURLOPT_HTTPGET, 1)
-        case "HEAD":
-            try options.set(CURLOPT_NOBODY, 1)
-        case "DELETE" where request.body.isEmpty:
-            try options.set(CURLOPT_CUSTOMREQUEST, "DELETE")
-        default:
-            try options.set(CURLOPT_POST, 1)
-            try options.setBody(request.body)
-            try options.set(CURLOPT_CUSTOMREQUEST, request.method)
-        }
-    }
-
-    // MARK: Checks
-
-    /// The host, when the request can be sent.
-    private static func check(_ request: HTTPRequest) throws(HTTPError) -> String {
-        let url = request.url.lowercased()
-        // libcurl would take more slashes and other beginnings, too.
-        let rest = ["https://", "http://"].first { url.hasPrefix($0) }.map {
-            url.dropFirst($0.count)
-        }
-        guard let rest, !rest.hasPrefix("/"), let host = host(of: request.url) else {
-            throw HTTPError(
-                code: .request, host: "", message: "the address is no https: or http: URL")
-        }
-        guard request.method.utf8.allSatisfy({ (0x41...0x5A).contains($0) }),
-            (1...20).contains(request.method.utf8.count)
-        else {
-            throw HTTPError(code: .request, host: host, message: "the method is none")
-        }
-        return host
     }
 
     /// The host of a URL, without user, password and port; nil when it is no URL.
@@ -139,8 +71,4 @@ public struct HTTPTransfer: Sendable {
         let host = String(cString: text)
         return host.isEmpty ? nil : host
     }
-
-    /// Prepares libcurl, once.
-    private static let isReady =
-        curl_global_init(Int(CURL_GLOBAL_SSL | CURL_GLOBAL_WIN32)) == CURLE_OK
 }
