@@ -171,6 +171,22 @@ SCRAPES = [
           "server", quantiles("kinglet_scrape_duration_seconds"), width=12),
 ]
 
+WEB = [
+    graph("HTTPS connections", "Open connections of push servers and browsers. They stay for a "
+          "minute after the last request, up to limits.web_connections.", "short", "server",
+          {"connections": "kinglet_web_connections"}, width=6),
+    graph("HTTPS requests", "Answered requests by class of the status, a second. 4xx on a public "
+          "address are mostly strangers who look around.", "cps", "server",
+          {"{{code}}": total("kinglet_web_requests_total", "code")}, width=6),
+    graph("HTTPS request time", "From a request's first byte until its answer was sent.", "s",
+          "server", quantiles("kinglet_web_request_seconds"), width=6,
+          absent="No request in this time"),
+    graph("Refused over HTTPS", "Connections and requests that limits refused, by reason, a "
+          "second. tls and malformed are strangers who try other protocols.", "cps", "server",
+          {"{{reason}}": total("kinglet_web_refusals_total", "reason") + " > 0"}, width=6,
+          absent="Nothing was refused in this time"),
+]
+
 ENGINE = dashboard(
     "kinglet-engine", "Kinglet: engine",
     "The chat server: connections, logins, messages, sessions, archive, and the process.", {
@@ -181,4 +197,5 @@ ENGINE = dashboard(
         "Refusals": REFUSALS,
         "Process": PROCESS,
         "Scrapes": SCRAPES,
+        "HTTPS": WEB,
     })
