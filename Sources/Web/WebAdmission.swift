@@ -46,6 +46,8 @@ final class WebAdmission: Sendable {
         var channels: [ObjectIdentifier: any Channel] = [:]
         var byNetwork: [String: Int] = [:]
         var buckets: [String: Bucket] = [:]
+        /// When the full ones were looked for.
+        var forgotAt: NIODeadline?
     }
 
     private let options: WebOptions
@@ -102,7 +104,9 @@ final class WebAdmission: Sendable {
         let rate = Double(options.requestRate.value)
         let full = rate * Self.burst
         let wait: Double? = state.withLock { state in
-            if state.buckets.count >= Self.rememberedAddresses { Self.forget(&state, rate, now) }
+            if state.buckets.count >= Self.rememberedAddresses {
+                Self.forgetSome(&state, rate, now)
+            }
             // Where even then there is no room, the newcomers share one.
             let isKnown = state.buckets[peer.network] != nil
             let hasRoom = isKnown || state.buckets.count < Self.rememberedAddresses
@@ -126,8 +130,11 @@ final class WebAdmission: Sendable {
 
     private func isExempt(_ peer: WebPeer) -> Bool { exemptsLoopback && peer.isLoopback }
 
-    /// Buckets that have filled up again say nothing.
-    private static func forget(_ state: inout State, _ rate: Double, _ now: NIODeadline) {
+    /// Buckets that have filled up again say nothing. Looking at all of them costs something, so it
+    /// is done once a second.
+    private static func forgetSome(_ state: inout State, _ rate: Double, _ now: NIODeadline) {
+        if let last = state.forgotAt, now - last < .seconds(1) { return }
+        state.forgotAt = now
         state.buckets = state.buckets.filter { _, bucket in
             let earned = Double((now - bucket.filledAt).nanoseconds) / 1e9 * rate
             return bucket.tokens + earned < rate * burst
