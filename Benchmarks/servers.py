@@ -119,7 +119,7 @@ class Kinglet(Server):
         settings = {
             "tls.certificate": self.certificate, "tls.key": self.key,
             "listen.addresses": "[127.0.0.1]", "listen.client_port": self.port,
-            "listen.client_tls_port": 0, "listen.server_port": 0,
+            "listen.client_tls_port": 0, "listen.server_port": 0, "listen.web_port": 0,
             "listen.plaintext": "loopback", "metrics.port": 0,
             "storage.scram_iterations": ITERATIONS, "log.level": "warning",
         }

@@ -117,6 +117,7 @@ public final class PushService: Sendable {
     /// Sends nothing more and waits for what is under way, but not for ever.
     public func stop(within time: Duration) async {
         guard let dispatcher = state.dispatcher else { return }
+        defer { dispatcher.transport.stop() }
         await withCheckedContinuation { continuation in
             let once = Once { continuation.resume() }
             dispatcher.drain { once.run() }

@@ -14,6 +14,7 @@ internal import MetricsEndpoint
 internal import Options
 internal import Prometheus
 internal import PushRelay
+internal import Web
 
 /// Options that every command takes.
 struct CommonArguments: ParsableArguments {
@@ -64,6 +65,7 @@ struct DeclaredProgram {
     private static let isolation = [
         "listen.addresses=127.0.0.1", "listen.client_port=0", "listen.client_tls_port=0",
         "listen.component_addresses=127.0.0.1", "listen.component_port=0",
+        "listen.web_port=0",
         "metrics.address=127.0.0.1", "metrics.port=0", "hardware.ups=\"\"",
         "federation.policy=off",
     ]
@@ -124,6 +126,7 @@ struct ProgramOptions: Sendable {
     let hardwareUnits: Setting<[String]>
     let backup: BackupOptions
     let push: PushService
+    let web: WebOptions
 
     /// Declares everything, the builder's parts among it, and checks the document.
     fileprivate init(
@@ -173,6 +176,7 @@ struct ProgramOptions: Sendable {
         let builder = HostBuilder(options: options, registry: registry)
         for feature in AllFeatures.list { builder.add(feature) }
         push = PushService(in: builder)
+        web = WebOptions(options, addresses: listen.addresses)
         for step in MachineMemoryStore.schema { builder.schema(step) }
         declared = builder
         options.section("metrics", help: "The page that Prometheus scrapes, and health checks.")

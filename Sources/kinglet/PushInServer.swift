@@ -2,6 +2,7 @@
 
 internal import Engine
 internal import Hardware
+internal import Options
 internal import PushRelay
 internal import Synchronization
 
@@ -11,9 +12,15 @@ extension ProgramOptions {
     /// - Parameter hardware: nil where no server runs, and nothing is sent.
     func preparePush(_ hardware: HardwareMonitor?) throws {
         let clock = PushClockGate(hardware)
+        var transport: HTTPPushTransport?
+        if hardware != nil, !isIsolated {
+            transport = try HTTPPushTransport(
+                push.options, authorities: push.options.authorities.value.map(path))
+        }
         push.prepare(
             PushSurroundings(
-                key: try files.loadPushKey(), transport: nil, isClockRight: { clock.isRight }))
+                key: try files.loadPushKey(), transport: transport,
+                isClockRight: { clock.isRight }))
     }
 }
 

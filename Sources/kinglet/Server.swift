@@ -19,6 +19,7 @@ internal import PushRelay
 internal import Storage
 internal import Synchronization
 internal import TLS
+internal import Web
 
 /// A server that runs. Safe on any thread.
 final class Server: Sendable {
@@ -51,6 +52,8 @@ final class Server: Sendable {
     private let control: ControlSocket
     /// Nil in an isolated server.
     private let backup: BackupService?
+    /// Nil when it is not enabled.
+    private let web: WebServer?
     private let group: MultiThreadedEventLoopGroup
     private let log: Logger
 
@@ -58,7 +61,7 @@ final class Server: Sendable {
         program: ProgramOptions, host: Host, tls: TLSServerContext,
         federation: FederationNetwork, parts: Parts, endpoint: MetricsServer,
         hardware: HardwareMonitor, memorySaver: MachineMemorySaver, control: ControlSocket,
-        backup: BackupService?, listeners: StreamListeners, group: MultiThreadedEventLoopGroup,
+        backup: BackupService?, listeners: StreamListeners, web: WebServer?, group: MultiThreadedEventLoopGroup,
         log: Logger
     ) {
         self.program = program
@@ -71,6 +74,7 @@ final class Server: Sendable {
         self.memorySaver = memorySaver
         self.control = control
         self.backup = backup
+        self.web = web
         self.listeners = listeners
         self.group = group
         self.log = log
@@ -128,6 +132,7 @@ final class Server: Sendable {
         try program.preparePush(hardware)
         let host = try openHost(program, builder, eventLoops: loops, log: log)
         var listeners: StreamListeners?
+        var web: WebServer?
         var network: FederationNetwork?
         do {
             try memorySaver.load(from: host.database)
@@ -138,6 +143,8 @@ final class Server: Sendable {
             let opened = try await StreamListeners.open(
                 program.listen, host: host, tls: tls, serverTLS: federation.serverTLS)
             listeners = opened
+            web = try await openWeb(program, tls, endpoint, group, log)
+            let webBound = web?.bound ?? []
             let started = Clock.secondsSince1970()
             let metricsPort = endpoint.port
             let registry = program.registry
@@ -148,7 +155,7 @@ final class Server: Sendable {
                 host: host, isRunning: true,
                 status: {
                     status(
-                        host, tls, federation, opened, started: started,
+                        host, tls, federation, opened, webBound, started: started,
                         metricsAddress: metricsAddress,
                         metricsPort: metricsPort, backup: backups.status(backup))
                 },
@@ -168,9 +175,10 @@ final class Server: Sendable {
             return Server(
                 program: program, host: host, tls: tls, federation: federation, parts: parts,
                 endpoint: endpoint, hardware: hardware, memorySaver: memorySaver,
-                control: control, backup: backup, listeners: opened, group: group, log: log)
+                control: control, backup: backup, listeners: opened, web: web, group: group, log: log)
         } catch {
             await listeners?.close()
+            await web?.close()
             await host.stop()
             network?.stop()
             try? host.database.close()
@@ -267,7 +275,8 @@ final class Server: Sendable {
 
     private static func status(
         _ host: Host, _ tls: TLSServerContext, _ federation: FederationNetwork,
-        _ listeners: StreamListeners, started: Int64, metricsAddress: String, metricsPort: Int,
+        _ listeners: StreamListeners, _ web: [(address: String, port: Int)], started: Int64,
+        metricsAddress: String, metricsPort: Int,
         backup: BackupStatus
     ) -> ServerStatus {
         ServerStatus(
@@ -275,7 +284,10 @@ final class Server: Sendable {
             started: Clock.timestamp(started), domains: host.domains,
             listeners: listeners.bound.map {
                 ServerStatus.Listener(name: $0.name, address: $0.address, port: $0.port)
-            } + [
+            }
+                + web.map {
+                    ServerStatus.Listener(name: "web", address: $0.address, port: $0.port)
+                } + [
                 ServerStatus.Listener(
                     name: "metrics", address: metricsAddress, port: metricsPort)
             ],
@@ -352,7 +364,9 @@ final class Server: Sendable {
     /// Takes no more connections, tells the clients, commits what is queued, and ends.
     func stop() async {
         parts.state.withLock { $0.isListening = false }
+        async let webHasClosed: Void? = web?.close()
         await listeners.close()
+        await webHasClosed
         // It uses the database, and what it has begun is of no use once the process is gone.
         if let backup { await Self.stop(backup, log) }
         await program.push.stop(within: .seconds(2))

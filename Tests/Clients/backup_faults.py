@@ -19,7 +19,7 @@ from waiting import LONG, eventually
 # Nothing is isolated here, for an isolated server makes no backups.
 SETTINGS = {
     **FAST_KEYS, "listen.addresses": "127.0.0.1", "listen.client_port": 0,
-    "listen.client_tls_port": 0, "listen.server_port": 0, "metrics.port": 0,
+    "listen.client_tls_port": 0, "listen.server_port": 0, "listen.web_port": 0, "metrics.port": 0,
     "limits.offline_messages": 1_000_000,
 }
 SNAPSHOT = re.compile(r"\d{8}T\d{6}Z-\d{6}")

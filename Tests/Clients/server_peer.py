@@ -31,7 +31,7 @@ ENABLED = "<enabled xmlns='urn:xmpp:sm:3'/>"
 # Federation on loopback, which is what a network without public addresses looks like.
 SETTINGS = {
     **FAST_KEYS, **NO_LOGIN_DELAY, "listen.addresses": "127.0.0.1", "listen.client_port": 0,
-    "listen.client_tls_port": 0, "listen.server_port": 0, "metrics.port": 0,
+    "listen.client_tls_port": 0, "listen.server_port": 0, "listen.web_port": 0, "metrics.port": 0,
     "listen.component_port": 0,
     "hardware.ups": '""', "federation.policy": "open",
     "federation.allow_private_addresses": "true", "federation.longest_pause": "1s",

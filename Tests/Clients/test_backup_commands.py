@@ -17,7 +17,7 @@ from waiting import eventually
 # Nothing is isolated here, for an isolated server makes no backups.
 SETTINGS = {
     "listen.addresses": "127.0.0.1", "listen.client_port": 0, "listen.client_tls_port": 0,
-    "listen.server_port": 0,
+    "listen.server_port": 0, "listen.web_port": 0,
     "metrics.port": 0,
 }
 

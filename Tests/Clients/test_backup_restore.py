@@ -109,7 +109,7 @@ def backed_up(make_server, tmp_path):
         users=USERS, settings={
             # Not isolated, for an isolated server makes no backups.
             "listen.addresses": "127.0.0.1", "listen.client_port": 0,
-            "listen.client_tls_port": 0, "listen.server_port": 0, "metrics.port": 0})
+            "listen.client_tls_port": 0, "listen.server_port": 0, "listen.web_port": 0, "metrics.port": 0})
     target = tmp_path / "target"
     target.mkdir()
     with server.configuration.open("a") as file:

@@ -25,7 +25,7 @@ from waiting import LONG, eventually
 # isolated server makes no backups.
 SETTINGS = {
     "listen.addresses": "127.0.0.1", "listen.client_port": 0, "listen.client_tls_port": 0,
-    "listen.server_port": 0,
+    "listen.server_port": 0, "listen.web_port": 0,
     "metrics.port": 0, "hardware.root": str(FIXTURES / "hardware/pi4-healthy"),
     "hardware.ups": '""', "backup.start_delay": "0s",
 }

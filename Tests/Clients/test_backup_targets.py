@@ -70,7 +70,7 @@ def backed_up(tmp_path_factory):
         tmp_path_factory.mktemp("one"),
         settings={
             **FAST_KEYS, "listen.addresses": "127.0.0.1", "listen.client_port": 0,
-            "listen.client_tls_port": 0, "listen.server_port": 0, "metrics.port": 0})
+            "listen.client_tls_port": 0, "listen.server_port": 0, "listen.web_port": 0, "metrics.port": 0})
     server.initialize()
     (server.data / "uploads").mkdir(exist_ok=True)
     (server.data / "uploads" / "picture").write_bytes(os.urandom(300_000))

@@ -137,7 +137,7 @@ def talk(make_server, world):
         world.names.start()
         server = make_server(users=USERS, settings={
             "listen.addresses": "127.0.0.1", "listen.client_port": 0,
-            "listen.client_tls_port": 0, "listen.server_port": 0, "metrics.port": 0,
+            "listen.client_tls_port": 0, "listen.server_port": 0, "listen.web_port": 0, "metrics.port": 0,
             "hardware.ups": '""', "federation.policy": "open",
             "federation.nameservers": f"127.0.0.1:{world.names.port}",
             "federation.allow_private_addresses": str(allows_private).lower(), **settings})
@@ -343,7 +343,7 @@ def test_the_port_for_other_servers(make_server):
     """It is there unless nobody is federated with; the status shows it."""
     settings = {
         "listen.addresses": "127.0.0.1", "listen.client_port": 0, "listen.client_tls_port": 0,
-        "listen.server_port": 0, "listen.server_tls_port": 0, "metrics.port": 0,
+        "listen.server_port": 0, "listen.web_port": 0, "listen.server_tls_port": 0, "metrics.port": 0,
         "hardware.ups": '""'}
     server = make_server(settings=settings).start(isolated=False)
     listeners = {entry["name"]: entry["port"] for entry in server.json("status")["listeners"]}

@@ -209,7 +209,7 @@ def test_an_allow_list_of_everybody_is_no_lock(make_server, network):
     """Beyond loopback it is refused like none at all; with a token it may be as wide as it likes."""
     server = make_server(settings={"metrics.allow": f"[{network}]"})
     isolated = ["--set", "listen.addresses=127.0.0.1", "--set", "listen.client_port=0",
-                "--set", "listen.client_tls_port=0", "--set", "listen.server_port=0",
+                "--set", "listen.client_tls_port=0", "--set", "listen.server_port=0", "--set", "listen.web_port=0",
                 "--set", "metrics.port=0"]
     done = server.command("serve", *isolated, "--set", "metrics.address=0.0.0.0", check=False)
     assert done.returncode == 1 and "metrics.allow" in done.stderr, done.stderr

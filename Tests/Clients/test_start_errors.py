@@ -17,7 +17,7 @@ from kinglet import one_line
 # What --isolated does, as settings of `serve` below.
 ISOLATED = {
     "listen__addresses": "127.0.0.1", "listen__client_port": 0, "listen__client_tls_port": 0,
-    "listen__server_port": 0, "metrics__port": 0,
+    "listen__server_port": 0, "listen__web_port": 0, "metrics__port": 0,
 }
 
 
@@ -50,13 +50,13 @@ def can_bind(port):
 @pytest.mark.parametrize(
     "taken", [
         "listen__client_port", "listen__client_tls_port", "listen__server_port",
-        "listen__server_tls_port", "metrics__port"])
+        "listen__server_tls_port", "listen__web_port", "metrics__port"])
 def test_a_taken_port(kinglet, taken):
     """The line names address, port and option; the other ports and the data are free again."""
     ports = {
         key: free_port()
         for key in ("listen__client_port", "listen__client_tls_port", "listen__server_port",
-                    "listen__server_tls_port", "metrics__port")}
+                    "listen__server_tls_port", "listen__web_port", "metrics__port")}
     with socket.create_server(("127.0.0.1", ports[taken])):
         line = one_line(serve(kinglet, listen__addresses="127.0.0.1", **ports))
     assert str(ports[taken]) in line and taken.replace("__", ".") in line, line

@@ -13,6 +13,7 @@ from waiting import eventually
 LOOPBACK = {
     "listen.addresses": "127.0.0.1", "listen.client_port": "0", "listen.client_tls_port": "0",
     "listen.server_port": "0",
+    "listen.web_port": "0",
     "metrics.port": "0",
 }
 # A reading every 15 seconds, and one that stalls in between takes 8.

@@ -289,7 +289,7 @@ backup:
         try:
             kinglet.start(
                 manager, *(word for key in ("listen.client_port", "listen.client_tls_port",
-                                            "listen.server_port", "metrics.port") for word in ("--set", f"{key}=0")))
+                                            "listen.server_port", "listen.web_port", "metrics.port") for word in ("--set", f"{key}=0")))
             installed.run("kinglet", "backup", "run")
             installed.run(
                 "sh", "-c", f"echo {JULIET.password} | kinglet user add {JULIET.jid} --password-stdin")

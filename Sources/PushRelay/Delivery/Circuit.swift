@@ -95,6 +95,9 @@ struct Circuit {
     var isAuthorizing = false
     /// How many got through.
     var successes = 0
+    /// One got through over the connection that stands, as far as that is known. Until then APNs takes
+    /// one request at a time.
+    var provenUntil: Int64?
     /// More is due in the database than is held here.
     var hasBacklog = false
     var isLoading = false

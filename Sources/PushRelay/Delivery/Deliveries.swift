@@ -184,7 +184,7 @@ struct Deliveries {
         guard !isStopping else { return [] }
         var items: [DeliveryItem] = []
         for (name, var circuit) in circuits where circuit.readyCount > 0 {
-            while circuit.inFlight < limits.inFlight, !circuit.isAuthorizing, circuit.readyCount > 0,
+            while circuit.inFlight < room(circuit, now), !circuit.isAuthorizing, circuit.readyCount > 0,
                 circuit.breaker.allows(inFlight: circuit.inFlight, now: now.monotonic),
                 circuit.takeToken(rate: limits.rate, burst: limits.burst, now: now.monotonic),
                 let target = circuit.popFirst()
@@ -199,6 +199,15 @@ struct Deliveries {
         return items
     }
 
+    /// How many may be under way in a circuit.
+    private func room(_ circuit: Circuit, _ now: PushMoment) -> Int {
+        guard circuit.provider == .apns else { return limits.inFlight }
+        return circuit.provenUntil.map { now.monotonic < $0 } ?? false ? limits.inFlight : 1
+    }
+
+    /// Milliseconds for which a connection is taken to stand that was used.
+    private static let connectionLife: Int64 = 30_000
+
     /// Milliseconds until something is to be done without another event; nil for never.
     func nextWake(now: PushMoment) -> Int64? {
         var next: Int64?
@@ -209,7 +218,7 @@ struct Deliveries {
                 consider(circuit.breaker.until - now.monotonic)
                 continue
             }
-            if circuit.readyCount > 0, circuit.inFlight < limits.inFlight, !circuit.isAuthorizing {
+            if circuit.readyCount > 0, circuit.inFlight < room(circuit, now), !circuit.isAuthorizing {
                 consider(circuit.wait(rate: limits.rate))
             }
             if let due = circuit.nextDue, !circuit.isLoading { consider(due - now.wall) }
@@ -286,6 +295,7 @@ struct Deliveries {
         case .accepted:
             circuits[item.circuit]?.breaker.didSucceed()
             circuits[item.circuit]?.successes += 1
+            circuits[item.circuit]?.provenUntil = now.monotonic + Self.connectionLife
             release(item)
             return (.sent, false)
         case .invalidToken:
@@ -300,6 +310,7 @@ struct Deliveries {
             circuits[item.circuit]?.breaker.didSucceed()
             return (postpone(item, after, random: random, now: now), false)
         case .retry(.circuit, let after):
+            circuits[item.circuit]?.provenUntil = nil
             let opened =
                 circuits[item.circuit]?.breaker.didFail(
                     answer.reason, wish: after.map(Self.milliseconds), random: random,

@@ -380,6 +380,12 @@ final class PushDispatcher: Sendable {
             if let target = keys.target(item.secret) { provider(of: item, target)?.renew(at: time) }
         default: break
         }
+        // The credential of a user's own target is that user's affair, and not of all at that server.
+        if item.app.isEmpty, case .authorizationExpired(let credential) = answer.outcome,
+            credential == .refused || item.hasRenewed
+        {
+            answer = PushAnswer(.rejected, .credentialRefused, code: answer.code)
+        }
         let now = clock()
         let (end, opened) = state.withLock { state in
             state.deliveries.finish(item, answer, random: .random(in: 0...1), now: now)
