@@ -46,6 +46,7 @@ final class RequestGuard: ChannelDuplexHandler {
 
     private var requests = 0
     private var startedAt = NIODeadline.uptimeNanoseconds(0)
+    private var idleSince = NIODeadline.uptimeNanoseconds(0)
     private var answerBegan = false
     private var status = 0
     /// This answer is the last one.
@@ -96,10 +97,14 @@ final class RequestGuard: ChannelDuplexHandler {
         switch event {
         case TLSEvent.handshakeCompleted:
             guard phase == .handshaking else { return }
-            phase = .idle
-            setTimer(limits.idleTime)
+            becomeIdle()
         case TLSEvent.closedByPeer, TLSEvent.truncated, ChannelEvent.inputClosed:
             endInput(context)
+        case is PlaceIsWanted:
+            let idle = NIODeadline.now() - idleSince
+            if phase == .idle, idle >= TimeAmount(limits.secureIdleTime) {
+                context.close(promise: nil)
+            }
         case is ChannelShouldQuiesceEvent:
             closesAfter = true
             if phase == .handshaking || phase == .idle { context.close(promise: nil) }
@@ -163,6 +168,12 @@ final class RequestGuard: ChannelDuplexHandler {
     func bytesParsed() {
         guard phase == .head || phase == .body else { return }
         if unparsed > limits.headerBytes + 4096 { refuse(tooMuchHead) }
+    }
+
+    private func becomeIdle() {
+        phase = .idle
+        idleSince = .now()
+        setTimer(limits.idleTime)
     }
 
     private func begin() {
@@ -292,8 +303,7 @@ final class RequestGuard: ChannelDuplexHandler {
         guard phase == .body || phase == .answering else { return }
         count()
         guard !closesAfter, phase == .answering else { return startClosing() }
-        phase = .idle
-        setTimer(limits.idleTime)
+        becomeIdle()
         takeHeld()
         guard phase != .closing, let context else { return }
         // The rest of what was held is not there or not whole.

@@ -30,6 +30,9 @@ struct WebPeer: Sendable {
     }
 }
 
+/// Tells a connection that somebody waits for a place.
+struct PlaceIsWanted: Sendable {}
+
 /// Counts connections and requests. Safe on any thread.
 final class WebAdmission: Sendable {
     /// So many seconds' worth of requests may come at once.
@@ -46,6 +49,8 @@ final class WebAdmission: Sendable {
         var channels: [ObjectIdentifier: any Channel] = [:]
         var byNetwork: [String: Int] = [:]
         var buckets: [String: Bucket] = [:]
+        /// When the connections were asked for a place.
+        var askedAt: NIODeadline?
         /// When the full ones were looked for.
         var forgotAt: NIODeadline?
     }
@@ -79,10 +84,25 @@ final class WebAdmission: Sendable {
         }
         if let refusal {
             metrics.refused(refusal)
+            if refusal == .connections { askForPlaces() }
         } else {
             metrics.connections.add(1)
         }
         return refusal == nil
+    }
+
+    /// Those that do nothing make room for the next ones; or strangers who only keep connections
+    /// open could shut others out.
+    private func askForPlaces() {
+        let now = NIODeadline.now()
+        let channels: [any Channel] = state.withLock { state in
+            if let last = state.askedAt, now - last < .milliseconds(500) { return [] }
+            state.askedAt = now
+            return Array(state.channels.values)
+        }
+        for channel in channels {
+            channel.pipeline.fireUserInboundEventTriggered(PlaceIsWanted())
+        }
     }
 
     /// The connection, and what worked for it, is gone.

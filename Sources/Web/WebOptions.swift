@@ -34,7 +34,8 @@ public struct WebOptions: Sendable {
             help: "Port for HTTPS, on the addresses of listen.addresses. 0 takes any free port.")
         connections = options.integer(
             "limits.web_connections", default: 200, in: 1...100_000, reloadable: true,
-            help: "HTTPS connections at one time.")
+            help: "HTTPS connections at one time. When there are so many, those without a request "
+                + "for a twelfth of limits.web_idle_time are closed.")
         connectionsPerAddress = options.integer(
             "limits.web_connections_per_address", default: 20, in: 1...100_000, reloadable: true,
             help: "HTTPS connections from one IPv4 address or IPv6 /64. Loopback has no limit.")
@@ -86,4 +87,7 @@ struct WebLimits: Sendable {
     var handshakeTime: Duration
     var idleTime: Duration
     var requestsPerConnection: Int
+
+    /// The part of the idle time for which a place is kept though others want it.
+    var secureIdleTime: Duration { idleTime / 12 }
 }

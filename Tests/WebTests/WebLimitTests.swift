@@ -259,6 +259,31 @@ import Testing
         }
     }
 
+    @Test("Idle connections make room when all places are taken, working ones do not")
+    func room() async throws {
+        let yaml = "limits:\n  web_connections: 3\n  web_idle_time: 12s\n"
+        try await TestSite.with(yaml) { site in
+            let port = site.port
+            async let slow = blocking { try WebClient(port).get("/slow?5000") }
+            let clients = try await blocking {
+                try (0..<2).map { _ in SendableClient(try WebClient(port)) }
+            }
+            let full = await site.eventually { site.metrics.connections.value == 3 }
+            #expect(full)
+            try await Task.sleep(for: .milliseconds(1200))
+            try await blocking {
+                #expect(throws: WebClient.Failure.self) { _ = try WebClient(port) }
+                let closed = try clients.filter { try $0.client.isClosed() }.count
+                #expect(closed == 2)
+            }
+            let left = await site.eventually { site.metrics.connections.value == 1 }
+            #expect(left)
+            let answer = try await blocking { try WebClient(port).get("/") }
+            #expect(answer.status == 200)
+            #expect(try await slow.body == "slow\n")
+        }
+    }
+
     @Test("Requests of one address have a rate")
     func rate() async throws {
         try await TestSite.with("limits:\n  web_request_rate: 2\n", exemptsLoopback: false) {
