@@ -137,8 +137,10 @@ struct PoolSecurityTests {
         async let slow = pool.send("/slow?seconds=1", port: server.secure, secure: true, Self.two)
         #expect(await silent.code == .timeout)
         #expect(await slow.status == 200)
-        let large = "/large?bytes=100000"
-        #expect(await pool.send(large, port: server.secure, secure: true, Self.two).code == .size)
+        var small = Self.two
+        small.bodyLimit = 1000
+        let large = "/large?bytes=1001"
+        #expect(await pool.send(large, port: server.secure, secure: true, small).code == .size)
         #expect(await pool.send("/ok", port: server.secure, secure: true, Self.two).status == 200)
         let after = try server.counts()
         #expect((after["connections"] ?? 0) - (before["connections"] ?? 0) == 2)

@@ -6,6 +6,8 @@ what comes until its standard input is closed, and makes its certificate in the 
 
 import json
 import os
+import queue
+import select
 import socket
 import ssl
 import subprocess
@@ -18,6 +20,7 @@ import h2.config
 import h2.connection
 import h2.errors
 import h2.events
+import h2.exceptions
 
 lock = threading.Lock()
 counts = {"connections": 0, "open": 0, "peak": 0, "requests": 0, "streams": 0}
@@ -119,81 +122,87 @@ def serve_1(stream, rest):
 
 
 class Multiplexed:
-    """A connection of HTTP/2."""
+    """A connection of HTTP/2. One thread alone touches it; those that make answers wake that one."""
 
     def __init__(self, stream):
         self.stream = stream
         self.connection = h2.connection.H2Connection(
             h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
-        self.lock = threading.Lock()
         self.requests = {}
+        self.answers = queue.SimpleQueue()
+        self.bell, self.ringer = socket.socketpair()
 
     def flush(self):
         self.stream.sendall(self.connection.data_to_send())
 
     def serve(self, data):
-        with self.lock:
+        with self.bell, self.ringer:
             self.connection.initiate_connection()
-            self.flush()
-        while data:
-            with self.lock:
-                events = self.connection.receive_data(data)
+            while data:
+                for event in self.connection.receive_data(data):
+                    self.take(event)
                 self.flush()
-            for event in events:
-                self.take(event)
-            data = self.stream.recv(65536)
+                data = self.wait()
+
+    def wait(self):
+        """What comes next; answers that are ready in between are sent."""
+        while True:
+            is_pending = isinstance(self.stream, ssl.SSLSocket) and self.stream.pending()
+            ready, _, _ = select.select([self.stream, self.bell], [], [], 0 if is_pending else 120)
+            if self.bell in ready:
+                for _ in self.bell.recv(4096):
+                    self.answer(*self.answers.get())
+            if is_pending or self.stream in ready:
+                return self.stream.recv(65536)
 
     def take(self, event):
+        number = getattr(event, "stream_id", None)
         if isinstance(event, h2.events.RequestReceived):
-            self.requests[event.stream_id] = (dict(event.headers)[":path"], bytearray())
+            self.requests[number] = (dict(event.headers)[":path"], bytearray())
         elif isinstance(event, h2.events.DataReceived):
-            self.requests[event.stream_id][1].extend(event.data)
-            with self.lock:
-                self.connection.acknowledge_received_data(
-                    event.flow_controlled_length, event.stream_id)
-                self.flush()
+            self.requests[number][1].extend(event.data)
+            self.connection.acknowledge_received_data(event.flow_controlled_length, number)
         elif isinstance(event, h2.events.StreamEnded):
-            path, body = self.requests.pop(event.stream_id)
+            count("streams")
+            path, body = self.requests.pop(number)
             threading.Thread(
-                target=self.answer, args=(event.stream_id, path, bytes(body)), daemon=True).start()
+                target=self.prepare, args=(number, path, bytes(body)), daemon=True).start()
 
-    def answer(self, number, path, body):
-        count("streams")
+    def prepare(self, number, path, body):
+        self.answers.put((number, path, answer(path, body)))
         try:
-            self.answer_or_break(number, path, body)
-        except (OSError, h2.exceptions.ProtocolError):
+            self.ringer.send(b".")
+        except OSError:
             pass
 
-    def answer_or_break(self, number, path, body):
+    def answer(self, number, path, result):
         if path == "/vanish" or (path.startswith("/refuse") and is_first(path)):
-            with self.lock:
-                if path.startswith("/refuse"):
-                    # What came last was not looked at: it may be sent again (RFC 9113 section 6.8).
-                    self.connection.close_connection(last_stream_id=max(0, number - 2))
-                    self.flush()
-                self.stream.shutdown(socket.SHUT_RDWR)
-            return
-        if path == "/rst":
-            with self.lock:
-                self.connection.reset_stream(number, h2.errors.ErrorCodes.INTERNAL_ERROR)
+            if path.startswith("/refuse"):
+                # What came last was not looked at: it may be sent again (RFC 9113 section 6.8).
+                self.connection.close_connection(last_stream_id=max(0, number - 2))
                 self.flush()
-            return
-        result = answer(path, body)
-        if result is None:
-            return
-        status, fields, content = result
-        with self.lock:
+            self.stream.shutdown(socket.SHUT_RDWR)
+        elif path == "/rst":
+            self.connection.reset_stream(number, h2.errors.ErrorCodes.INTERNAL_ERROR)
+        elif result is not None:
+            self.send(number, path, *result)
+        self.flush()
+
+    def send(self, number, path, status, fields, content):
+        try:
             self.connection.send_headers(number, [(":status", str(status)), *fields])
-            for start in range(0, len(content), 16384):
-                self.connection.send_data(number, content[start:start + 16384])
-            self.connection.end_stream(number)
-            data = self.connection.data_to_send()
-            if path == "/goaway":
-                self.connection.close_connection(last_stream_id=number)
-                data += self.connection.data_to_send()
-            self.stream.sendall(data)
-            if path == "/goaway":
-                self.stream.shutdown(socket.SHUT_RDWR)
+            # No more than a client takes at first, which is enough to see what it does then.
+            for start in range(0, min(len(content), 65535), 16384):
+                self.connection.send_data(number, content[start:min(start + 16384, 65535)])
+            if len(content) <= 65535:
+                self.connection.end_stream(number)
+        except (h2.exceptions.StreamClosedError, h2.exceptions.FlowControlError):
+            return  # Nobody waits for it any more.
+        if path == "/goaway":
+            self.flush()
+            self.connection.close_connection(last_stream_id=number)
+            self.flush()
+            self.stream.shutdown(socket.SHUT_RDWR)
 
 
 def serve(connection, context):
