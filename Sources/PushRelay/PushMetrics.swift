@@ -71,7 +71,6 @@ struct PushMetrics: Sendable {
     let invalidated: LabelledCounter<ProviderKind>
     let refusals: LabelledCounter<PushRefusal>
     let published: Counter
-    let depth: Gauge
 
     init(_ registry: Registry) {
         requests = registry.counter(
@@ -117,7 +116,5 @@ struct PushMetrics: Sendable {
         published = registry.counter(
             "kinglet_push_published_total",
             help: "Notifications that other servers published to our app server.")
-        depth = registry.gauge(
-            "kinglet_push_queue_depth", help: "Pushes that wait to be sent, or sent again.")
     }
 }

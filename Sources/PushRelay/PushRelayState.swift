@@ -14,11 +14,13 @@ final class PushRelayState: Sendable {
 
     let options: PushOptions
     let metrics: PushMetrics
+    let gauges: PushGauges
     private let parts = Mutex(Parts())
 
-    init(_ options: PushOptions, _ metrics: PushMetrics) {
+    init(_ options: PushOptions, _ registry: Registry) {
         self.options = options
-        self.metrics = metrics
+        metrics = PushMetrics(registry)
+        gauges = PushGauges(in: registry)
     }
 
     /// Nil where nothing has the key: in commands that do not open the data.

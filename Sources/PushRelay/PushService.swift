@@ -42,7 +42,7 @@ public final class PushService: Sendable {
     /// Declares everything. Before the start, on one thread.
     public init(in builder: HostBuilder) {
         options = PushOptions(builder.options)
-        state = PushRelayState(options, PushMetrics(builder.registry))
+        state = PushRelayState(options, builder.registry)
         for step in PushTargetStore.schema + PushQueueStore.schema { builder.schema(step) }
         builder.follow(PushNotifications.specifications)
         notifications = PushNotifications(in: builder, state)
@@ -75,7 +75,7 @@ public final class PushService: Sendable {
         guard let surroundings = surroundings.withLock({ $0 }), let keys = state.keys else { return }
         let wakeups = Wakeups(keys: keys, options: options, services: services(host))
         let dispatcher = PushDispatcher(
-            host: host, keys: keys, options: options, metrics: state.metrics,
+            host: host, keys: keys, relay: state,
             providers: ProviderTable(), wakeups: wakeups,
             transport: surroundings.transport ?? NoTransport(),
             isClockRight: surroundings.isClockRight)
@@ -83,6 +83,7 @@ public final class PushService: Sendable {
         self.memory.withLock { $0 = memory }
         dispatcher.providers.replace(try providers(memory))
         state.set(dispatcher)
+        if surroundings.transport != nil { state.gauges.start(dispatcher) }
         notifications.load(host)
     }
 

@@ -32,6 +32,7 @@ final class PushDispatcher: Sendable {
     let keys: PushKeys
     let options: PushOptions
     let metrics: PushMetrics
+    let gauges: PushGauges
     let providers: ProviderTable
     let wakeups: Wakeups
     let transport: any PushTransport
@@ -41,15 +42,16 @@ final class PushDispatcher: Sendable {
     private let state: Mutex<State>
 
     init(
-        host: Host, keys: PushKeys, options: PushOptions, metrics: PushMetrics,
+        host: Host, keys: PushKeys, relay: PushRelayState,
         providers: ProviderTable, wakeups: Wakeups, transport: any PushTransport,
         isClockRight: @escaping @Sendable () -> Bool,
         clock: @escaping @Sendable () -> PushMoment = { PushClock.now }
     ) {
         self.host = host
         self.keys = keys
-        self.options = options
-        self.metrics = metrics
+        options = relay.options
+        metrics = relay.metrics
+        gauges = relay.gauges
         self.providers = providers
         self.wakeups = wakeups
         self.transport = transport
@@ -79,6 +81,7 @@ final class PushDispatcher: Sendable {
     /// Pushes were committed. On the writer's thread.
     func didCommit(_ noted: [NotedPush]) {
         guard !noted.isEmpty else { return }
+        gauges.didChange()
         let now = clock()
         state.withLock { state in
             for push in noted {
@@ -452,6 +455,7 @@ final class PushDispatcher: Sendable {
             defer { state.drained = [] }
             return state.drained
         }
+        gauges.didChange()
         for body in drained { body() }
         turnSoon()
     }
