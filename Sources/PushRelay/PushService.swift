@@ -72,7 +72,9 @@ public final class PushService: Sendable {
 
     /// The database is open.
     private func started(_ host: Host) throws {
-        guard let surroundings = surroundings.withLock({ $0 }), let keys = state.keys else { return }
+        guard let surroundings = surroundings.withLock({ $0 }), let keys = state.keys else {
+            return
+        }
         let wakeups = Wakeups(keys: keys, options: options, services: services(host))
         let dispatcher = PushDispatcher(
             host: host, keys: keys, relay: state,
@@ -110,7 +112,9 @@ public final class PushService: Sendable {
     /// Reads again what a reload may have changed: credentials among it. If one of them cannot be
     /// used, all stay as they were.
     public func reload() throws {
-        guard let dispatcher = state.dispatcher, let memory = memory.withLock({ $0 }) else { return }
+        guard let dispatcher = state.dispatcher, let memory = memory.withLock({ $0 }) else {
+            return
+        }
         dispatcher.providers.replace(try providers(memory))
         dispatcher.reload()
     }

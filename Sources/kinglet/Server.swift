@@ -61,7 +61,8 @@ final class Server: Sendable {
         program: ProgramOptions, host: Host, tls: TLSServerContext,
         federation: FederationNetwork, parts: Parts, endpoint: MetricsServer,
         hardware: HardwareMonitor, memorySaver: MachineMemorySaver, control: ControlSocket,
-        backup: BackupService?, listeners: StreamListeners, web: WebServer?, group: MultiThreadedEventLoopGroup,
+        backup: BackupService?, listeners: StreamListeners, web: WebServer?,
+        group: MultiThreadedEventLoopGroup,
         log: Logger
     ) {
         self.program = program
@@ -175,7 +176,8 @@ final class Server: Sendable {
             return Server(
                 program: program, host: host, tls: tls, federation: federation, parts: parts,
                 endpoint: endpoint, hardware: hardware, memorySaver: memorySaver,
-                control: control, backup: backup, listeners: opened, web: web, group: group, log: log)
+                control: control, backup: backup, listeners: opened, web: web, group: group,
+                log: log)
         } catch {
             await listeners?.close()
             await web?.close()
@@ -288,9 +290,9 @@ final class Server: Sendable {
                 + web.map {
                     ServerStatus.Listener(name: "web", address: $0.address, port: $0.port)
                 } + [
-                ServerStatus.Listener(
-                    name: "metrics", address: metricsAddress, port: metricsPort)
-            ],
+                    ServerStatus.Listener(
+                        name: "metrics", address: metricsAddress, port: metricsPort)
+                ],
             certificates: tls.certificates.map {
                 ServerStatus.Certificate(
                     domains: $0.domains, notAfter: Clock.timestamp($0.notAfter),

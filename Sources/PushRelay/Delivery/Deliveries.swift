@@ -120,8 +120,9 @@ struct Deliveries {
     // MARK: From the database
 
     /// A circuit of which rows are due, as a look into the database showed.
-    mutating func noteDue(_ circuit: String, _ provider: ProviderKind, at due: Int64, now: PushMoment)
-    {
+    mutating func noteDue(
+        _ circuit: String, _ provider: ProviderKind, at due: Int64, now: PushMoment
+    ) {
         guard circuits[circuit] != nil || circuits.count < limits.circuits else {
             overflow = true
             return
@@ -184,7 +185,8 @@ struct Deliveries {
         guard !isStopping else { return [] }
         var items: [DeliveryItem] = []
         for (name, var circuit) in circuits where circuit.readyCount > 0 {
-            while circuit.inFlight < room(circuit, now), !circuit.isAuthorizing, circuit.readyCount > 0,
+            while circuit.inFlight < room(circuit, now), !circuit.isAuthorizing,
+                circuit.readyCount > 0,
                 circuit.breaker.allows(inFlight: circuit.inFlight, now: now.monotonic),
                 circuit.takeToken(rate: limits.rate, burst: limits.burst, now: now.monotonic),
                 let target = circuit.popFirst()
@@ -218,7 +220,8 @@ struct Deliveries {
                 consider(circuit.breaker.until - now.monotonic)
                 continue
             }
-            if circuit.readyCount > 0, circuit.inFlight < room(circuit, now), !circuit.isAuthorizing {
+            if circuit.readyCount > 0, circuit.inFlight < room(circuit, now), !circuit.isAuthorizing
+            {
                 consider(circuit.wait(rate: limits.rate))
             }
             if let due = circuit.nextDue, !circuit.isLoading { consider(due - now.wall) }

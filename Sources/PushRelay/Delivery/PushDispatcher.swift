@@ -127,7 +127,9 @@ final class PushDispatcher: Sendable {
                 guard state.isStarted else { return ([], [], nil) }
                 let items = state.deliveries.takeReady(now: now)
                 let loads = state.deliveries.circuitsToLoad(now: now)
-                guard let wake = state.deliveries.nextWake(now: now) else { return (items, loads, nil) }
+                guard let wake = state.deliveries.nextWake(now: now) else {
+                    return (items, loads, nil)
+                }
                 let due = now.monotonic + wake
                 guard due < state.timer ?? .max else { return (items, loads, nil) }
                 state.timer = due
@@ -327,7 +329,8 @@ final class PushDispatcher: Sendable {
         let name = item.account?.description ?? "\(item.target)"
         var notification = PushNotification(
             item.kind,
-            identifier: Array(keys.name("notification", "\(item.target)", "\(item.version)").prefix(16)),
+            identifier: Array(
+                keys.name("notification", "\(item.target)", "\(item.version)").prefix(16)),
             account: target.parameters[PushRegistration.account]
                 ?? keys.hexName("account", name, bytes: 16),
             channel: target.parameters[PushRegistration.channel],
