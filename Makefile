@@ -23,7 +23,7 @@ RELEASE := -c release --static-swift-stdlib --product kinglet
 
 .DEFAULT_GOAL := help
 .PHONY: help deps deps-test build run install deb test test-swift test-clients test-deb crash fuzz \
-    backup-soak bench bench-backup bench-federation soak readings readme dashboards lint format clean
+    backup-soak bench bench-backup bench-federation bench-push soak readings readme dashboards lint format clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -150,6 +150,10 @@ bench-backup: deps-bench build ## Measure what backups cost (needs root, 40 GB i
 
 bench-federation: deps-bench deps-test build ## Measure what other servers cost: ROUNDS=1 PARTS=messages,unreachable,idle
 	@$(VENV)/bin/python Benchmarks/federation.py $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	    $(if $(PARTS),--parts $(PARTS)) $(if $(KINGLET),--kinglet $(KINGLET))
+
+bench-push: deps-bench deps-test build ## Measure what waking phones costs: ROUNDS=1 PARTS=sending,many
+	@$(VENV)/bin/python Benchmarks/push.py $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	    $(if $(PARTS),--parts $(PARTS)) $(if $(KINGLET),--kinglet $(KINGLET))
 
 test-deb: deb deps-test ## Install, run and purge the package in a clean chroot (needs root)
