@@ -26,6 +26,8 @@ final class CurlMulti {
             kinglet_curl_multi_set_long(handle, CURLMOPT_MAX_HOST_CONNECTIONS, perHost),
             kinglet_curl_multi_set_long(handle, CURLMOPT_MAX_TOTAL_CONNECTIONS, total),
             kinglet_curl_multi_set_long(handle, CURLMOPT_MAXCONNECTS, total),
+            // If the server takes as many; otherwise there would be another connection.
+            kinglet_curl_multi_set_long(handle, CURLMOPT_MAX_CONCURRENT_STREAMS, 1000),
             kinglet_curl_multi_set_socket(handle, CurlCallbacks.watch, argument),
             kinglet_curl_multi_set_timer(handle, CurlCallbacks.timer, argument),
         ]

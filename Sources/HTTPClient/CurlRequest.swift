@@ -25,6 +25,14 @@ extension HTTPRequest {
         return host
     }
 
+    /// Scheme, host and port; of a checked request.
+    var origin: String {
+        let slashes = url.utf8.firstIndex(of: UInt8(ascii: "/")) ?? url.startIndex
+        let host = url.utf8[slashes...].dropFirst(2)
+        let end = host.firstIndex { [0x2F, 0x3F, 0x23].contains($0) } ?? url.endIndex
+        return url[..<end].lowercased()
+    }
+
     /// Whether it goes by TLS; of a checked request.
     var isSecure: Bool { url.utf8.dropFirst(4).first.map { $0 | 0x20 } == UInt8(ascii: "s") }
 }

@@ -12,6 +12,10 @@ final class PoolTransfer {
     let deadline: ContinuousClock.Instant
     /// One that forbids private addresses never uses a connection that was opened by one that does not.
     let multi: CurlMulti
+    /// Where it goes, if it shares a connection of HTTP/2 with others.
+    let server: String?
+    /// Whether libcurl has it.
+    private(set) var isBegun = false
     private let receiver: Receiver
     private var fields: CurlFields
 
@@ -28,6 +32,9 @@ final class PoolTransfer {
         deadline = order.handedOver + min(max(.zero, rules.timeLimit), .seconds(2_000_000))
         receiver = Receiver(
             bodyLimit: rules.bodyLimit, forbidsPrivateAddresses: rules.forbidsPrivateAddresses)
+        let sharesConnection =
+            rules.needsHTTP2 && (order.request.isSecure || Curl.sharesPlainHTTP2)
+        server = sharesConnection ? order.request.origin : nil
         fields = try CurlFields(order.request, host: host)
     }
 
@@ -39,6 +46,17 @@ final class PoolTransfer {
     private static let longestIdle = 3600
     /// Seconds between those probes.
     private static let probes = 60
+
+    /// Whether it could be begun.
+    func begin() -> Bool {
+        isBegun = multi.add(handle)
+        return isBegun
+    }
+
+    /// Before its handle is used for another one.
+    func remove() {
+        if isBegun { multi.remove(handle) }
+    }
 
     func prepare(authorities: String?) throws(HTTPError) {
         let (request, rules) = (order.request, order.rules)
@@ -64,7 +82,7 @@ final class PoolTransfer {
         try options.set(
             CURLOPT_HTTP_VERSION,
             request.isSecure ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE)
-        guard request.isSecure || Curl.sharesPlainHTTP2 else {
+        guard server != nil else {
             try options.set(CURLOPT_FRESH_CONNECT, 1)
             return try options.set(CURLOPT_FORBID_REUSE, 1)
         }
@@ -106,6 +124,7 @@ final class PoolWork {
     private let guarded: CurlMulti
     private var running: [UnsafeMutableRawPointer: PoolTransfer] = [:]
     private var idle: [UnsafeMutableRawPointer] = []
+    private var proven = ProvenServers()
     /// No transfer has to end before.
     private var deadline: ContinuousClock.Instant?
 
@@ -157,7 +176,10 @@ final class PoolWork {
                 let transfer = try PoolTransfer(order, host: host, handle, multi)
                 guard transfer.deadline > .now else { throw transfer.tooLate }
                 try transfer.prepare(authorities: thread.settings.authorities)
-                guard multi.add(handle) else { throw Curl.notStarted(host) }
+                if proven.mayBegin(transfer, .now), !transfer.begin() {
+                    _ = proven.end(transfer, isAnswered: false, .now)
+                    throw Curl.notStarted(host)
+                }
                 running[handle] = transfer
                 deadline = min(deadline ?? transfer.deadline, transfer.deadline)
             } catch {
@@ -172,8 +194,16 @@ final class PoolWork {
 
     /// Ends a transfer, which is not among `running` any more.
     private func end(_ transfer: PoolTransfer, _ result: Result<HTTPResponse, HTTPError>) {
-        transfer.multi.remove(transfer.handle)
+        transfer.remove()
         keep(transfer.handle)
+        if transfer.server != nil {
+            let isAnswered = if case .success = result { true } else { false }
+            for next in proven.end(transfer, isAnswered: isAnswered, .now)
+            where running[next.handle] === next && !next.begin() {
+                running[next.handle] = nil
+                end(next, .failure(Curl.notStarted(next.host)))
+            }
+        }
         thread.end(transfer.order, result)
     }
 
@@ -189,7 +219,8 @@ final class PoolWork {
     /// meanwhile, would be late.
     private func expire(_ now: ContinuousClock.Instant) {
         guard let deadline, deadline <= now else { return }
-        for transfer in running.values where transfer.deadline <= now {
+        for transfer in running.values
+        where transfer.deadline <= now && running[transfer.handle] === transfer {
             running[transfer.handle] = nil
             end(transfer, .failure(transfer.tooLate))
         }

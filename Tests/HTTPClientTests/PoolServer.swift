@@ -13,6 +13,8 @@ final class PoolServer: Sendable {
     let secure: Int
     /// TLS, but not HTTP/2.
     let old: Int
+    /// TLS and HTTP/2, but one request at a time on a connection before the first answer.
+    let narrow: Int
     private let isWanted = Flag()
 
     var certificate: String { folder + "/server.crt" }
@@ -54,11 +56,11 @@ final class PoolServer: Sendable {
         _ = output.ready.wait(timeout: .now() + 60)
         let ports = output.text.withLock { $0.split { !$0.isNumber }.compactMap { Int($0) } }
         self.folder = folder
-        guard ports.count == 3 else {
+        guard ports.count == 4 else {
             isWanted.clear()
             throw PoolServerError()
         }
-        (plain, secure, old) = (ports[0], ports[1], ports[2])
+        (plain, secure, old, narrow) = (ports[0], ports[1], ports[2], ports[3])
     }
 
     deinit {

@@ -1,7 +1,8 @@
 """A server for the tests of HTTPClient: HTTP/1.1 by hand, HTTP/2 by the library h2.
 
-The path says what it does. It prints the ports it listens on (plain, TLS, TLS without HTTP/2), takes
-what comes until its standard input is closed, and makes its certificate in the folder it is given.
+The path says what it does. It prints the ports it listens on (plain, TLS, TLS without HTTP/2, TLS
+with one stream at a time before the first answer), takes what comes until its standard input is
+closed, and makes its certificate in the folder it is given.
 """
 
 import json
@@ -21,9 +22,11 @@ import h2.connection
 import h2.errors
 import h2.events
 import h2.exceptions
+import hyperframe.frame
 
 lock = threading.Lock()
-counts = {"connections": 0, "open": 0, "peak": 0, "requests": 0, "streams": 0}
+counts = {"connections": 0, "open": 0, "peak": 0, "requests": 0, "streams": 0,
+          "refused": 0}
 once = set()
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -52,10 +55,6 @@ def answer(path, body):
         case "/stats":
             with lock:
                 return 200, [], json.dumps(counts).encode()
-        case "/reset":
-            with lock:
-                counts.update(connections=0, peak=0, requests=0, streams=0, open=0)
-            return 200, [], b""
         case "/slow":
             time.sleep(float(options["seconds"]))
             return 200, [], b"slow"
@@ -93,7 +92,7 @@ def read_request(stream, rest):
 def serve_1(stream, rest):
     while (request := read_request(stream, rest)) is not None:
         path, body, rest = request
-        if not path.startswith(("/stats", "/reset")):
+        if path != "/stats":
             count("requests")
         if path == "/garbage":
             return stream.sendall(b"\x00\x01 SSH-2.0 this is not HTTP\r\n\r\n")
@@ -124,10 +123,13 @@ def serve_1(stream, rest):
 class Multiplexed:
     """A connection of HTTP/2. One thread alone touches it; those that make answers wake that one."""
 
-    def __init__(self, stream):
+    def __init__(self, stream, is_narrow=False):
         self.stream = stream
+        self.is_narrow = is_narrow
         self.connection = h2.connection.H2Connection(
             h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
+        self.is_busy = False
+        self.refused = set()
         self.requests = {}
         self.answers = queue.SimpleQueue()
         self.bell, self.ringer = socket.socketpair()
@@ -135,9 +137,18 @@ class Multiplexed:
     def flush(self):
         self.stream.sendall(self.connection.data_to_send())
 
+    def advertise(self, streams):
+        """Says how many streams there may be; h2 would end the connection for one too many."""
+        frame = hyperframe.frame.SettingsFrame(0)
+        frame.settings = {frame.MAX_CONCURRENT_STREAMS: streams}
+        self.stream.sendall(frame.serialize())
+
     def serve(self, data):
         with self.bell, self.ringer:
             self.connection.initiate_connection()
+            if self.is_narrow:
+                self.flush()
+                self.advertise(1)
             while data:
                 for event in self.connection.receive_data(data):
                     self.take(event)
@@ -157,7 +168,16 @@ class Multiplexed:
 
     def take(self, event):
         number = getattr(event, "stream_id", None)
+        if number in self.refused:
+            return
         if isinstance(event, h2.events.RequestReceived):
+            if self.is_narrow and self.is_busy:
+                # Sent before our settings had arrived (RFC 9113 section 5.1.2).
+                count("refused")
+                self.refused.add(number)
+                self.connection.reset_stream(number, h2.errors.ErrorCodes.REFUSED_STREAM)
+                return
+            self.is_busy = True
             self.requests[number] = (dict(event.headers)[":path"], bytearray())
         elif isinstance(event, h2.events.DataReceived):
             self.requests[number][1].extend(event.data)
@@ -189,6 +209,9 @@ class Multiplexed:
         self.flush()
 
     def send(self, number, path, status, fields, content):
+        if self.is_narrow:
+            self.is_narrow = False
+            self.advertise(100)
         try:
             self.connection.send_headers(number, [(":status", str(status)), *fields])
             # No more than a client takes at first, which is enough to see what it does then.
@@ -205,7 +228,7 @@ class Multiplexed:
             self.stream.shutdown(socket.SHUT_RDWR)
 
 
-def serve(connection, context):
+def serve(connection, context, is_narrow):
     count("connections")
     count("open")
     try:
@@ -215,7 +238,7 @@ def serve(connection, context):
             connection = context.wrap_socket(connection, server_side=True)
             data = b""
             if connection.selected_alpn_protocol() == "h2":
-                return Multiplexed(connection).serve(connection.recv(65536))
+                return Multiplexed(connection, is_narrow).serve(connection.recv(65536))
         else:
             data = connection.recv(65536)
             if data.startswith(PREFACE[:16]):
@@ -229,13 +252,13 @@ def serve(connection, context):
     return None
 
 
-def listen(context):
+def listen(context, is_narrow=False):
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
 
     def accept():
         while True:
             connection, _ = listener.accept()
-            threading.Thread(target=serve, args=(connection, context), daemon=True).start()
+            threading.Thread(target=serve, args=(connection, context, is_narrow), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
     return listener.getsockname()[1]
@@ -256,7 +279,7 @@ def main():
          "-keyout", f"{folder}/server.key", "-out", f"{folder}/server.crt"],
         check=True, stderr=subprocess.DEVNULL)
     ports = [listen(None), listen(secure(folder, ["h2", "http/1.1"])),
-             listen(secure(folder, ["http/1.1"]))]
+             listen(secure(folder, ["http/1.1"])), listen(secure(folder, ["h2"]), is_narrow=True)]
     print(*ports, flush=True)
     sys.stdin.read()
     os._exit(0)
