@@ -176,7 +176,7 @@ class Bench:
         """From the commit to the request on its way, by the server's own histogram."""
         status = json.loads(run(
             [self.server.binary, "status", "--json", "--config",
-             self.server.configuration]).stdout)
+             self.server.configuration]))
         port = next(one["port"] for one in status["listeners"] if one["name"] == "metrics")
         page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
         buckets = []
