@@ -88,8 +88,8 @@ let package = Package(
         target(
             "PushRelay",
             [
-                "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS", "Storage", "Engine",
-                "Features", "HTTPClient", nioCore, logging,
+                "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS", "Storage", "DNS",
+                "Engine", "Features", "HTTPClient", nioCore, logging,
             ]),
         target(
             "Backup",

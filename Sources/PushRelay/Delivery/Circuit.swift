@@ -27,6 +27,8 @@ struct CircuitBreaker: Sendable {
 
     private(set) var state = CircuitState.closed
     private(set) var until: Int64 = 0
+    /// When it opened last.
+    private(set) var since: Int64 = 0
     /// Why it opened last.
     private(set) var reason: PushReason?
     private var failures = 0
@@ -71,6 +73,7 @@ struct CircuitBreaker: Sendable {
     /// Opens at once, for so many milliseconds.
     mutating func open(for time: Int64, _ why: PushReason, now: Int64) {
         state = .open
+        since = now
         until = now + time
         reason = why
         openings += 1

@@ -5,27 +5,45 @@ internal import Storage
 extension PushQueueStore {
     // MARK: Questions
 
+    /// The newest first.
     static func dead(_ connection: Connection, limit: Int) throws -> [DeadLetter] {
         var letters: [DeadLetter] = []
         try connection.rows(
-            """
-            SELECT id, target, provider, account, kind, reason, code, unread, tries, added, died
-            FROM push_dead ORDER BY id DESC LIMIT ?
-            """, .integer(Int64(limit))
+            "SELECT \(deadColumns) FROM push_dead ORDER BY id DESC LIMIT ?", .integer(Int64(limit))
         ) { row in
-            guard let provider = row.text(2).flatMap(ProviderKind.init(rawValue:)),
-                let reason = row.text(5).flatMap(PushReason.init(rawValue:))
-            else { return }
-            letters.append(
-                DeadLetter(
-                    id: row.integer(0), target: row.integer(1), provider: provider,
-                    account: row.text(3),
-                    kind: PushNotification.Kind(rawValue: row.integer(4)) ?? .message,
-                    reason: reason, code: row.text(6) ?? "",
-                    unread: Int(clamping: row.integer(7)), tries: Int(clamping: row.integer(8)),
-                    added: row.integer(9), died: row.integer(10)))
+            if let letter = letter(row) { letters.append(letter) }
         }
         return letters
+    }
+
+    /// From a number on, the oldest first.
+    static func dead(
+        _ connection: Connection, from id: Int64, limit: Int
+    ) throws -> [DeadLetter] {
+        var letters: [DeadLetter] = []
+        try connection.rows(
+            "SELECT \(deadColumns) FROM push_dead WHERE id >= ? ORDER BY id LIMIT ?",
+            .integer(id), .integer(Int64(limit))
+        ) { row in
+            if let letter = letter(row) { letters.append(letter) }
+        }
+        return letters
+    }
+
+    private static let deadColumns =
+        "id, target, provider, account, kind, reason, code, unread, tries, added, died"
+
+    private static func letter(_ row: ResultRow) -> DeadLetter? {
+        guard let provider = row.text(2).flatMap(ProviderKind.init(rawValue:)),
+            let reason = row.text(5).flatMap(PushReason.init(rawValue:))
+        else { return nil }
+        return DeadLetter(
+            id: row.integer(0), target: row.integer(1), provider: provider,
+            account: row.text(3),
+            kind: PushNotification.Kind(rawValue: row.integer(4)) ?? .message,
+            reason: reason, code: row.text(6) ?? "",
+            unread: Int(clamping: row.integer(7)), tries: Int(clamping: row.integer(8)),
+            added: row.integer(9), died: row.integer(10))
     }
 
     static func removeDead(_ connection: Connection, _ id: Int64?) throws -> Int {
