@@ -3,6 +3,7 @@
 
 public import Backup
 public import Engine
+public import PushRelay
 
 /// One thing to do.
 public struct AdministrationRequest: Codable, Sendable, Equatable {
@@ -13,6 +14,8 @@ public struct AdministrationRequest: Codable, Sendable, Equatable {
         case status, metrics
         case runBackup, cancelBackup, showBackup
         case listFederation, changeFederation, testFederation, showFederationTest
+        case listPush, addPush, removePush, testPush, showPushTest, showPushProviders
+        case showPushQueue, showDeadPushes, dropDeadPushes, redrivePushes
     }
 
     /// What to do.
@@ -39,6 +42,8 @@ public struct AdministrationRequest: Codable, Sendable, Equatable {
     public var run: Int?
     /// So many steps of a test are known.
     public var known: Int?
+    /// What is wanted of the push relay.
+    public var push: PushWish?
 
     /// Creates a request.
     public init(
@@ -47,7 +52,7 @@ public struct AdministrationRequest: Codable, Sendable, Equatable {
         isAdministrator: Bool? = nil, domain: String? = nil,
         backup: BackupService.Wish? = nil, run: Int? = nil,
         change: FederationRuleChange? = nil, direction: FederationDirection? = nil,
-        local: String? = nil, known: Int? = nil
+        local: String? = nil, known: Int? = nil, push: PushWish? = nil
     ) {
         self.operation = operation
         self.jid = jid
@@ -61,6 +66,7 @@ public struct AdministrationRequest: Codable, Sendable, Equatable {
         self.direction = direction
         self.local = local
         self.known = known
+        self.push = push
     }
 }
 
@@ -90,6 +96,8 @@ public struct AdministrationAnswer: Codable, Sendable, Equatable {
     public var federationChange: FederationChangeResult?
     /// How far a test is.
     public var federationTest: FederationTestProgress?
+    /// What came of a wish about pushes.
+    public var push: PushReport?
 
     /// Creates an answer.
     public init(
@@ -98,7 +106,7 @@ public struct AdministrationAnswer: Codable, Sendable, Equatable {
         metrics: String? = nil, run: Int? = nil, activity: BackupService.Activity? = nil,
         outlook: [String: JobOutlook]? = nil, federation: FederationDescription? = nil,
         federationChange: FederationChangeResult? = nil,
-        federationTest: FederationTestProgress? = nil
+        federationTest: FederationTestProgress? = nil, push: PushReport? = nil
     ) {
         self.error = error
         self.jid = jid
@@ -112,6 +120,7 @@ public struct AdministrationAnswer: Codable, Sendable, Equatable {
         self.federation = federation
         self.federationChange = federationChange
         self.federationTest = federationTest
+        self.push = push
     }
 }
 
@@ -215,6 +224,8 @@ public struct ServerStatus: Codable, Sendable, Equatable {
     public var backup: BackupStatus?
     /// How it is with other servers; filled in when it is asked for.
     public var federation: FederationSummary?
+    /// How it is with pushes; filled in when it is asked for.
+    public var push: PushSummary?
 
     /// Creates a status.
     public init(

@@ -5,6 +5,7 @@ internal import Addresses
 public import Backup
 internal import Dispatch
 public import Engine
+public import PushRelay
 internal import Storage
 internal import Synchronization
 internal import XMPP
@@ -20,22 +21,27 @@ public struct Administrator: Sendable {
     private let status: @Sendable () -> ServerStatus
     private let metrics: @Sendable () -> String
     private let backup: BackupService?
+    let push: PushService?
     let tests = FederationTests()
+    let pushTests = PushTests()
 
     /// - Parameters:
     ///   - isRunning: whether clients can be online.
     ///   - status: what the whole program knows of itself; users are filled in here.
     ///   - metrics: the metrics page.
     ///   - backup: of the running server; nil where none makes backups.
+    ///   - push: what wakes phones; nil where nothing does.
     public init(
         host: Host, isRunning: Bool, status: @escaping @Sendable () -> ServerStatus,
-        metrics: @escaping @Sendable () -> String, backup: BackupService? = nil
+        metrics: @escaping @Sendable () -> String, backup: BackupService? = nil,
+        push: PushService? = nil
     ) {
         self.host = host
         self.isRunning = isRunning
         self.status = status
         self.metrics = metrics
         self.backup = backup
+        self.push = push
     }
 
     /// Does it and gives the answer.
@@ -112,6 +118,7 @@ public struct Administrator: Sendable {
             status.users = try host.accounts.count()
             if isRunning { status.sessions = host.sessions.all.count }
             status.federation = federationSummary
+            status.push = try push?.summary(isRunning: isRunning)
             return AdministrationAnswer(status: status)
         case .metrics:
             return AdministrationAnswer(metrics: metrics())
@@ -119,6 +126,9 @@ public struct Administrator: Sendable {
             return try backup(request)
         case .listFederation, .changeFederation, .testFederation, .showFederationTest:
             return try federation(request)
+        case .listPush, .addPush, .removePush, .testPush, .showPushTest, .showPushProviders,
+            .showPushQueue, .showDeadPushes, .dropDeadPushes, .redrivePushes:
+            return try push(request)
         }
     }
 
@@ -141,7 +151,7 @@ public struct Administrator: Sendable {
 
     // MARK: Reading the request
 
-    private func account(_ request: AdministrationRequest) throws -> BareJID {
+    func account(_ request: AdministrationRequest) throws -> BareJID {
         guard let text = request.jid, !text.isEmpty else {
             throw AdministrationError(message: "which user? Give an address like alice@domain")
         }

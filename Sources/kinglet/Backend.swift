@@ -56,7 +56,7 @@ struct Backend: ~Copyable {
                         running: false, version: Software.version, domains: domains,
                         backup: backup.status(nil))
                 },
-                metrics: { "" }), host)
+                metrics: { "" }, push: program.push), host)
         self.lock = consume lock
         isRunning = false
     }

@@ -161,7 +161,7 @@ final class Server: Sendable {
                         metricsPort: metricsPort, backup: backups.status(backup))
                 },
                 metrics: { String(decoding: registry.render(.text004), as: UTF8.self) },
-                backup: backup)
+                backup: backup, push: program.push)
             let control = try await ControlSocket.open(
                 file: program.files.controlSocket, administrator: administrator, group: group)
             // Last of all, for nothing after it can fail and leave it at work.

@@ -36,6 +36,7 @@ struct StatusCommand: AsyncParsableCommand {
             if let federation = status.federation {
                 Terminal.say("others    \(federation.line)")
             }
+            if let push = status.push { Terminal.say("push      \(push.line)") }
             for line in status.backup?.lines(now: Clock.secondsSince1970()) ?? [] {
                 Terminal.say(line)
             }

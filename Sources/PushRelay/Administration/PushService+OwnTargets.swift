@@ -26,7 +26,9 @@ extension PushService {
             else { return nil }
             return (target, isNew)
         }
-        guard let (target, isNew) = kept else { throw refused(.targets, Self.tooMany(account, limit)) }
+        guard let (target, isNew) = kept else {
+            throw refused(.targets, Self.tooMany(account, limit))
+        }
         notifications.watched.insert(account)
         return (target.description(dispatcher.keys, nil, nil), isNew)
     }
@@ -55,7 +57,8 @@ extension PushService {
                 case .success(nil):
                     then(.failure(self.refused(.targets, Self.tooMany(account, limit))))
                 case .failure:
-                    then(.failure(PushRefused("it cannot be stored at the moment; try again later")))
+                    then(
+                        .failure(PushRefused("it cannot be stored at the moment; try again later")))
                 }
             })
     }
@@ -121,7 +124,9 @@ extension PushService {
 
     /// Where a name leads is seen when something is sent; what is written as an address, here.
     private func checkHost(of target: PushTarget) throws(PushRefused) {
-        guard !options.allowsPrivateTargets.value, let url = EndpointURL(target.token) else { return }
+        guard !options.allowsPrivateTargets.value, let url = EndpointURL(target.token) else {
+            return
+        }
         guard url.isSecure else {
             throw refused(
                 .privateTarget, "without TLS (http:) nothing is sent; \(Self.waysOut)")

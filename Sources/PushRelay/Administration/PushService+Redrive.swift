@@ -91,7 +91,8 @@ extension PushService {
                 WakeReason(kind: letter.kind), unread: unread, node: target, now: now, connection)
         else {
             return .failure(
-                PushRefused("target \(target.id) leads to a device that is not registered any more"))
+                PushRefused("target \(target.id) leads to a device that is not registered any more")
+            )
         }
         return .success(push)
     }

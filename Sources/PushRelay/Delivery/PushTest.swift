@@ -238,7 +238,9 @@ public final class PushTest: Sendable {
                     let provider = dispatcher.providers.provider(
                         item.provider, app: item.app, environment: environment)
                 else { return fail(.credential, .noApp, item.app) }
-                guard await authorize(provider, isRenewed: isRenewed, isElsewhere ? environment : nil),
+                guard
+                    await authorize(
+                        provider, isRenewed: isRenewed, isElsewhere ? environment : nil),
                     let answer = await send(provider)
                 else { return }
                 switch answer.outcome {
@@ -358,7 +360,8 @@ extension PushService {
         }
         let chosen = targets.filter { $0.id == target }
         guard !chosen.isEmpty else {
-            throw PushRefused("\(account) has no target \(target); see kinglet push list \(account)")
+            throw PushRefused(
+                "\(account) has no target \(target); see kinglet push list \(account)")
         }
         return PushTest(account, chosen, dispatcher)
     }

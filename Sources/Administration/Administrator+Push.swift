@@ -1,0 +1,84 @@
+// What an administrator can do about the pushes that wake phones.
+
+internal import Addresses
+internal import Engine
+internal import PushRelay
+
+extension Administrator {
+    /// So much is listed if nobody says how much.
+    private static let usualLimit = 100
+
+    func push(_ request: AdministrationRequest) throws -> AdministrationAnswer {
+        guard let push else {
+            throw AdministrationError(message: "there is no push relay here")
+        }
+        let wish = request.push ?? PushWish()
+        var report = PushReport()
+        do {
+            switch request.operation {
+            case .addPush:
+                guard let new = wish.new else {
+                    throw AdministrationError(message: "which target?")
+                }
+                let added = try push.add(new, for: try pushAccount(request))
+                report.target = added.target
+                report.isReplaced = !added.isNew
+            case .removePush:
+                guard let target = wish.target else {
+                    throw AdministrationError(message: "which target?")
+                }
+                report.target = try push.remove(target, of: try pushOwner(request))
+            case .showPushQueue:
+                report.queue = try push.queue(limit: wish.limit ?? Self.usualLimit)
+            case .showDeadPushes:
+                report.dead = try push.dead(limit: wish.limit ?? Self.usualLimit)
+            case .dropDeadPushes: report.dropped = try push.dropDead(wish.letter)
+            case .redrivePushes: report.redriven = try push.redrive(wish.letter)
+            case .showPushProviders:
+                report.providers = try push.providers(isRunning: isRunning)
+            case .testPush: return try startTest(request, wish, push)
+            case .showPushTest:
+                guard let number = request.run,
+                    let progress = pushTests.progress(number, known: request.known ?? 0)
+                else {
+                    throw AdministrationError(message: "the server does not know of this test")
+                }
+                report.test = progress
+            default:
+                let account = try request.jid == nil ? nil : pushAccount(request)
+                report.targets = try push.list(of: account)
+            }
+        } catch let error as PushRefused {
+            throw AdministrationError(message: error.description)
+        }
+        return AdministrationAnswer(push: report)
+    }
+
+    private func startTest(
+        _ request: AdministrationRequest, _ wish: PushWish, _ push: PushService
+    ) throws -> AdministrationAnswer {
+        guard isRunning else {
+            throw AdministrationError(
+                message: "kinglet is not running; start it, for the test uses its connections")
+        }
+        let test = try push.makeTest(of: try pushAccount(request), target: wish.target)
+        return AdministrationAnswer(run: try pushTests.start(test))
+    }
+
+    /// An account that there is.
+    private func pushAccount(_ request: AdministrationRequest) throws -> BareJID {
+        let jid = try account(request)
+        guard try host.accounts.account(jid) != nil else {
+            throw AdministrationError.noSuchUser(jid)
+        }
+        return jid
+    }
+
+    /// An account; or a domain, whose devices registered with our own app server.
+    private func pushOwner(_ request: AdministrationRequest) throws -> BareJID {
+        if let text = request.jid, let domain = try? BareJID(text), domain.isDomain {
+            return domain
+        }
+        return try account(request)
+    }
+}
