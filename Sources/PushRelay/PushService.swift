@@ -54,6 +54,7 @@ public final class PushService: Sendable {
             notifications.didRead(stanza.from.bare, host)
         }
         builder.hooks.started.append { [self] host in try started(host) }
+        _ = PushCommands(in: builder, self)
     }
 
     /// Has the app server answer at `push.` of each of these domains. Before the start.
