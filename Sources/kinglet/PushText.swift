@@ -99,7 +99,7 @@ extension PushTargetDescription {
 
     fileprivate func cells(now: Int64) -> [String] {
         [
-            "\(id)", jid ?? "device of \(domain ?? "?")",
+            "\(id)", jid ?? domain.map { "a device of \($0)" } ?? "a device",
             (device ?? (jid == nil ? "-" : "all")) + (always ? " (always)" : ""), way,
             "since \(since.prefix(10))", result(now),
         ]

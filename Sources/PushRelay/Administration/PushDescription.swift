@@ -292,7 +292,8 @@ extension PushTargetRow {
     ) -> PushTargetDescription {
         PushTargetDescription(
             id: id, jid: account?.description, provider: provider,
-            app: app.isEmpty ? nil : app, service: service.isEmpty ? nil : service,
+            app: app.isEmpty ? nil : app,
+            service: account == nil || service.isEmpty ? nil : service,
             node: node.isEmpty ? nil : Self.shortened(node),
             domain: account == nil && !domain.isEmpty ? domain : nil, server: server(keys),
             device: resource, always: isAlways, since: Clock.timestamp(created),

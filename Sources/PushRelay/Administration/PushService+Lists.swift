@@ -85,26 +85,31 @@ extension PushService {
     /// - Parameter isRunning: whether a server runs.
     public func providers(isRunning: Bool) throws -> PushProvidersDescription {
         let dispatcher = try dispatcher()
-        let apps = dispatcher.providers.all.map { key, provider in
-            PushAppDescription(
-                provider: key.kind, app: key.app.isEmpty ? nil : key.app,
-                environment: key.environment.isEmpty ? nil : key.environment,
-                expiries: provider.expiries.map {
-                    .init(kind: $0.kind, time: Clock.timestamp($0.time))
-                })
-        }
         let circuits = circuits(dispatcher).values.sorted { $0.name < $1.name }
         let books = try dispatcher.host.database.readNow { try PushQueueStore.books($0) }
         return PushProvidersDescription(
             sending: isRunning && sends,
-            apps: apps.sorted {
-                ($0.provider.rawValue, $0.app ?? "", $0.environment ?? "")
-                    < ($1.provider.rawValue, $1.app ?? "", $1.environment ?? "")
-            },
+            apps: dispatcher.providers.current.map(Self.apps) ?? [],
             circuits: Array(circuits.prefix(Self.mostCircuits)),
             omitted: max(0, circuits.count - Self.mostCircuits),
             books: books.map { PushBooksDescription($0.key, $0.value) }
                 .sorted { $0.provider.rawValue < $1.provider.rawValue })
+    }
+
+    private static func apps(_ providers: PushProviders) -> [PushAppDescription] {
+        let own = (NewPushTarget.kinds + [.webPush]).compactMap { providers.own($0) }
+        return providers.apps.map { app in
+            PushAppDescription(
+                provider: app.provider.kind, app: app.name, environment: app.environment,
+                expiries: expiries(app.provider))
+        }
+            + own.map { PushAppDescription(provider: $0.kind, expiries: expiries($0)) }
+    }
+
+    private static func expiries(
+        _ provider: any PushProvider
+    ) -> [PushAppDescription.Expiry] {
+        provider.expiries.map { .init(kind: $0.kind, time: Clock.timestamp($0.time)) }
     }
 
     /// Whether anything would go out.

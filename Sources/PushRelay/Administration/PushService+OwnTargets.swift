@@ -29,7 +29,7 @@ extension PushService {
         guard let (target, isNew) = kept else {
             throw refused(.targets, Self.tooMany(account, limit))
         }
-        notifications.watched.insert(account)
+        didAdd(account)
         return (target.description(dispatcher.keys, nil, nil), isNew)
     }
 
@@ -52,7 +52,7 @@ extension PushService {
             then: { result in
                 switch result {
                 case .success(let id?):
-                    self.notifications.watched.insert(account)
+                    self.didAdd(account)
                     then(.success(id))
                 case .success(nil):
                     then(.failure(self.refused(.targets, Self.tooMany(account, limit))))
@@ -61,6 +61,11 @@ extension PushService {
                         .failure(PushRefused("it cannot be stored at the moment; try again later")))
                 }
             })
+    }
+
+    private func didAdd(_ account: BareJID) {
+        notifications.watched.insert(account)
+        state.gauges.didChange()
     }
 
     private static func tooMany(_ account: BareJID, _ limit: Int) -> String {
@@ -93,7 +98,7 @@ extension PushService {
         let now = Clock.secondsSince1970()
         var row = PushTargetRow(
             provider: new.provider, account: account, resource: resource,
-            circuit: provider.circuit(of: target),
+            circuit: ProviderTable.circuit(provider, target),
             fingerprint: dispatcher.keys.name("own", new.provider.rawValue, new.url),
             secret: secret, created: now, refreshed: now)
         row.isAlways = new.isAlways
@@ -167,12 +172,20 @@ extension PushService {
         guard let removed else {
             throw PushRefused("\(owner) has no target \(id); see kinglet push list \(owner)")
         }
-        dispatcher.didSuppress([id])
+        didRemove(id, dispatcher)
         return removed.description(dispatcher.keys, nil, nil)
     }
 
+    private func didRemove(_ id: Int64, _ dispatcher: PushDispatcher) {
+        dispatcher.didSuppress([id])
+        state.gauges.didChange()
+    }
+
     private static func belongs(_ target: PushTargetRow, to owner: BareJID) -> Bool {
-        if owner.isDomain { return target.account == nil && target.domain == owner.domain }
+        guard !owner.isDomain else {
+            // Of a device that an app server's node names alone, nobody knows where its owner is.
+            return target.account == nil && ["", owner.domain].contains(target.domain)
+        }
         return target.account == owner
     }
 
@@ -192,7 +205,7 @@ extension PushService {
                 return true
             },
             then: { result in
-                if case .success(true) = result { dispatcher.didSuppress([id]) }
+                if case .success(true) = result { self.didRemove(id, dispatcher) }
                 then(
                     result.mapError { _ in
                         PushRefused("it cannot be removed at the moment; try again later")

@@ -1,5 +1,5 @@
-// Tries whether an account's targets can be woken: a notification goes to each of them at once, past
-// the queue and without changing anything, and every step is told with its time.
+// Tries whether an account's targets can be woken: a notification goes to each of them at once,
+// past the queue and without changing anything, and every step is told with its time.
 
 public import Addresses
 internal import Engine
@@ -150,7 +150,7 @@ public final class PushTest: Sendable {
         row.added = started.wall
         row.expires = started.wall + Self.lifetime * 1000
         let item = way.item(for: target, row)
-        var notification = dispatcher.notification(item)
+        var notification = dispatcher.notification(item, secret)
         notification.collapse = dispatcher.keys.name("collapse", "\(target.id)", "test")
         if way.provider == .xmpp {
             await publish(notification, target, item, secret)
