@@ -76,22 +76,24 @@ public final class PushService: Sendable {
         guard let surroundings = surroundings.withLock({ $0 }), let keys = state.keys else {
             return
         }
-        let wakeups = Wakeups(keys: keys, options: options, services: services(host))
+        let providers = ProviderTable()
+        let wakeups = Wakeups(
+            keys: keys, options: options, services: services(host), providers: providers)
         let dispatcher = PushDispatcher(
             host: host, keys: keys, relay: state,
-            providers: ProviderTable(), wakeups: wakeups,
+            providers: providers, wakeups: wakeups,
             transport: surroundings.transport ?? NoTransport(),
             isClockRight: surroundings.isClockRight)
         let memory = try StoredMemory(host, keys)
         self.memory.withLock { $0 = memory }
-        dispatcher.providers.replace(try providers(memory))
+        providers.replace(try configured(memory))
         state.set(dispatcher)
         if surroundings.transport != nil { state.gauges.start(dispatcher) }
         notifications.load(host)
     }
 
     /// Makes the providers of the configuration.
-    private func providers(_ memory: any PushMemory) throws(PushCredentialError) -> PushProviders {
+    private func configured(_ memory: any PushMemory) throws(PushCredentialError) -> PushProviders {
         try PushProviders(
             options.apps.records.value, contact: options.apps.contact.value, memory: memory,
             allowsHTTP: options.allowsPrivateTargets.value)
@@ -116,7 +118,7 @@ public final class PushService: Sendable {
         guard let dispatcher = state.dispatcher, let memory = memory.withLock({ $0 }) else {
             return
         }
-        dispatcher.providers.replace(try providers(memory))
+        dispatcher.providers.replace(try configured(memory))
         dispatcher.reload()
     }
 

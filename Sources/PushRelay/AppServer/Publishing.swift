@@ -92,6 +92,14 @@ final class Publishing: Sendable {
                 reason, unread: request.unread, node: node, now: now, connection))
     }
 
+    private func token(
+        _ request: PublishRequest, _ dispatcher: PushDispatcher, now: Int64,
+        _ connection: Connection
+    ) throws -> PushTargetRow? {
+        try TokenNode(node: request.node, options: request.options)?.keep(
+            dispatcher.wakeups, now: now, connection)
+    }
+
     private struct Refusal: Error {
         let error: StanzaError
         let reason: PushRefusal
@@ -104,13 +112,13 @@ final class Publishing: Sendable {
         let unknown = Refusal(
             error: StanzaError(.itemNotFound, "there is no such node"), reason: .unknownNode)
         guard let row = try PushTargetStore.node(connection, request.node) else {
-            return try tokenNode(request, dispatcher, now: now, connection).map { .success($0) }
+            return try token(request, dispatcher, now: now, connection).map { .success($0) }
                 ?? .failure(unknown)
         }
         if let disabledAt = row.disabledAt {
             // A token that is its own node may have come back.
             guard row.domain.isEmpty, now / 1000 - disabledAt > Self.tombstone,
-                let anew = try tokenNode(request, dispatcher, now: now, connection)
+                let anew = try token(request, dispatcher, now: now, connection)
             else { return .failure(unknown) }
             return .success(anew)
         }
@@ -130,33 +138,5 @@ final class Publishing: Sendable {
             }
         }
         return .success(row)
-    }
-
-    /// A node that is a device's token, which nobody registered: the app is the one that the options
-    /// name, or the default. Nil if it cannot be one.
-    private func tokenNode(
-        _ request: PublishRequest, _ dispatcher: PushDispatcher, now: Int64,
-        _ connection: Connection
-    ) throws -> PushTargetRow? {
-        guard let providers = dispatcher.providers.current else { return nil }
-        let name = request.options["pushModule"]
-        let service = request.options["service"].flatMap(ProviderKind.init(rawValue:))
-        guard let kind = service ?? providers.kind(ofApp: name),
-            let app = providers.app(kind, named: name)
-        else { return nil }
-        let target = PushTarget(request.options["device_id"] ?? request.node)
-        guard app.provider.problem(of: target) == nil else { return nil }
-        let keys = dispatcher.keys
-        var row = PushTargetRow(
-            provider: kind, app: app.name, node: request.node,
-            circuit: ProviderTable.circuit(app.provider, target),
-            fingerprint: keys.name("token", app.name, request.node),
-            secret: try keys.seal(target), created: now / 1000, refreshed: now / 1000)
-        let limit = relay.options.devices.value
-        guard let id = try PushTargetStore.insertDevice(connection, row, limit: limit) else {
-            return nil
-        }
-        row.id = id
-        return row
     }
 }

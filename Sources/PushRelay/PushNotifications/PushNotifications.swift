@@ -80,6 +80,10 @@ struct PushNotifications: Sendable {
             }
             target.parameters[Publication.optionsParameter] = String(
                 decoding: bytes, as: UTF8.self)
+            let fields = DataForm(form)
+            for name in [PushRegistration.secret] + TokenNode.options {
+                target.parameters[name] = fields?.value(name)
+            }
         }
         guard let keys = relay.keys, let secret = try? keys.seal(target) else {
             throw StanzaError(.internalServerError)
