@@ -40,7 +40,11 @@ struct PushNotifications: Sendable {
             feature.watched.contains(to.bare) && WakeRule.mayWake(stanza, to: to.bare)
         }
         host.hooks.noteWake = { try feature.note($0, to: $1, message: $2, $3, $4) }
-        host.hooks.removeAccount.append { try PushTargetStore.removeAll($1, of: $0) }
+        host.hooks.removeAccount.append { account, connection in
+            try PushTargetStore.removeAll(connection, of: account)
+            guard let owner = relay.keys?.hexName("owner", account.description) else { return }
+            try PushTargetStore.removeAll(connection, ownedBy: owner)
+        }
         host.hooks.accountSizes.append { account, connection in
             [AccountSize("push_targets", try PushTargetStore.count(connection, of: account))]
         }
@@ -174,6 +178,7 @@ struct PushNotifications: Sendable {
         guard let wakeups = relay.wakeups, let dispatcher = relay.dispatcher,
             watched.contains(account), WakeRule.mayWake(stanza, to: account)
         else { return nil }
+        try disown(stanza, account, connection)
         let sessions = host.sessions.sessions(of: account)
         let isRoom = stanza.isType("groupchat")
         var nickname: String?
@@ -196,6 +201,33 @@ struct PushNotifications: Sendable {
         }
         guard !noted.isEmpty else { return nil }
         return { dispatcher.didCommit(noted) }
+    }
+
+    /// An app server says that an account may not publish to a node any more (XEP-0357 section 7).
+    private func disown(
+        _ stanza: Stanza, _ account: BareJID, _ connection: Connection
+    ) throws {
+        let fragment = stanza.fragment
+        guard
+            let child = fragment.children.first(where: {
+                fragment.child($0, isNamed: "pubsub", "http://jabber.org/protocol/pubsub")
+            })
+        else { return }
+        let pubsub = fragment.element(child)
+        guard let node = pubsub["node"],
+            pubsub.elements.contains(where: {
+                $0.name == "affiliation" && $0["affiliation"] == "none"
+                    && ($0["jid"].flatMap { try? JID($0) }?.bare ?? account) == account
+            })
+        else { return }
+        for target in try PushTargetStore.targets(connection, of: account)
+        where target.provider == .xmpp && target.node == node
+            && target.service == stanza.from.description
+        {
+            try PushTargetStore.disable(
+                connection, target.id, .unregistered, "affiliation none",
+                now: Clock.secondsSince1970())
+        }
     }
 
     func reason(

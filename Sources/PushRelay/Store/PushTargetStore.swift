@@ -323,6 +323,15 @@ enum PushTargetStore {
         for target in try targets(connection, of: account) { try remove(connection, target.id) }
     }
 
+    /// The devices that an account has registered at the app server.
+    static func removeAll(_ connection: Connection, ownedBy owner: String) throws {
+        var ids: [Int64] = []
+        try connection.rows(
+            "SELECT id FROM push_targets WHERE service = ? AND account IS NULL", .text(owner)
+        ) { ids.append($0.integer(0)) }
+        for id in ids { try remove(connection, id) }
+    }
+
     static func count(_ connection: Connection, of account: BareJID) throws -> Int {
         Int(
             try connection.first(
