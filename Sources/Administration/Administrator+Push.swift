@@ -76,9 +76,15 @@ extension Administrator {
 
     /// An account; or a domain, whose devices registered with our own app server.
     private func pushOwner(_ request: AdministrationRequest) throws -> BareJID {
-        if let text = request.jid, let domain = try? BareJID(text), domain.isDomain {
-            return domain
+        guard let text = request.jid, !text.contains("@"), let domain = try? BareJID(text),
+            domain.isDomain
+        else { return try account(request) }
+        // A bare name means the first domain, if there is such a user.
+        if !host.isLocal(domain.domain), let jid = try? account(request),
+            try host.accounts.account(jid) != nil
+        {
+            return jid
         }
-        return try account(request)
+        return domain
     }
 }
