@@ -28,6 +28,8 @@ public struct PushOptions: Sendable {
     let devices: Setting<Int>
     /// The apps with credentials.
     let apps: PushAppOptions
+    /// Endpoints of our own.
+    let endpoints: EndpointOptions
 
     init(_ options: OptionSet) {
         options.section("push", help: "Waking phones that sleep.")
@@ -80,5 +82,6 @@ public struct PushOptions: Sendable {
             "limits.push_devices", default: 200_000, in: 100...10_000_000, reloadable: true,
             help: "Devices that may be registered at push.<domain>.")
         apps = PushAppOptions(options)
+        endpoints = EndpointOptions(options)
     }
 }

@@ -18,15 +18,18 @@ public struct PushSurroundings: Sendable {
     public var transport: (any PushTransport)?
     /// Whether what needs the time may be signed.
     public var isClockRight: @Sendable () -> Bool
+    /// The keys of our own endpoints; nil where none are given.
+    public var endpointKeys: EndpointKeyFile?
 
     /// Creates them.
     public init(
         key: [UInt8], transport: (any PushTransport)?,
-        isClockRight: @escaping @Sendable () -> Bool
+        isClockRight: @escaping @Sendable () -> Bool, endpointKeys: EndpointKeyFile? = nil
     ) {
         self.key = key
         self.transport = transport
         self.isClockRight = isClockRight
+        self.endpointKeys = endpointKeys
     }
 }
 
@@ -34,6 +37,8 @@ public struct PushSurroundings: Sendable {
 public final class PushService: Sendable {
     /// What the configuration says.
     public let options: PushOptions
+    /// Our own endpoints (UnifiedPush).
+    public let endpoints: UnifiedPushProvider
     let state: PushRelayState
     let notifications: PushNotifications
     private let surroundings = Mutex<PushSurroundings?>(nil)
@@ -43,6 +48,7 @@ public final class PushService: Sendable {
     public init(in builder: HostBuilder) {
         options = PushOptions(builder.options)
         state = PushRelayState(options, builder.registry)
+        endpoints = UnifiedPushProvider(options.endpoints, EndpointMetrics(builder.registry))
         for step in PushTargetStore.schema + PushQueueStore.schema { builder.schema(step) }
         builder.follow(PushNotifications.specifications)
         notifications = PushNotifications(in: builder, state)
@@ -58,10 +64,14 @@ public final class PushService: Sendable {
     }
 
     /// Has the app server answer at `push.` of each of these domains. Before the start.
-    public func serve(_ domains: [String], in builder: HostBuilder) {
+    ///
+    /// - Parameter hasWeb: whether there is HTTPS, without which there are no endpoints.
+    public func serve(_ domains: [String], hasWeb: Bool = false, in builder: HostBuilder) {
         guard options.hasAppServer.value else { return }
         for domain in domains where !domain.isEmpty {
-            builder.add(PushAppService("push.\(domain)", state), key: "push.app_server")
+            let service = PushAppService("push.\(domain)", state)
+            if hasWeb { endpoints.serve(at: service, for: domain) }
+            builder.add(service, key: "push.app_server")
         }
     }
 
@@ -90,6 +100,8 @@ public final class PushService: Sendable {
         state.set(dispatcher)
         if surroundings.transport != nil { state.gauges.start(dispatcher) }
         notifications.load(host)
+        try endpoints.open(
+            host, surroundings.endpointKeys, isClockRight: surroundings.isClockRight)
     }
 
     /// Makes the providers of the configuration.
@@ -106,6 +118,7 @@ public final class PushService: Sendable {
 
     /// Begins to send.
     public func start() {
+        endpoints.start()
         guard options.isEnabled.value, surroundings.withLock({ $0?.transport != nil }) else {
             return
         }
@@ -124,6 +137,7 @@ public final class PushService: Sendable {
 
     /// Sends nothing more and waits for what is under way, but not for ever.
     public func stop(within time: Duration) async {
+        endpoints.stop()
         guard let dispatcher = state.dispatcher else { return }
         defer { dispatcher.transport.stop() }
         await withCheckedContinuation { continuation in

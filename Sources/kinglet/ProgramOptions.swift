@@ -219,7 +219,7 @@ struct ProgramOptions: Sendable {
         domains = Self.domains(options, domain.value, more.value)
         components = builder.components
         components.check(against: domains, options)
-        push.serve(domains, in: builder)
+        push.serve(domains, hasWeb: web.isEnabled.value, in: builder)
         builder.checkServices(against: domains)
         serviceDomains = builder.serviceDomains
         let directory = file.map { String($0[..<($0.lastIndex(of: "/") ?? $0.startIndex)]) } ?? ""

@@ -12,7 +12,14 @@ extension ProgramOptions {
     /// - Parameter hardware: nil where no server runs, and nothing is sent.
     func preparePush(_ hardware: HardwareMonitor?) throws {
         let clock = PushClockGate(hardware)
+        let files = files
         var transport: HTTPPushTransport?
+        var endpointKeys: EndpointKeyFile?
+        if hardware != nil {
+            endpointKeys = EndpointKeyFile(
+                load: { try readFile(files.endpointKeys) },
+                save: { try writeFile(files.endpointKeys, $0, mode: 0o600) })
+        }
         if hardware != nil, !isIsolated {
             transport = try HTTPPushTransport(
                 push.options, authorities: push.options.authorities.value.map(path))
@@ -20,7 +27,7 @@ extension ProgramOptions {
         push.prepare(
             PushSurroundings(
                 key: try files.loadPushKey(), transport: transport,
-                isClockRight: { clock.isRight }))
+                isClockRight: { clock.isRight }, endpointKeys: endpointKeys))
     }
 }
 

@@ -19,8 +19,32 @@ extension Server {
         let page = WebRoute.metrics(
             program.metricsAccess, registry: program.registry, scrapes: endpoint.metrics,
             metrics: metrics)
-        return try await WebServer.open(
-            program.web, tls: tls, metrics: metrics, routes: [page].compactMap { $0 },
-            group: group, log: log)
+        let endpoints = program.push.endpoints
+        let web = try await WebServer.open(
+            program.web, tls: tls, metrics: metrics,
+            routes: [page].compactMap { $0 } + WebRoute.endpoints(endpoints), group: group, log: log
+        )
+        endpoints.setPublicPort(web.bound.first?.port)
+        return web
+    }
+}
+
+extension WebRoute {
+    /// Where messages for other apps are posted (UnifiedPush).
+    static func endpoints(_ provider: UnifiedPushProvider) -> [WebRoute] {
+        guard provider.isOffered else { return [] }
+        let path = Path.parameter(after: EndpointAnswer.path)
+        return [
+            WebRoute(.post, path, bodyLimit: EndpointAnswer.longestMessage) { request in
+                WebResponse(await provider.post(request.parameter, request.body))
+            },
+            WebRoute(.get, path) { _ in WebResponse(.discovery) },
+        ]
+    }
+}
+
+extension WebResponse {
+    fileprivate init(_ answer: EndpointAnswer) {
+        self.init(answer.status, headers: answer.headers, body: answer.body)
     }
 }
