@@ -223,12 +223,6 @@ struct NewTargetArguments: ParsableArguments {
             """)
     var secretStdin = false
     @Option(help: "The public key of an encrypted endpoint, in base64url.") var p256dh: String?
-    @Option(
-        help: """
-            The auth of an encrypted endpoint. Everybody on this machine sees it while the command \
-            runs; --secret-stdin hides it.
-            """)
-    var auth: String?
     @Option(help: "The resource of the client whose messages it is for (default: all messages).")
     var device: String?
     @Flag(help: "Wake it though another client of the account is in use.") var always = false
@@ -237,18 +231,13 @@ struct NewTargetArguments: ParsableArguments {
         guard [ntfy, gotify, unifiedpush].compactMap({ $0 }).count == 1 else {
             throw ValidationError("give one of --ntfy, --gotify and --unifiedpush")
         }
-        guard unifiedpush != nil || (p256dh == nil && auth == nil) else {
-            throw ValidationError("--p256dh and --auth are for --unifiedpush")
+        guard unifiedpush != nil || p256dh == nil else {
+            throw ValidationError("--p256dh is for --unifiedpush")
         }
-        guard auth == nil || !secretStdin else {
-            throw ValidationError("--auth and --secret-stdin exclude each other")
-        }
-        guard
-            (p256dh != nil) == (auth != nil || secretStdin && unifiedpush != nil)
-                || unifiedpush == nil
-        else {
+        guard unifiedpush == nil || (p256dh != nil) == secretStdin else {
             throw ValidationError(
-                "an encrypted endpoint has both --p256dh and an auth (--auth or --secret-stdin)")
+                "an encrypted endpoint has both --p256dh and an auth, on standard input with "
+                    + "--secret-stdin")
         }
         guard gotify == nil || secretStdin else {
             throw ValidationError(
@@ -268,7 +257,7 @@ struct NewTargetArguments: ParsableArguments {
                 (.unifiedPush, unifiedpush ?? "")
             }
         let url = given == "-" ? try Self.line("the URL") : given
-        let secret = secretStdin ? try Self.line("the secret") : auth
+        let secret = secretStdin ? try Self.line("the secret") : nil
         return NewPushTarget(
             kind, url: url, secret: secret, publicKey: p256dh, resource: device, isAlways: always)
     }

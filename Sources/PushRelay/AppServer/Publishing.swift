@@ -83,6 +83,8 @@ final class Publishing: Sendable {
         }
         // Who publishes says by the text that it is something to see.
         var reason = WakeReason(kind: .message)
+        // What is data alone for Firebase wakes the app in any case, which then asks its server.
+        reason.isVisible = request.body != nil || node.provider == .fcm
         if let body = request.body, body != Publication.anyText {
             reason.body = String(body.unicodeScalars.prefix(500))
         }
@@ -111,7 +113,8 @@ final class Publishing: Sendable {
     ) throws -> Result<PushTargetRow, Refusal> {
         let unknown = Refusal(
             error: StanzaError(.itemNotFound, "there is no such node"), reason: .unknownNode)
-        guard let row = try PushTargetStore.node(connection, request.node) else {
+        let name = dispatcher.keys.nodeName(request.node)
+        guard let row = try PushTargetStore.node(connection, name) else {
             return try token(request, dispatcher, now: now, connection).map { .success($0) }
                 ?? .failure(unknown)
         }

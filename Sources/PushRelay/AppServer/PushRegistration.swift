@@ -54,23 +54,26 @@ struct PushRegistration: Sendable {
             guard !device.isEmpty, device.utf8.count <= 1024 else {
                 return done(.failed(StanzaError(.badRequest, "a device-id is needed")))
             }
-            var room: String?
+            var room: BareJID?
             if let text = form.value("muc"), !text.isEmpty {
                 guard let jid = try? JID(text) else {
                     return done(.failed(StanzaError(.badRequest, "the muc is no address")))
                 }
-                room = jid.bare.description
+                room = jid.bare
             }
             let owner = step.account.description
             guard let keys = relay.keys else {
                 return done(.failed(StanzaError(.internalServerError)))
             }
-            let fingerprint = keys.name("p2", kind.rawValue, owner, device, room ?? "")
+            let fingerprint = keys.name("p2", kind.rawValue, owner, device, room?.description ?? "")
             if ends { return remove(fingerprint, host, done) }
             // Conversations knows the account by this digest, and nobody else does.
             var parameters = [Self.account: Self.digest(owner, device)]
-            if let room { parameters[Self.channel] = Self.digest(room, device) }
-            register(kind, form, parameters, fingerprint, step, host, done)
+            if let room { parameters[Self.channel] = Self.digest(room.description, device) }
+            // What happens in a room is published by the room's server.
+            register(
+                kind, form, parameters, publisher: room?.domain ?? step.account.domain,
+                fingerprint, step, host, done)
         }
     }
 
@@ -105,7 +108,9 @@ struct PushRegistration: Sendable {
                     parameters[name] = value
                 }
             }
-            register(kind, form, parameters, fingerprint, step, host, done)
+            register(
+                kind, form, parameters, publisher: step.account.domain, fingerprint, step, host,
+                done)
         }
     }
 
@@ -121,8 +126,9 @@ struct PushRegistration: Sendable {
 
     // MARK: Both
 
+    /// - Parameter publisher: the domain whose server may publish to the node.
     private func register(
-        _ kind: ProviderKind, _ form: DataForm, _ parameters: [String: String],
+        _ kind: ProviderKind, _ form: DataForm, _ parameters: [String: String], publisher: String,
         _ fingerprint: [UInt8], _ step: CommandStep, _ host: Host,
         _ done: @escaping @Sendable (CommandAnswer) -> Void
     ) {
@@ -145,11 +151,13 @@ struct PushRegistration: Sendable {
         }
         let owner = keys.hexName("owner", step.account.description)
         let now = dispatcher.now.wall / 1000
+        let node = SecureRandom.identifier(bytes: 18)
         target.parameters[Self.secret] = SecureRandom.identifier(bytes: 18)
+        target.parameters[Publication.nodeParameter] = node
         let fresh = target
         let row = PushTargetRow(
             provider: kind, app: app.name, service: owner,
-            node: SecureRandom.identifier(bytes: 18), domain: step.account.domain,
+            node: keys.nodeName(node), domain: publisher,
             circuit: ProviderTable.circuit(app.provider, target), fingerprint: fingerprint,
             secret: [], created: now, refreshed: now)
         let limits = (owner: relay.options.targets.value, all: relay.options.devices.value)
@@ -182,8 +190,9 @@ struct PushRegistration: Sendable {
         var target = fresh
         if let old = try PushTargetStore.device(connection, row.fingerprint) {
             row.node = old.node
-            if let secret = keys.target(old.secret)?.parameters[Self.secret] {
-                target.parameters[Self.secret] = secret
+            let known = keys.target(old.secret)?.parameters
+            for name in [Self.secret, Publication.nodeParameter] {
+                target.parameters[name] = known?[name] ?? target.parameters[name]
             }
         } else if try PushTargetStore.count(connection, ownedBy: row.service) >= limits.owner {
             return nil
@@ -192,7 +201,10 @@ struct PushRegistration: Sendable {
         guard try PushTargetStore.insertDevice(connection, row, limit: limits.all) != nil else {
             return nil
         }
-        return (row.node, target.parameters[Self.secret] ?? "")
+        return (
+            target.parameters[Publication.nodeParameter] ?? "",
+            target.parameters[Self.secret] ?? ""
+        )
     }
 
     private func remove(

@@ -20,7 +20,7 @@ struct TokenNode: Sendable {
         app = options["pushModule"].flatMap { $0.isEmpty ? nil : $0 }
         kind = options["service"].flatMap(ProviderKind.init(rawValue:))
         token = options["device_id"].flatMap { $0.isEmpty ? nil : $0 } ?? node
-        guard kind != .xmpp, token.utf8.count <= 2048 else { return nil }
+        guard kind != .xmpp, (1...2048).contains(token.utf8.count) else { return nil }
     }
 
     /// Keeps the device; nil if its app is none of the configuration's, or its token none of that app's.
@@ -33,7 +33,7 @@ struct TokenNode: Sendable {
         let target = PushTarget(token)
         guard app.provider.problem(of: target) == nil else { return nil }
         var row = PushTargetRow(
-            provider: kind, app: app.name, node: node,
+            provider: kind, app: app.name, node: wakeups.keys.nodeName(node),
             circuit: ProviderTable.circuit(app.provider, target),
             fingerprint: wakeups.keys.name("token", app.name, node),
             secret: try wakeups.keys.seal(target), created: now / 1000, refreshed: now / 1000)

@@ -15,6 +15,8 @@ struct Publication: Sendable {
     static let publishOptions = "http://jabber.org/protocol/pubsub#publish-options"
     /// Under which a target keeps the form that its client gave, as XML.
     static let optionsParameter = "options"
+    /// The same of the node.
+    static let nodeParameter = "node"
     /// Says that there is a text, and not which: what app servers show an alert for.
     static let anyText = "New message"
     /// How long an answer is waited for.
@@ -33,7 +35,7 @@ struct Publication: Sendable {
         let id = host.nextIdentifier()
         let from = JID(bare: account)
         let request = Self.request(
-            id: id, from: from, to: service, node: item.node, notification, target)
+            id: id, from: from, to: service, notification, target)
         host.requests.expect(id, from: service, within: Self.patience, on: loop.eventLoop) {
             then($0.map(Self.answer) ?? PushAnswer(.retry(.circuit, after: nil), .noAnswer))
         }
@@ -41,9 +43,9 @@ struct Publication: Sendable {
     }
 
     static func request(
-        id: String, from: JID, to: JID, node: String, _ notification: PushNotification,
-        _ target: PushTarget
+        id: String, from: JID, to: JID, _ notification: PushNotification, _ target: PushTarget
     ) -> [UInt8] {
+        let node = target.parameters[nodeParameter] ?? ""
         var fields: [DataForm.Field] = []
         if let unread = notification.unread {
             fields.append(DataForm.Field("message-count", ["\(unread)"]))

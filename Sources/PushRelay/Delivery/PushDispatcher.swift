@@ -337,12 +337,7 @@ final class PushDispatcher: Sendable {
             collapse: keys.name("collapse", "\(item.target)", item.isUrgent ? "call" : "message"),
             unread: item.unread > 0 ? item.unread : nil,
             lifetime: Int(clamping: max(0, (item.expires - clock().wall) / 1000)))
-        if !item.details.isEmpty, let bytes = keys.open(item.details, for: "details"),
-            let texts = SealedText.texts(bytes), texts.count == 2
-        {
-            notification.sender = texts[0].isEmpty ? nil : texts[0]
-            notification.body = texts[1].isEmpty ? nil : texts[1]
-        }
+        wakeups.addDetails(item.details, to: &notification)
         return notification
     }
 

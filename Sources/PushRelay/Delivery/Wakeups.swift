@@ -15,6 +15,8 @@ struct WakeReason: Sendable {
     /// Who writes, and what; empty where that is not told.
     var sender = ""
     var body = ""
+    /// Whether it is something to see, and not only for the app.
+    var isVisible = true
 }
 
 /// What was written into the queue, and is to be sent once that is committed.
@@ -63,9 +65,11 @@ struct Wakeups: Sendable {
     }
 
     /// Notes that one target is to be woken; nil if it leads nowhere.
+    ///
+    /// - Parameter unread: how much nobody has seen, if that is known better than here.
     func note(
-        _ reason: WakeReason, _ target: PushTargetRow, _ queued: PushQueueRow?, now: Int64,
-        _ connection: Connection
+        _ reason: WakeReason, _ target: PushTargetRow, _ queued: PushQueueRow?,
+        unread: Int? = nil, now: Int64, _ connection: Connection
     ) throws -> NotedPush? {
         guard let way = try way(of: target, connection) else { return nil }
         let details = try details(reason)
@@ -92,7 +96,11 @@ struct Wakeups: Sendable {
         row.due = isUrgent ? now : row.due ?? earliest
         // A call that is to ring is not lost behind a message.
         if !(isCollapsed && row.kind == .call && reason.kind == .message) { row.kind = reason.kind }
-        if reason.kind == .message { row.unread = min(row.unread + 1, 1_000_000) }
+        if let unread {
+            row.unread = unread
+        } else if reason.kind == .message {
+            row.unread = min(row.unread + 1, 1_000_000)
+        }
         row.message = max(row.message, reason.message ?? 0)
         row.version += 1
         row.expires =
@@ -108,15 +116,8 @@ struct Wakeups: Sendable {
         _ reason: WakeReason, unread: Int?, node: PushTargetRow, now: Int64,
         _ connection: Connection
     ) throws -> NotedPush? {
-        var queued = try PushQueueStore.find(connection, node.id)
-        // The number that it says is the one that counts.
-        if let unread { queued?.unread = max(0, unread - (reason.kind == .message ? 1 : 0)) }
-        if queued == nil, let unread {
-            var row = PushQueueRow(circuit: node.circuit, provider: node.provider)
-            row.unread = max(0, unread - (reason.kind == .message ? 1 : 0))
-            queued = row
-        }
-        return try note(reason, node, queued, now: now, connection)
+        let queued = try PushQueueStore.find(connection, node.id)
+        return try note(reason, node, queued, unread: unread, now: now, connection)
     }
 
     // MARK: The way to a device
@@ -150,7 +151,8 @@ struct Wakeups: Sendable {
         let known = keys.target(target.secret)?.parameters ?? [:]
         guard
             let device = try PushTargetStore.node(connection, target.node)
-                ?? TokenNode(node: target.node, options: known)?.keep(
+                ?? TokenNode(
+                    node: known[Publication.nodeParameter] ?? "", options: known)?.keep(
                     self, now: Clock.millisecondsSince1970(), connection),
             device.disabledAt == nil
         else {
@@ -187,8 +189,22 @@ struct Wakeups: Sendable {
     // MARK: What is told
 
     private func details(_ reason: WakeReason) throws -> [UInt8] {
-        guard !reason.sender.isEmpty || !reason.body.isEmpty else { return [] }
-        return try keys.seal(SealedText.bytes([reason.sender, reason.body]), for: "details")
+        guard !reason.sender.isEmpty || !reason.body.isEmpty || !reason.isVisible else { return [] }
+        let texts = [reason.sender, reason.body, reason.isVisible ? "" : Self.unseen]
+        return try keys.seal(SealedText.bytes(texts), for: "details")
+    }
+
+    /// Stands in the details of what is not to be seen.
+    private static let unseen = "unseen"
+
+    /// Adds what was sealed of a reason.
+    func addDetails(_ details: [UInt8], to notification: inout PushNotification) {
+        guard !details.isEmpty, let bytes = keys.open(details, for: "details"),
+            let texts = SealedText.texts(bytes), texts.count == 3
+        else { return }
+        notification.sender = texts[0].isEmpty ? nil : texts[0]
+        notification.body = texts[1].isEmpty ? nil : texts[1]
+        notification.isVisible = texts[2] != Self.unseen
     }
 
     private func milliseconds(_ setting: Setting<Duration>) -> Int64 {

@@ -76,7 +76,7 @@ struct PushNotifications: Sendable {
         guard service.bare != session.jid.bare else {
             throw StanzaError(.notAcceptable, "an account is no app server")
         }
-        var target = PushTarget("")
+        var target = PushTarget("", [Publication.nodeParameter: node])
         if let form = request.payload.child("x", DataForm.namespace) {
             let bytes = XMLWriter.bytes(form, contentNamespace: Publication.pubsub)
             guard bytes.count <= Self.longestForm else {
@@ -96,7 +96,7 @@ struct PushNotifications: Sendable {
         let account = session.jid.bare
         var row = PushTargetRow(
             provider: .xmpp, account: account, resource: session.jid.resource,
-            service: service.description, node: node, domain: account.domain,
+            service: service.description, node: keys.nodeName(node), domain: account.domain,
             circuit: "xmpp:\(service.domain)",
             fingerprint: keys.name("service", service.description, node), secret: secret,
             created: now, refreshed: now)
@@ -133,11 +133,13 @@ struct PushNotifications: Sendable {
         let (service, node) = try Self.address(request.payload)
         guard let service else { throw StanzaError(.badRequest, "a disable has a jid") }
         let account = session.jid.bare
+        guard let keys = relay.keys else { throw StanzaError(.internalServerError) }
+        let name = node.map { keys.nodeName($0) }
         host.database.writer.submit(
             { connection -> [Int64] in
                 let targets = try PushTargetStore.targets(connection, of: account).filter {
                     $0.provider == .xmpp && $0.service == service.description
-                        && (node == nil || $0.node == node)
+                        && (name == nil || $0.node == name)
                 }
                 for target in targets { try PushTargetStore.remove(connection, target.id) }
                 return targets.map(\.id)
@@ -214,14 +216,14 @@ struct PushNotifications: Sendable {
             })
         else { return }
         let pubsub = fragment.element(child)
-        guard let node = pubsub["node"],
+        guard let name = pubsub["node"].flatMap({ relay.keys?.nodeName($0) }),
             pubsub.elements.contains(where: {
                 $0.name == "affiliation" && $0["affiliation"] == "none"
                     && ($0["jid"].flatMap { try? JID($0) }?.bare ?? account) == account
             })
         else { return }
         for target in try PushTargetStore.targets(connection, of: account)
-        where target.provider == .xmpp && target.node == node
+        where target.provider == .xmpp && target.node == name
             && target.service == stanza.from.description
         {
             try PushTargetStore.disable(

@@ -57,6 +57,9 @@ public struct PushKeys: Sendable {
         return DigestAlgorithm.sha256.hmac(key: names, input)
     }
 
+    /// What stands for a node in the database: it may be a device's token.
+    func nodeName(_ node: String) -> String { hexName("node", node) }
+
     /// The same as hexadecimal digits.
     func hexName(_ purpose: String, _ texts: String..., bytes: Int = 20) -> String {
         var input = Array(purpose.utf8)

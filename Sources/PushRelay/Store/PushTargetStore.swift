@@ -15,8 +15,9 @@ struct PushTargetRow: Sendable, Equatable {
     var account: BareJID?
     /// The client's resource; nil for the account as a whole.
     var resource: String?
-    /// XEP-0357: the app server and its node; or our own node.
+    /// XEP-0357: the app server; of a node of ours, a name for its owner.
     var service = ""
+    /// What stands for the node (`PushKeys.nodeName`); the node itself is sealed.
     var node = ""
     /// Of a node: where its owner's account is.
     var domain = ""
