@@ -51,7 +51,10 @@ extension PushTestStep {
                 "it is on this machine or in a private network: set push.allow_private_targets to "
                 + "allow that"
         case .credentialExpired:
-            return "see this machine's clock (timedatectl); otherwise make a new key or token"
+            return isOwn
+                ? "see this machine's clock (timedatectl), and set push.contact, for some take nothing "
+                    + "from a server without one"
+                : "see this machine's clock (timedatectl); otherwise make a new key or token"
         case .credentialRefused:
             return isOwn
                 ? "the token is wrong or may not publish: add the target again with another one"

@@ -114,7 +114,7 @@ def test_targets_outlive_the_server(make_server):
     add(kinglet, "--unifiedpush", ENDPOINT)
     kinglet.crash()
     assert [target["id"] for target in targets(kinglet)] == [1, 2]
-    kinglet.command("user", "remove", ROMEO.jid, "--yes")
+    kinglet.command("user", "remove", ROMEO.jid)
     assert targets(kinglet) == []
 
 
@@ -144,7 +144,7 @@ def test_private_targets_may_be_allowed(make_server):
     "https://ntfy.example.org/topic#part", "https://ntfy.example.org/" + "x" * 2000])
 def test_what_is_no_topic_is_refused(kinglet, url):
     line = one_line(push(kinglet, "add", ROMEO.jid, "--ntfy", url, check=False))
-    assert "expected" in line and (not url or url not in line)
+    assert "expected" in line and "password" not in line and "xxx" not in line
     assert targets(kinglet) == []
 
 
@@ -230,7 +230,7 @@ def test_secrets_are_nowhere_to_be_seen(make_server):
     kinglet = make_server(users=USERS, settings={"log.level": "debug"}).start()
     process = subprocess.Popen(
         [BINARY, "push", "add", ROMEO.jid, "--unifiedpush", "-", "--secret-stdin", "--p256dh",
-         "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",
+         "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",
          "--config", str(kinglet.configuration)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     path, auth = "/verysecretpath", "BTBZMqHH6r4Tts7J_aSIgg"
@@ -256,7 +256,7 @@ def test_secrets_are_nowhere_to_be_seen(make_server):
 
 
 def test_a_test_reaches_all(start, start_fake):
-    kinglet = start()
+    kinglet = start(**{"push.contact": "mailto:admin@example.org"})
     ntfy, _ = start_fake(FakeNtfy, bearer=SECRET)
     gotify, _ = start_fake(FakeGotify)
     endpoints, _ = start_fake(FakeWebPush)
@@ -391,13 +391,13 @@ async def test_what_waits_is_listed(start, start_fake, connect):
 async def run(client, node, **fields):
     """Runs a command of one form, or without one; gives the result's element."""
     client.register_plugin("xep_0050")
-    plugin = client["xep_0050"]
+    plugin = client.plugin["xep_0050"]
     begun = await arrives(
         plugin.send_command("example.test", node), f"the answer to {node}")
     command = begun["command"]
     if command["status"] == "completed" or not fields:
         return begun
-    form = client["xep_0004"].make_form("submit")
+    form = client.plugin["xep_0004"].make_form("submit")
     for name, value in fields.items():
         form.add_field(var=name, value=value)
     return await arrives(

@@ -1,6 +1,7 @@
 // What an administrator sees of the push relay, and can do about it.
 
 import Addresses
+import Engine
 import Foundation
 import Storage
 import Testing
@@ -156,7 +157,7 @@ struct PushAdministrationTests {
         let relay = try PlayedRelay()
         let ids = try ["a", "b", "c"].map { try relay.add($0).id }
         for id in ids { try relay.note(id) }
-        try relay.note(.call, ids[1])
+        try relay.note(ids[1], .call)
         let queue = try relay.service.queue(limit: 2)
         #expect(queue.total == 3 && queue.entries.map(\.target) == [ids[0], ids[1]])
         #expect(queue.entries.map(\.push.kind) == ["message", "call"])
@@ -215,7 +216,7 @@ struct PushAdministrationTests {
         let relay = try PlayedRelay()
         let ids = try ["gone", "disabled", "call", "good"].map { try relay.add($0).id }
         for id in ids {
-            try relay.note(id == ids[2] ? .call : .message, id)
+            try relay.note(id, id == ids[2] ? .call : .message)
             try relay.giveUp(id, disables: id == ids[1], .unregistered)
         }
         _ = try relay.service.remove(ids[0], of: PlayedRelay.alice)

@@ -103,7 +103,7 @@ final class PlayedRelay {
     }
 
     /// Asks for a target to be woken.
-    func note(_ kind: PushNotification.Kind = .message, _ id: Int64) throws {
+    func note(_ id: Int64, _ kind: PushNotification.Kind = .message) throws {
         let wakeups = try service.dispatcher().wakeups
         let now = Clock.millisecondsSince1970()
         try host.database.writeNow { connection in
