@@ -1,5 +1,4 @@
-// What an owner can do about each reason for which a target is not woken. The same table is in
-// firmware-notes/push.md.
+// What an owner can do about each reason for which a target is not woken.
 
 internal import PushRelay
 
@@ -19,7 +18,8 @@ extension PushTestStep {
         case .unregistered:
             return provider == .xmpp || step == .registration
                 ? "the device has to register again: open its app"
-                : "the app is gone from the device, or its endpoint is old: register or add it again"
+                : "the app is gone from the device, or its endpoint is old: register or add it "
+                    + "again"
         case .badToken:
             return "what was registered is no token or URL of this provider: register it again"
         case .otherApp:
@@ -28,16 +28,18 @@ extension PushTestStep {
         case .quota: return "nothing more is taken on this day: wait, or raise the provider's quota"
         case .unavailable:
             return provider == .ntfy || provider == .unifiedPush
-                ? "nobody listens there just now, or it is out of order: open the app, try again later"
+                ? "nobody listens there just now, or it is out of order: open the app, and try again "
+                    + "later"
                 : "it is out of order: try again later"
         case .timeout:
             return
-                "it is slow, or a firewall drops what goes there: see that this machine may connect "
-                + "to it"
+                "it is slow, or a firewall drops what goes there: see that this machine may "
+                + "connect to it"
         case .connection:
             return isOwn
                 ? "see that it runs, and that this machine may connect to it"
-                : "see that this machine has a way to the internet, and was not started with --isolated"
+                : "see that this machine has a way to the internet, and was not started with "
+                    + "--isolated"
         case .name:
             return "the name has no address: see that it is spelt right, and that DNS works here"
         case .tls:
@@ -52,8 +54,8 @@ extension PushTestStep {
                 + "allow that"
         case .credentialExpired:
             return isOwn
-                ? "see this machine's clock (timedatectl), and set push.contact, for some take nothing "
-                    + "from a server without one"
+                ? "see this machine's clock (timedatectl), and set push.contact, for some take "
+                    + "nothing from a server without one"
                 : "see this machine's clock (timedatectl); otherwise make a new key or token"
         case .credentialRefused:
             return isOwn

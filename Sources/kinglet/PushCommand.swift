@@ -10,8 +10,8 @@ struct PushCommand: AsyncParsableCommand {
         commandName: "push",
         abstract: "See and mend the pushes that wake phones.",
         discussion: """
-            A target is whom an account wants to be woken by: an app server that a client has named \
-            (XEP-0357), or an own ntfy, Gotify or endpoint of UnifiedPush. Tokens and the secret \
+            A target is whom an account wants to be woken by: an app server that a client has \
+            named (XEP-0357), or an own ntfy, Gotify or endpoint of UnifiedPush. Tokens and the secret \
             parts of URLs are never shown.
             """,
         subcommands: [
@@ -154,8 +154,8 @@ struct PushCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Try pushes again that were given up.",
             discussion: """
-                Each is asked for anew and leaves the list. One whose target is gone or disabled, or \
-                that was about a call, stays. The exit status is 1 if the one that is named stays.
+                Each is asked for anew and leaves the list. One whose target is gone or disabled, \
+                or that was about a call, stays. The exit status is 1 if the one that is named stays.
                 """)
         @OptionGroup var common: CommonArguments
         @Argument(help: "Its number in the list of kinglet push dead.") var id: Int64?
@@ -187,9 +187,9 @@ struct PushCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Show who delivers, how well, and what became of everything.",
             discussion: """
-                A way is open while nothing is sent on it, for it has failed. In the books, all that \
-                was requested is the sum of what was sent, collapsed, suppressed, given up, dropped, \
-                and what waits.
+                A way is open while nothing is sent on it, for it has failed. In the books, all \
+                that was requested is the sum of what was sent, collapsed, suppressed, given up, \
+                dropped, and what waits.
                 """)
         @OptionGroup var common: CommonArguments
         @Flag(help: "One JSON document.") var json = false

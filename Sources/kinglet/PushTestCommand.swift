@@ -9,8 +9,8 @@ struct PushTestCommand: AsyncParsableCommand {
         commandName: "test",
         abstract: "Send a notification to an account's targets, step by step.",
         discussion: """
-            The running server sends a real one to each target, past the queue and without changing \
-            anything: registration, credential, request, answer. Each step is shown with the time \
+            The running server sends a real one to each target, past the queue and without \
+            changing anything: registration, credential, request, answer. Each step is shown with the time \
             that it took. The exit status is 1 if any target did not get it.
             """)
     @OptionGroup var common: CommonArguments

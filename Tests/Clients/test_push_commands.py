@@ -1,9 +1,8 @@
-"""`kinglet push`: with and without a running server, with fakes of push services, and what users can
-do about their own targets with any client."""
+"""`kinglet push`: with and without a running server, with fakes of push services, and what users
+can do about their own targets with any client."""
 
 import json
 import subprocess
-import time
 
 import pytest
 from slixmpp.exceptions import IqError
@@ -301,7 +300,8 @@ def test_a_test_says_what_fails(start, start_fake):
     assert (unknown["ok"], unknown["reason"]) == (False, "name") and unknown["advice"]
     with ntfy.outage():
         said = push(kinglet, "test", ROMEO.jid, "--target", "1", check=False)
-    assert said.returncode == 1 and "1 of 1 target of romeo@example.test did not get it" in said.stderr
+    assert said.returncode == 1
+    assert "1 of 1 target of romeo@example.test did not get it" in said.stderr
     without(said.stdout + said.stderr, "tk_wrong", topic)
     assert "connection" in said.stdout
 
@@ -434,7 +434,8 @@ async def test_users_see_to_their_own_targets(start, start_fake, connect):
 
 
 @pytest.mark.parametrize("fields", [
-    {"type": "ntfy", "url": "https://127.0.0.1/topic"}, {"type": "ntfy", "url": "http://a.example/b"},
+    {"type": "ntfy", "url": "https://127.0.0.1/topic"},
+    {"type": "ntfy", "url": "http://a.example/b"},
     {"type": "gotify", "url": "https://gotify.example.org"}, {"type": "apns", "url": TOPIC},
     {"type": "ntfy", "url": "nonsense"}, {"type": "ntfy"}])
 async def test_users_are_told_what_is_wrong(make_server, connect, fields):

@@ -1,5 +1,5 @@
-// What the push relay shows of itself to a person. Of a token nothing is shown, of a URL its scheme and
-// host, and of a node, which may be a token, the beginning.
+// What the push relay shows of itself to a person. Of a token nothing is shown, of a URL its scheme
+// and host, and of a node, which may be a token, the beginning.
 
 internal import Addresses
 internal import Engine
@@ -136,8 +136,8 @@ public struct PushRedriving: Codable, Sendable, Equatable {
 
 /// Those who deliver, and how it is with them.
 public struct PushProvidersDescription: Codable, Sendable, Equatable {
-    /// Whether anything is sent: the server runs, and neither `push.enabled` nor `--isolated` keeps it
-    /// from that.
+    /// Whether anything is sent: the server runs, and neither `push.enabled` nor `--isolated`
+    /// keeps it from that.
     public var sending: Bool
     /// The apps of the configuration, and what delivers to users' own targets.
     public var apps: [PushAppDescription]

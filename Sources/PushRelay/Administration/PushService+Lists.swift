@@ -1,5 +1,5 @@
-// What an administrator can see of the push relay. Every function waits for the database: never on an
-// event loop.
+// What an administrator can see of the push relay. Every function waits for the database: never on
+// an event loop.
 
 public import Addresses
 internal import Engine

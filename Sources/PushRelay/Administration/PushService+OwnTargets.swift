@@ -1,5 +1,5 @@
-// Targets that users and administrators add by hand: ntfy, Gotify, an endpoint of UnifiedPush. What is
-// said of one that is refused never holds its URL or what belongs to it.
+// Targets that users and administrators add by hand: ntfy, Gotify, an endpoint of UnifiedPush. What
+// is said of one that is refused never holds its URL or what belongs to it.
 
 public import Addresses
 internal import DNS
@@ -12,8 +12,8 @@ internal import Storage
 extension PushService {
     // MARK: Adding
 
-    /// Adds a target, or gives one of the same URL new values and enables it. Waits for the database:
-    /// never on an event loop.
+    /// Adds a target, or gives one of the same URL new values and enables it. Waits for the
+    /// database: never on an event loop.
     public func add(
         _ new: NewPushTarget, for account: BareJID
     ) throws -> (target: PushTargetDescription, isNew: Bool) {
@@ -143,8 +143,8 @@ extension PushService {
         }
     }
 
-    /// Whether a host is an address that is not on the internet, in any notation that resolvers take,
-    /// or a name of this machine.
+    /// Whether a host is an address that is not on the internet, in any notation that resolvers
+    /// take, or a name of this machine.
     static func isPrivate(host: String) -> Bool {
         let name = host.hasSuffix(".") ? String(host.dropLast()) : host
         if name == "localhost" || name.hasSuffix(".localhost") { return true }

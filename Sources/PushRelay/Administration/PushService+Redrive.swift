@@ -1,5 +1,5 @@
-// What was given up: forgotten, or asked for again. Every function waits for the database: never on an
-// event loop.
+// What was given up: forgotten, or asked for again. Every function waits for the database: never
+// on an event loop.
 
 internal import Engine
 internal import Storage

@@ -228,8 +228,8 @@ public final class PushTest: Sendable {
 
         private var dispatcher: PushDispatcher { test.dispatcher }
 
-        /// Once, and once more with a new credential or in the other environment if the provider wants
-        /// that.
+        /// Once, and once more with a new credential or in the other environment if the provider
+        /// wants that.
         func run() async {
             var environment = secret.parameters[PushDispatcher.environment]
             var (isRenewed, isElsewhere) = (false, false)
@@ -353,8 +353,8 @@ extension PushService {
         guard let target else {
             guard !targets.isEmpty else {
                 throw PushRefused(
-                    "\(account) has no push targets: its clients register them, or see kinglet push "
-                        + "add")
+                    "\(account) has no push targets: its clients register them, or see kinglet "
+                        + "push add")
             }
             return PushTest(account, targets, dispatcher)
         }

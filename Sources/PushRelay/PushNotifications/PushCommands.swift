@@ -1,5 +1,5 @@
-// XEP-0050: what users can do about their own targets with any client: list them, add ntfy, Gotify or
-// an endpoint of UnifiedPush, remove one, and try them. The checks are those of the administrator's.
+// XEP-0050: what users can do about their own targets with any client: list them, add ntfy, Gotify
+// or an endpoint of UnifiedPush, remove one, and try them. The checks are the administrator's.
 
 internal import Addresses
 internal import Engine
@@ -72,8 +72,8 @@ struct PushCommands: Sendable {
     private static let form = DataForm(
         .form, title: "Add a push target",
         instructions: [
-            "This server tells the target when there is something for you and no client of yours is "
-                + "in use."
+            "This server tells the target when there is something for you and no client of yours "
+                + "is in use."
         ],
         [
             .init(
