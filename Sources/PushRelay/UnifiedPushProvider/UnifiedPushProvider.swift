@@ -151,7 +151,7 @@ public final class UnifiedPushProvider: Sendable {
         options.base(domain: domain, port: state.withLock { $0.port })
     }
 
-    private func register(
+    func register(
         _ request: IQRequest, at service: String, for domain: String, _ host: Host
     ) throws(StanzaError) -> Element {
         let client = request.stanza.from
