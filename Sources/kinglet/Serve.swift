@@ -60,15 +60,15 @@ struct Serve: AsyncParsableCommand {
         signal(SIGPIPE, SIG_IGN)
         let signals = Signals()
         let server = try await Server.start(program, declared.builder, log: log)
-        log.notice(
-            "ready",
-            metadata: [
-                "domains": "\(program.domains.joined(separator: " "))",
-                "listeners":
-                    "\(server.listeners.bound.map { "\($0.name)=\($0.port)" }.joined(separator: " "))",
-                "metrics": "\(server.metricsPort)",
-                "certificates": "\(server.certificates.map(\.fingerprint).joined(separator: " "))",
-            ])
+        var ready: Logger.Metadata = [
+            "domains": "\(program.domains.joined(separator: " "))",
+            "listeners":
+                "\(server.listeners.bound.map { "\($0.name)=\($0.port)" }.joined(separator: " "))",
+            "metrics": "\(server.metricsPort)",
+            "certificates": "\(server.certificates.map(\.fingerprint).joined(separator: " "))",
+        ]
+        if let port = server.webPort { ready["web"] = "\(port)" }
+        log.notice("ready", metadata: ready)
         let status = "Serving \(program.domains.joined(separator: ", "))"
         service?.ready(status)
         let watchdog = service?.startWatchdog { server.stuckLoops == 0 }

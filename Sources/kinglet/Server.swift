@@ -85,6 +85,9 @@ final class Server: Sendable {
     /// What the certificates in use say, for metrics, status and the start.
     var certificates: [CertificateSummary] { tls.certificates }
 
+    /// The port of the HTTPS listener; nil where there is none.
+    var webPort: Int? { web?.bound.first?.port }
+
     /// How many event loops have not turned for some seconds.
     var stuckLoops: Int { parts.stuckLoops.count }
 
