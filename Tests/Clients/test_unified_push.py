@@ -13,7 +13,9 @@ import re
 import socket
 import ssl
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import NamedTuple
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
@@ -190,6 +192,67 @@ def test_a_public_url_that_is_none_is_an_error(make_server):
     own = make_server()
     done = run("serve", "--config", own.configuration, "--set", "push.public_url=http://a.test")
     assert "push.public_url" in one_line(done)
+
+
+# People of other servers
+
+def registration(domain):
+    return (
+        f"<iq type='set' id='reg' from='eve@{domain.name}/phone' to='push.example.test'>"
+        f"<register xmlns='{NAMESPACE}' application='{digest('a')}' instance='{digest('b')}'/>"
+        "</iq>")
+
+
+def answering(domain):
+    """The stream on which the service answers a domain."""
+    stream = domain.next_stream()
+    stream.remote = "push.example.test"
+    return stream.accept()
+
+
+def asking(domain):
+    """A stream to the service."""
+    kinglet = domain.world.kinglet
+    return domain.established(SimpleNamespace(
+        address=kinglet.address, ports=kinglet.ports, domain="push.example.test"))
+
+
+def test_endpoints_are_for_accounts_of_this_server(peers):
+    """`local` is the default of push.unified_push."""
+    domain = peers.domain().listen()
+    asking(domain).send(registration(domain))
+    answer = answering(domain).read_through("</iq>")
+    assert "type='error'" in answer and "<forbidden " in answer
+
+
+def test_anybody_may_have_endpoints_where_it_is_said_so(make_peers):
+    """Over the streams between servers, and as long as the federation lets them come."""
+    world = make_peers(**{"push.unified_push": "anybody"})
+    domain = world.domain().listen()
+    stream = asking(domain)
+    stream.send(registration(domain))
+    answers = answering(domain)
+    endpoint = re.search(r"endpoint='([^']+)'", answers.read_through("</iq>"))[1]
+
+    def post_while(answer):
+        with ThreadPoolExecutor(1) as pool:
+            post = pool.submit(
+                lambda: asyncio.run(request(world.kinglet, endpoint, b"hello")))
+            push = answers.read_through("</iq>")
+            assert f"to='eve@{domain.name}/phone'" in push and "from='push.example.test'" in push
+            assert base64.b64encode(b"hello").decode() in push
+            identifier = re.search(r" id='([^']+)'", push)[1]
+            stream.send(
+                f"<iq {answer} id='{identifier}' from='eve@{domain.name}/phone' "
+                "to='push.example.test'>")
+            stream.send(
+                "</iq>" if "result" in answer else
+                "<error type='cancel'><item-not-found "
+                "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>")
+            return post.result().status
+
+    assert post_while("type='result'") == 201
+    assert post_while("type='error'") == 404
 
 
 # Posts
