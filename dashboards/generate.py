@@ -10,6 +10,7 @@ sys.path.insert(0, str(FOLDER / "source"))
 from backup import BACKUP
 from engine import ENGINE
 from overview import OVERVIEW
+from push_relay import PUSH
 from raspberry_pi import RASPBERRY_PI
 from server_to_server import FEDERATION
 from storage import STORAGE
@@ -19,6 +20,7 @@ DASHBOARDS = {
     "raspberry-pi.json": RASPBERRY_PI,
     "engine.json": ENGINE,
     "federation.json": FEDERATION,
+    "push.json": PUSH,
     "storage.json": STORAGE,
     "backup.json": BACKUP,
 }

@@ -18,8 +18,11 @@ import pytest
 from slixmpp.exceptions import IqError
 
 import backups
+import pushes
 from alert_rules import RULE_FILES, rules
+from certificates import Authority
 from dashboards import DOCUMENTS, PANELS, SELECTOR, family, metrics
+from fake_fcm import FakeFCM
 from kinglet import FAST_KEYS, FIXTURES, NO_LOGIN_DELAY, REPOSITORY, Kinglet
 from monitors import Prometheus, target
 from nut_server import ScriptedServer
@@ -96,6 +99,8 @@ def servers(tmp_path_factory, working):
     with contextlib.ExitStack() as ends:
         ends.callback(ups.close)
         medium = ends.enter_context(backups.other_medium())
+        authority = Authority(tmp_path_factory.mktemp("authority"))
+        provider = ends.enter_context(FakeFCM(authority))
         made = {}
         for machine in MACHINES:
             is_used = machine == MACHINES[0]
@@ -108,6 +113,8 @@ def servers(tmp_path_factory, working):
                 for jid, password in USERS.items():
                     kinglet.add_user(jid, password)
                 backups.plan(kinglet, medium)
+                pushes.plan(kinglet, provider, authority)
+                kinglet.provider = provider
             kinglet.start(isolated=False)
             ends.callback(kinglet.stop)
             if is_used:
@@ -175,7 +182,7 @@ def now(prometheus):
 async def use(server):
     """What happens in a day: somebody knocks who speaks no XMPP; people log in, also with a wrong
     password, talk, from two devices, to somebody who is away and to another server, put the phone away, lose
-    the network, and look into the archive."""
+    the network, are woken, and look into the archive."""
     clients = []
 
     async def log_in(person, resource, password=None):
@@ -211,6 +218,7 @@ async def use(server):
     await romeo.settled()
     await juliet.settled()
 
+    await wake(server.provider, romeo, juliet)
     juliet.plugin["xep_0352"].send_inactive()
     await juliet.settled()
     for show in ("away", "xa", "dnd"):
@@ -230,6 +238,25 @@ async def use(server):
     await ask(romeo, {"{urn:xmpp:fulltext:0}fulltext": "line"})
     for client in clients:
         await client.leave()
+
+
+async def wake(provider, romeo, juliet):
+    """She has two devices, one of which is not there any more; then she looks by herself."""
+    with pytest.raises(IqError):
+        await pushes.register(juliet, "no token\n", "odd")
+    for device in ("phone", "old phone"):
+        await pushes.enable(juliet, device.replace(" ", "-"), device)
+    pushes.is_busy(provider, "phone")
+    provider.unregister("old-phone")
+    juliet.plugin["xep_0352"].send_inactive()
+    await juliet.settled()
+    romeo.send_message(juliet.boundjid, "wake up", mtype="chat")
+    await asyncio.to_thread(provider.wait_for_deliveries, 1, "phone")
+    for number in range(2):
+        romeo.send_message(juliet.boundjid, f"wake up again {number}", mtype="chat")
+    await romeo.settled()
+    juliet.plugin["xep_0352"].send_active()
+    await juliet.settled()
 
 
 def substituted(query, server):

@@ -56,6 +56,9 @@ WATCHED_OTHERWISE = {
     "kinglet_server_stream_failures_total": "those from here, as a part of all",
     "kinglet_server_authentications_total": "beside what failed",
     "kinglet_component_connections": "beside the most of a day",
+    "kinglet_push_requests_total": "those that fail, as a part of all",
+    "kinglet_push_queue_depth": "whether anything waits where a way is closed",
+    "kinglet_push_registrations": "beside those that are gone",
     "kinglet_backup_last_success_timestamp_seconds": "beside the time between two runs",
     "kinglet_backup_last_result": "failures",
     "kinglet_backup_duration_seconds": "beside the time of the running one",
@@ -89,7 +92,8 @@ def test_dashboards_are_told_apart_and_lead_to_each_other():
     assert uids == {
         "overview.json": "kinglet-overview", "raspberry-pi.json": "kinglet-raspberry-pi",
         "engine.json": "kinglet-engine", "storage.json": "kinglet-storage",
-        "federation.json": "kinglet-federation", "backup.json": "kinglet-backup"}
+        "federation.json": "kinglet-federation", "push.json": "kinglet-push",
+        "backup.json": "kinglet-backup"}
     for dashboard in DOCUMENTS.values():
         home, others = dashboard["links"]
         assert home["url"] == "/d/kinglet-overview"

@@ -82,6 +82,11 @@ def total(metric, by=""):
     return f"sum by ({by}) ({rate(metric)})" if by else f"sum({rate(metric)})"
 
 
+def hourly(metric, by):
+    """What happened within an hour, of what does not happen each minute."""
+    return f"sum by ({by}) (increase({metric}[1h]))"
+
+
 def quantiles(metric):
     """Half, 95 % and 99 % of what a histogram has seen lately, and the mean, which knows no
     buckets."""

@@ -76,6 +76,16 @@ SERVER_QUEUE_AGE = above("KingletServerQueueOld", warning=6 * 3600)
 SERVER_QUEUE_FULL = above("KingletServerQueueFull", warning=1)
 COMPONENTS_GONE = above("KingletComponentGone", warning=1)
 
+# Pushes
+PUSH_FAILURES = above("KingletPushFails", warning=0.5)
+PUSH_CIRCUITS = above("KingletPushCircuitOpen", warning=1)
+PUSH_QUEUE_AGE = above("KingletPushQueueOld", warning=3600)
+PUSH_INVALID = above("KingletPushTokensInvalid", warning=5)
+PUSH_GIVEN_UP = above("KingletPushGivenUp", warning=10)
+PUSH_ACCESS = below("KingletPushCredentialExpired", warning=0)
+PUSH_CREDENTIALS = below("KingletPushCredentialExpires", warning=14 * 86400)
+PUSH_REFUSALS = above("KingletPushPublishersRefused", warning=20)
+
 # The board
 UNDERVOLTAGE = above("RaspberryPiUndervoltage", warning=1)
 UNDERVOLTAGE_EVENTS = above(

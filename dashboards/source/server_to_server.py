@@ -1,6 +1,6 @@
 """The wire to other servers, which phones are woken through, and to components."""
 
-from grafana import dashboard, graph, quantiles, stat, total
+from grafana import dashboard, graph, hourly, quantiles, stat, total
 from limits import (
     COMPONENTS_GONE, PUSH_DOMAINS, SERVER_FAILURES, SERVER_QUEUE_AGE, SERVER_QUEUE_FULL,
     SERVER_REFUSED,
@@ -14,11 +14,6 @@ OPENED = f"sum(increase({OF}authentications_total{{{OUTGOING}}}[1h]))"
 RATIO = f"{FAILED} / ({FAILED} + {OPENED})"
 NO_ATTEMPT = "No other server was needed in this time"
 NOTHING_WAITS = "Nothing waits"
-
-
-def hourly(metric, by):
-    """What happened within an hour, of what does not happen each minute."""
-    return f"sum by ({by}) (increase({metric}[1h]))"
 
 
 NOW = [
