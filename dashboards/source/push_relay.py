@@ -123,6 +123,18 @@ DEVICES = [
           limits=PUSH_CREDENTIALS, absent="None has an end"),
 ]
 
+ENDPOINTS = [
+    graph("Posted to endpoints", "Messages of other services within an hour for apps that get them "
+          "through a chat app here (UnifiedPush), by what became of them. unknown and expired: "
+          "somebody posts to an old endpoint. offline: no client of the user is there.", "short",
+          "push", {"{{outcome}}": hourly(f"{OF}endpoint_requests_total", "outcome") + " > 0"},
+          absent=NOTHING, width=12),
+    graph("Endpoints given", "Endpoints within an hour that clients asked for, new or to renew one. "
+          "forbidden: somebody who may have none (push.unified_push).", "short", "push",
+          {"{{result}}": hourly(f"{OF}endpoint_registrations_total", "result") + " > 0"},
+          absent=NOTHING, width=12),
+]
+
 PUSH = dashboard(
     "kinglet-push", "Kinglet: push",
     "Are phones woken: which pushes fail and why, what waits, and who is registered?", {
@@ -131,4 +143,5 @@ PUSH = dashboard(
         "Time": TIME,
         "Queue": QUEUE,
         "Devices": DEVICES,
+        "Endpoints of UnifiedPush": ENDPOINTS,
     }, start="now-24h")
