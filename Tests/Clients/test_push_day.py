@@ -1,0 +1,165 @@
+"""A day in the life, compressed: a thousand devices at five services are woken again and again, while
+services go away, refuse and slow down, devices vanish, and the server is killed. At its end everybody
+who could be woken was, after the last that was asked for, and the books add up exactly.
+
+`PUSH_DEVICES`, `PUSH_SECONDS` and `PUSH_SEED` make a longer one."""
+
+import contextlib
+import itertools
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from push_publisher import Publisher
+from push_sites import World
+
+DEVICES = int(os.environ.get("PUSH_DEVICES", "1000"))
+SECONDS = float(os.environ.get("PUSH_SECONDS", "12"))
+SEED = int(os.environ.get("PUSH_SEED", "8"))
+# Each target of a user's own costs a command.
+OWN = {"web-push": 8, "ntfy": 8, "gotify": 8}
+# One server may publish 400 at once, then 100 a second.
+DOMAINS = [f"users{number}.test" for number in range(6)]
+OUTAGE = 0.7
+
+
+class Day:
+    def __init__(self, world):
+        self.world = world
+        self.choice = random.Random(SEED)
+        self.nodes = {}
+        # When what was acknowledged last was asked for; how much was, and how much may have been.
+        self.asked = {}
+        self.acknowledged = self.attempted = 0
+        self.dead = set()
+        for (provider, number), site in world.sites.items():
+            if provider in OWN:
+                site.register()
+                self.nodes[site] = [site.token]
+            else:
+                count = (DEVICES - sum(OWN.values())) // 2
+                self.nodes[site] = [
+                    f"{10_000 + node:064x}" if provider == "apns" else f"token-of-phone-{node}"
+                    for node in range(count)]
+        self.all = [(site, node) for site, nodes in self.nodes.items() for node in nodes]
+        self.attach()
+
+    def attach(self):
+        self.publishers = [Publisher(self.world.kinglet, domain) for domain in DOMAINS]
+        self._turns = itertools.cycle(self.publishers)
+
+    def detach(self):
+        for publisher in self.publishers:
+            publisher.close()
+
+    def wake(self, devices):
+        """All of them; raises when the server is gone."""
+        requests = []
+        for site, node in devices:
+            at = time.monotonic()
+            publisher = next(self._turns)
+            self.attempted += 1
+            if site.name.rpartition("-")[0] in OWN:
+                publisher.say(site.account)
+            else:
+                identifier = publisher.request(node, pushModule=site.name)
+                requests.append((site, node, at, publisher, identifier))
+        for site, node, at, publisher, identifier in requests:
+            if publisher.answer(identifier) is None:
+                self.asked[site, node] = at
+                self.acknowledged += 1
+
+    def restart(self):
+        self.world.kill()
+        self.detach()
+        self.world.start()
+        self.attach()
+
+    # What happens
+
+    def rest(self):
+        time.sleep(self.choice.uniform(0, 0.1))
+
+    def outage(self):
+        site = self.choice.choice(list(self.nodes))
+        with site.fake.outage():
+            self.wake(self.choice.sample(self.all, 30))
+            time.sleep(OUTAGE * self.choice.random())
+
+    def quota(self):
+        """Apple says of some devices that it is too much for them."""
+        site = next(site for site in self.nodes if site.name.startswith("apns"))
+        site.fake.quota = 0
+        self.wake(self.choice.sample([(site, node) for node in self.nodes[site]], 10))
+        time.sleep(0.3)
+        site.fake.quota = None
+
+    def death(self):
+        site, node = self.choice.choice([
+            (site, node) for site, node in self.all if hasattr(site.fake, "unregister")])
+        site.fake.unregister(node)
+        self.dead.add((site, node))
+
+    def kill(self):
+        self.wake(self.choice.sample(self.all, 40))
+        self.restart()
+
+
+@pytest.fixture
+def day(push_authority, tmp_path):
+    with contextlib.ExitStack() as stops:
+        names = [("apns", 1), ("fcm", 1)] + [
+            (provider, number) for provider, count in OWN.items() for number in range(count)]
+        made = Day(World(push_authority, tmp_path, stops, names, {
+            **Publisher.settings(Publisher.domain, *DOMAINS), "push.rate": 1000,
+            "push.dead_letters": 100_000}))
+        yield made
+        made.detach()
+
+
+def test_a_day(day):
+    day.wake(day.all)
+    events = [day.rest] * 6 + [day.outage, day.quota, day.death, day.death]
+    kills = sorted(day.choice.uniform(0, SECONDS) for _ in range(max(2, int(SECONDS / 20))))
+    begin = time.monotonic()
+    while time.monotonic() - begin < SECONDS:
+        if kills and time.monotonic() - begin > kills[0]:
+            kills.pop(0)
+            day.kill()
+        day.wake(day.choice.sample(day.all, 20))
+        day.choice.choice(events)()
+    # Whoever died was asked for once more, and so was everybody else.
+    time.sleep(1)
+    day.wake(day.all)
+    # A way that failed is tried anew after a reload.
+    day.world.kinglet.signal(signal.SIGHUP)
+    books = day.world.state.settle(timeout=60)
+    print(f"{day.acknowledged} of {day.attempted}; {books}")
+
+    for site in day.nodes:
+        site.fake.check()
+    delivered = {site: site.fake.deliveries() for site in day.nodes}
+    last = {
+        (site, request.token): request.at
+        for site, requests in delivered.items() for request in requests}
+    late = [
+        (site.name, node) for (site, node), at in day.asked.items()
+        if (site, node) not in day.dead and last.get((site, node), 0) < at]
+    assert not late, f"{len(late)} devices were not woken: {late[:5]}"
+    assert not [pair for pair in day.all if pair not in last and pair not in day.dead]
+
+    # Every device that died is known to be dead, and no other.
+    disabled = {row["node"] for row in day.world.state.rows(
+        "SELECT * FROM push_targets WHERE disabled IS NOT NULL")}
+    assert len(disabled) == len(day.dead)
+
+    apps = {provider: books[provider] for provider in ("apns", "fcm")}
+    assert day.acknowledged <= sum(book["requested"] for book in books.values()) <= day.attempted
+    assert sum(book["dead"] for book in books.values()) == len(day.world.state.dead())
+    assert all(book["waiting"] == book["dropped"] == 0 for book in books.values())
+    for site in day.nodes:
+        if (provider := site.name.rpartition("-")[0]) in apps:
+            assert len(delivered[site]) >= apps[provider]["sent"]
