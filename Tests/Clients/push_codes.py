@@ -137,7 +137,7 @@ GOOGLE = [
     Case("fcm", "PERMISSION_DENIED", google_error(
         403, "PERMISSION_DENIED",
         "Permission 'cloudmessaging.messages.create' denied on resource"), REFUSED, True),
-    Case("fcm", "404-of-a-project", google_error(404, "NOT_FOUND", "Not found."), REFUSED, True),
+    Case("fcm", "404-of-a-project", google_error(404, "NOT_FOUND", "Not found."), REJECTED, True),
     Case("fcm", "oauth-invalid_grant", oauth_error("invalid_grant", "Invalid JWT Signature."),
          REFUSED, token=OAUTH),
     Case("fcm", "oauth-503", Answer(503), retry("circuit"), True, OAUTH),
@@ -148,9 +148,10 @@ GOOGLE = [
 WEB_PUSH = [
     *(Case("web-push", str(status), Answer(status), ACCEPTED) for status in (200, 201, 202)),
     Case("web-push", "400", web_push_error(400), REJECTED),
-    # Mozilla's errno 109; a distributor's VAPID_REQUIRED ends here too.
-    Case("web-push", "401", web_push_error(401, "Invalid authorization", 109), REFUSED),
-    Case("web-push", "403", web_push_error(403, "Forbidden", 109), REFUSED),
+    # Mozilla's errno 109; a distributor's VAPID_REQUIRED ends here too. The endpoint is a user's own,
+    # so it is no reason to leave the others at that server alone; but a token may have become old.
+    Case("web-push", "401", web_push_error(401, "Invalid authorization", 109), EXPIRED),
+    Case("web-push", "403", web_push_error(403, "Forbidden", 109), REJECTED),
     Case("web-push", "404", web_push_error(404, "Not found", 102), INVALID),
     Case("web-push", "410", web_push_error(410, "Gone", 106), INVALID),
     Case("web-push", "413", web_push_error(413, "Too large", 104), REJECTED),
@@ -165,8 +166,9 @@ WEB_PUSH = [
 
 # ntfy and Gotify.
 
+# Whose credential is refused has to mend it; others at that server have their own.
 _NTFY = {
-    40101: REFUSED, 40301: REFUSED, 41301: REJECTED, 42901: retry("circuit", 5),
+    40101: REJECTED, 40301: REJECTED, 41301: REJECTED, 42901: retry("circuit", 5),
     42908: QUOTA_DAY, 50701: retry("device")}
 NTFY = [
     Case("ntfy", "200", Answer(200, {"id": "a", "event": "message"}), ACCEPTED),
@@ -179,13 +181,12 @@ NTFY = [
 GOTIFY = [
     Case("gotify", "200", Answer(200, {"id": 1, "message": "x"}), ACCEPTED),
     Case("gotify", "400", gotify_error(400, "Field 'message' is required"), REJECTED),
-    # The token is the device's, so it is nobody's any longer.
     Case("gotify", "401", gotify_error(401, "you need to provide a valid access token"),
-         INVALID, True),
+         REJECTED, True),
     Case("gotify", "403", gotify_error(403, "you are not allowed to access this api"),
-         INVALID, True),
-    Case("gotify", "429", gotify_error(429), retry("circuit"), True),
-    Case("gotify", "500", gotify_error(500), retry("circuit"), True),
+         REJECTED, True),
+    Case("gotify", "429", gotify_error(429), retry("device"), True),
+    Case("gotify", "500", gotify_error(500), retry("device"), True),
 ]
 
 ALL = [*APPLE, *GOOGLE, *WEB_PUSH, *NTFY, *GOTIFY]

@@ -1,6 +1,7 @@
 """Services with devices, and a server that wakes them: for each its fake, its registration by the
 shortest way, and what the server's database knows of it."""
 
+import concurrent.futures
 import itertools
 
 from fake_apns import FakeAPNs
@@ -185,3 +186,10 @@ class World:
         site = self.sites[name]
         site.register()
         return site
+
+    def register_all(self):
+        """Several at one time, for each may be a command."""
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            for done in [pool.submit(site.register) for site in self.sites.values()]:
+                done.result()
+        return self

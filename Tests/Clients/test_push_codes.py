@@ -1,90 +1,135 @@
 """Each answer that a push service knows does to the message, the device and the service what its
-document says: the real program, and the tables of `push_codes`."""
+document says: the real program, and the tables of `push_codes`. Each case has a service of its own,
+so that none has to wait for another's."""
+
+import contextlib
+import datetime
+import time
 
 import pytest
 
 import push_codes
-import push_codes_vendors
-from waiting import LONG
+from fake_apns import reason
+from fake_fcm import OAUTH
+from push_sites import World
 
-# By provider: a function of a device that makes its table.
-TABLES = {
-    **{provider: lambda device, provider=provider: [
-        case for case in push_codes.ALL if case.provider == provider]
-       for provider in ("apns", "fcm", "web-push", "ntfy", "gotify")},
-    **push_codes_vendors.TABLES}
-
-
-@pytest.fixture(params=TABLES)
-def any_provider(request):
-    return request.param
+BAD_HEALTH = [
+    (provider, unwell)
+    for provider in ("apns", "fcm", "web-push", "ntfy", "gotify")
+    # A service that never answers keeps a request for half a minute: `test_push_faults`.
+    for unwell in (*push_codes.UNWELL, "away") if unwell != "never"]
 
 
-@pytest.mark.parametrize("provider, name", [
-    (provider, case.name) for provider, table in TABLES.items() for case in table("device")])
-def test_codes(push_server, provider, name):
-    """`push_server.device(provider)` is a registration and its fake, with what Kinglet knows of
-    them: `fake`, `token`, `wake()` (a message that is to be pushed), `row()` (the device in `push
-    list --json`), `queued()`, `dead()` and `provider()` (its rows in the other commands)."""
-    device = push_server.device(provider)
-    case = next(case for case in TABLES[provider](device.token) if case.name == name)
-    case.script(device.fake, device.token)
-    device.wake()
-    device.fake.wait_for_requests(1, device.token if case.token is None else case.token)
-    CHECKS[case.outcome.kind](device, case)
-    device.fake.check()
+@pytest.fixture(scope="module")
+def make_world(push_authority, tmp_path_factory):
+    with contextlib.ExitStack() as stops:
+        yield lambda cases: World(
+            push_authority, tmp_path_factory.mktemp("codes"), stops, cases).register_all()
 
 
-def is_accepted(device, case):
-    assert device.fake.wait_for_deliveries(1, device.token)
-    device.until(lambda: not device.queued(), "the queue is empty")
-    assert device.row()["state"] == "active" and not device.dead()
+@pytest.fixture(scope="module")
+def world(make_world):
+    return make_world([(case.provider, case.name) for case in push_codes.ALL])
 
 
-def is_invalid(device, case):
-    if case.outcome.scope == "environment":
-        # Asked once in the other one, which has never heard of it either.
-        device.until(lambda: device.row()["state"] == "invalid", "the device is invalid", LONG)
-    device.until(lambda: device.row()["state"] == "invalid", "the device is invalid")
-    asked = len(device.fake.requests_for(device.token))
-    device.wake()
-    assert len(device.fake.requests_for(device.token)) == asked
-    assert device.provider()["state"] == "closed"
+@pytest.fixture(scope="module")
+def bad_world(make_world):
+    """Where all services are unwell at one time."""
+    world = make_world(BAD_HEALTH)
+    away = [site for (_, unwell), site in world.sites.items() if unwell == "away"]
+    for site in away:
+        site.fake.go_down()
+    for (_, unwell), site in world.sites.items():
+        if unwell != "away":
+            site.fake.script(site.token, push_codes.UNWELL[unwell]())
+        site.wake()
+    for site in away:
+        site.until(lambda site=site: site.waiting(), "the message waits")
+    time.sleep(0.5)
+    for site in away:
+        site.fake.come_back()
+    return world
 
 
-def is_retried(device, case):
-    row = device.until(device.queued, "the message waits")[0]
-    assert device.row()["state"] == "active" and not device.dead()
-    if case.outcome.after:
-        assert row["next_attempt_in"] >= case.outcome.after - 2
-    if case.outcome.scope == "device":
-        assert device.provider()["state"] == "closed"
+@pytest.mark.parametrize("case", push_codes.ALL, ids=str)
+def test_codes(world, case):
+    site = world.sites[case.provider, case.name]
+    case.script(site.fake, site.token)
+    site.wake()
+    site.fake.wait_for_requests(1, site.token if case.token is None else case.token)
+    CHECKS[case.outcome.kind](site, case)
+    site.fake.check()
+    world.state.balance()
 
 
-def needs_another_login(device, case):
-    assert device.row()["state"] == "active"
-    if case.outcome.scope == "expired":
-        device.fake.wait_for_deliveries(1, device.token)
-        assert device.provider()["state"] == "closed"
+def is_accepted(site, case):
+    site.fake.wait_for_deliveries(1, site.token)
+    site.until(lambda: not site.waiting(), "the queue is empty")
+    assert site.row()["disabled"] is None and not site.dead()
+    assert site.row()["reason"] == "accepted"
+
+
+def is_invalid(site, case):
+    if case.outcome.since is not None:
+        # It registered since then: it is tried again, and stays.
+        site.fake.wait_for_deliveries(1, site.token)
+        site.until(lambda: site.row()["reason"] == "accepted", "it arrived")
+        site.fake.script(site.token, reason(case.name, time.time() + 10))
+        site.wake()
+    site.until(lambda: site.row()["disabled"], "the device is disabled")
+    assert not site.waiting() and len(site.dead()) == 1
+    asked = len(site.fake.requests)
+    assert site.wake() in ("item-not-found", None)
+    assert not site.waiting() and len(site.fake.requests) == asked
+    assert not site.is_open
+
+
+def is_retried(site, case):
+    if case.outcome.after is None:
+        site.fake.wait_for_deliveries(1, site.token)
+        site.until(lambda: not site.waiting(), "the queue is empty")
+    elif case.outcome.scope == "circuit":
+        left_alone(site, case.outcome.after)
     else:
-        device.until(lambda: device.provider()["state"] == "open", "nothing is sent")
-        assert device.queued()
+        row = site.until(lambda: [row for row in site.waiting() if row["tries"]], "it waits")[0]
+        assert row["due"] / 1000 - time.time() >= case.outcome.after - 5
+        assert not site.is_open
+    assert site.row()["disabled"] is None and not site.dead()
 
 
-def is_rejected(device, case):
-    row = device.until(device.dead, "the message is given up")[0]
-    assert not device.queued() and device.row()["state"] == "active"
-    assert row["attempts"] == 1
+def left_alone(site, seconds):
+    """Nothing is sent for so long; the message waits."""
+    site.until(lambda: site.is_open, "nothing is sent")
+    until = datetime.datetime.fromisoformat(site.circuit()["until"]).timestamp()
+    assert until - time.time() >= seconds - 5
+    assert len(site.waiting()) == 1 and site.row()["disabled"] is None
+
+
+def needs_another_login(site, case):
+    if case.outcome.scope == "expired" and case.provider == "apns":
+        # Who signs twice within twenty minutes is refused for that.
+        left_alone(site, 20 * 60 - 30)
+    elif case.outcome.scope == "expired":
+        site.fake.wait_for_deliveries(1, site.token)
+        if case.provider == "fcm":
+            assert len(site.fake.requests_for(OAUTH)) == 2
+        assert not site.is_open
+    else:
+        left_alone(site, 900)
+        assert not site.fake.deliveries(site.token)
+
+
+def is_rejected(site, case):
+    row = site.until(site.dead, "the message is given up")[0]
+    assert not site.waiting() and site.row()["disabled"] is None
+    assert row["tries"] == 1
     # One bad message does not keep the next.
-    device.wake()
-    device.fake.wait_for_deliveries(1, device.token)
+    site.wake()
+    site.fake.wait_for_deliveries(1, site.token)
 
 
-def waits_for_tomorrow(device, case):
-    device.until(lambda: device.provider()["state"] == "quota", "nothing is sent until tomorrow")
-    asked = len(device.fake.requests)
-    device.wake()
-    assert device.queued() and len(device.fake.requests) == asked
+def waits_for_tomorrow(site, case):
+    left_alone(site, 86_400 - time.time() % 86_400)
 
 
 CHECKS = {
@@ -93,25 +138,13 @@ CHECKS = {
     "quota-day": waits_for_tomorrow}
 
 
-@pytest.mark.parametrize("unwell", push_codes.UNWELL)
-def test_services_that_are_unwell(push_server, any_provider, unwell):
+@pytest.mark.parametrize("provider, unwell", BAD_HEALTH)
+def test_services_that_are_unwell(bad_world, provider, unwell):
     """The message waits, and goes once the service is well again."""
-    device = push_server.device(any_provider)
-    device.fake.script(device.token, push_codes.UNWELL[unwell]())
-    device.wake()
-    device.fake.wait_for_requests(1, device.token)
-    device.until(device.queued, "the message waits")
-    assert device.row()["state"] == "active"
-    assert not [request for request in device.fake.requests if request.path == "/elsewhere"]
-    device.retry_now()
-    device.fake.wait_for_deliveries(1, device.token)
-    device.fake.check()
-
-
-def test_services_that_are_away(push_server, any_provider):
-    device = push_server.device(any_provider)
-    with device.fake.outage():
-        device.wake()
-        device.until(device.queued, "the message waits")
-    device.retry_now()
-    device.fake.wait_for_deliveries(1, device.token)
+    site = bad_world.sites[provider, unwell]
+    site.fake.wait_for_deliveries(1, site.token)
+    site.until(lambda: not site.waiting(), "the queue is empty")
+    assert site.row()["disabled"] is None and not site.dead()
+    assert not [request for request in site.fake.requests if request.path == "/elsewhere"]
+    site.fake.check()
+    bad_world.state.balance()

@@ -37,7 +37,6 @@ class Day:
         self.dead = set()
         for (provider, number), site in world.sites.items():
             if provider in OWN:
-                site.register()
                 self.nodes[site] = [site.token]
             else:
                 count = (DEVICES - sum(OWN.values())) // 2
@@ -115,7 +114,7 @@ def day(push_authority, tmp_path):
             (provider, number) for provider, count in OWN.items() for number in range(count)]
         made = Day(World(push_authority, tmp_path, stops, names, {
             **Publisher.settings(Publisher.domain, *DOMAINS), "push.rate": 1000,
-            "push.dead_letters": 100_000}))
+            "push.dead_letters": 100_000}).register_all())
         yield made
         made.detach()
 

@@ -27,10 +27,7 @@ def make_world(push_authority, tmp_path):
 @pytest.fixture
 def world(make_world):
     """A device of each provider, all of them registered."""
-    made = make_world(*((provider, 1) for provider in PROVIDERS))
-    for site in made.sites.values():
-        site.register()
-    return made
+    return make_world(*((provider, 1) for provider in PROVIDERS)).register_all()
 
 
 def wake_all(world):
