@@ -46,7 +46,18 @@ struct CircuitBreaker: Sendable {
         }
     }
 
+    /// Whether one more could be sent; asked without changing anything.
+    func wouldAllow(inFlight: Int, now: Int64) -> Bool {
+        switch state {
+        case .closed: true
+        case .halfOpen: inFlight == 0
+        case .open: now >= until && inFlight == 0
+        }
+    }
+
+    /// One got through. While it is open that one was sent before it opened, and proves nothing.
     mutating func didSucceed() {
+        guard state != .open else { return }
         state = .closed
         failures = 0
         openings = 0
@@ -61,7 +72,11 @@ struct CircuitBreaker: Sendable {
     mutating func didFail(_ why: PushReason, wish: Int64?, random: Double, now: Int64) -> Bool {
         failures += 1
         guard state == .halfOpen || wish != nil || failures >= Self.threshold else { return false }
-        if state == .open { return false }
+        if state == .open {
+            // Another one that was under way with those that opened it; what it was told counts.
+            until = max(until, now + min(wish ?? 0, Self.longestWish))
+            return false
+        }
         let doubled = Self.shortest << Int64(min(openings, 16))
         let longest = min(Self.longest, doubled)
         // Full jitter, but never at once.
@@ -72,11 +87,13 @@ struct CircuitBreaker: Sendable {
 
     /// Opens at once, for so many milliseconds.
     mutating func open(for time: Int64, _ why: PushReason, now: Int64) {
+        // One more answer of those that were under way does not shorten what another one began.
+        guard state != .open || now + time > until else { return }
+        if state != .open { openings += 1 }
         state = .open
         since = now
         until = now + time
         reason = why
-        openings += 1
     }
 
     /// Lets one through now: somebody has mended something.
@@ -116,6 +133,13 @@ struct Circuit {
     }
 
     var readyCount: Int { urgent.count + ready.count }
+
+    /// Whether a row of the database is due; one that is due in days was written by a clock that was
+    /// wrong.
+    func isDue(_ now: PushMoment) -> Bool {
+        nextDue.map { $0 <= now.wall || $0 > now.wall + PushQueueStore.farAway } ?? false
+    }
+
     var isIdle: Bool {
         readyCount == 0 && inFlight == 0 && !hasBacklog && !isLoading && nextDue == nil
             && !isAuthorizing && breaker.state == .closed

@@ -34,8 +34,10 @@ struct Deliveries {
     private(set) var circuits: [String: Circuit] = [:]
     private var held: [Int64: DeliveryItem] = [:]
     private var underWay: Set<Int64> = []
-    /// Those that came for a target while one was under way: when the next may be sent.
-    private var again: [Int64: Int64] = [:]
+    /// Those that came for a target while one was under way: when and where the next may be sent.
+    private var again: [Int64: (due: Int64, circuit: String)] = [:]
+    /// Those of which nobody wants what is under way any more.
+    private var unwanted: Set<Int64> = []
     /// Nothing is begun any more.
     var isStopping = false
 
@@ -54,11 +56,21 @@ struct Deliveries {
     /// - Parameter due: milliseconds since 1970.
     mutating func add(_ item: DeliveryItem, due: Int64, now: PushMoment) -> Bool {
         if underWay.contains(item.target) {
-            let isNew = again.updateValue(due, forKey: item.target) == nil
+            unwanted.remove(item.target)
+            // It may go another way than the one under way.
+            if let circuit = circuit(item, now: now) { circuits[item.circuit] = circuit }
+            let isNew = again.updateValue((due, item.circuit), forKey: item.target) == nil
             return !isNew
         }
         if var old = held[item.target] {
             guard item.version > old.version else { return false }
+            guard item.circuit == old.circuit, item.secret == old.secret else {
+                // It registered anew, and is reached in another way.
+                held[item.target] = nil
+                circuits[old.circuit]?.remove(item.target)
+                hold(item, due: due, now: now)
+                return true
+            }
             let becomesUrgent = item.isUrgent && !old.isUrgent
             old.replace(with: item)
             held[item.target] = old
@@ -114,7 +126,10 @@ struct Deliveries {
             guard let item = held.removeValue(forKey: target) else { continue }
             circuits[item.circuit]?.remove(target)
         }
-        for target in targets { again[target] = nil }
+        for target in targets {
+            again[target] = nil
+            if underWay.contains(target) { unwanted.insert(target) }
+        }
     }
 
     // MARK: From the database
@@ -138,11 +153,14 @@ struct Deliveries {
         guard !isStopping else { return [] }
         var wanted: [(String, Int)] = []
         for (name, circuit) in circuits where !circuit.isLoading {
-            let isDue = circuit.hasBacklog || (circuit.nextDue.map { $0 <= now.wall } ?? false)
+            let isDue = circuit.hasBacklog || circuit.isDue(now)
             // What cannot be sent is not loaded.
             let isOpen = circuit.breaker.state == .open && now.monotonic < circuit.breaker.until
             guard isDue, !isOpen, circuit.readyCount <= limits.held / 2 else { continue }
+            // What is noted from now on may be missed by the load, and is kept beside what it finds.
             circuits[name]?.isLoading = true
+            circuits[name]?.hasBacklog = false
+            circuits[name]?.nextDue = nil
             wanted.append((name, limits.held - circuit.readyCount))
         }
         return wanted
@@ -158,8 +176,8 @@ struct Deliveries {
     ) {
         guard var circuit = circuits[name] else { return }
         circuit.isLoading = false
-        circuit.hasBacklog = hasMore
-        circuit.nextDue = nextDue
+        circuit.hasBacklog = hasMore || circuit.hasBacklog
+        circuit.nextDue = [circuit.nextDue, nextDue].compactMap { $0 }.min()
         for item in items where held[item.target] == nil {
             held[item.target] = item
             circuit.append(item.target, isUrgent: item.isUrgent)
@@ -170,7 +188,9 @@ struct Deliveries {
     /// The load failed: it is tried again.
     mutating func didNotLoad(_ name: String, now: PushMoment) {
         circuits[name]?.isLoading = false
-        circuits[name]?.nextDue = now.wall + 5_000
+        let retry = now.wall + 5_000
+        let known = circuits[name]?.nextDue ?? retry
+        circuits[name]?.nextDue = min(known, retry)
     }
 
     /// The targets that a load need not bring.
@@ -187,11 +207,23 @@ struct Deliveries {
         for (name, var circuit) in circuits where circuit.readyCount > 0 {
             while circuit.inFlight < room(circuit, now), !circuit.isAuthorizing,
                 circuit.readyCount > 0,
-                circuit.breaker.allows(inFlight: circuit.inFlight, now: now.monotonic),
-                circuit.takeToken(rate: limits.rate, burst: limits.burst, now: now.monotonic),
+                circuit.breaker.wouldAllow(inFlight: circuit.inFlight, now: now.monotonic),
                 let target = circuit.popFirst()
             {
                 guard let item = held[target] else { continue }
+                guard item.expires > now.wall else {
+                    // It stays in the database until it is given up there, or has a new time.
+                    held[target] = nil
+                    overflow = true
+                    continue
+                }
+                guard
+                    circuit.takeToken(rate: limits.rate, burst: limits.burst, now: now.monotonic),
+                    circuit.breaker.allows(inFlight: circuit.inFlight, now: now.monotonic)
+                else {
+                    circuit.giveBack(target, isUrgent: item.isUrgent)
+                    break
+                }
                 circuit.inFlight += 1
                 underWay.insert(target)
                 items.append(item)
@@ -212,6 +244,7 @@ struct Deliveries {
 
     /// Milliseconds until something is to be done without another event; nil for never.
     func nextWake(now: PushMoment) -> Int64? {
+        guard !isStopping else { return nil }
         var next: Int64?
         func consider(_ time: Int64) { next = min(next ?? .max, max(1, time)) }
         for circuit in circuits.values {
@@ -220,13 +253,19 @@ struct Deliveries {
                 consider(circuit.breaker.until - now.monotonic)
                 continue
             }
-            if circuit.readyCount > 0, circuit.inFlight < room(circuit, now), !circuit.isAuthorizing
+            if circuit.readyCount > 0, circuit.inFlight < room(circuit, now),
+                !circuit.isAuthorizing,
+                circuit.breaker.wouldAllow(inFlight: circuit.inFlight, now: now.monotonic)
             {
                 consider(circuit.wait(rate: limits.rate))
             }
-            if let due = circuit.nextDue, !circuit.isLoading { consider(due - now.wall) }
-            if circuit.hasBacklog, !circuit.isLoading, circuit.readyCount <= limits.held / 2 {
+            guard !circuit.isLoading else { continue }
+            // Otherwise the end of one that is held or under way makes room.
+            let hasRoom = circuit.readyCount <= limits.held / 2
+            if hasRoom, circuit.hasBacklog || circuit.isDue(now) {
                 consider(1)
+            } else if let due = circuit.nextDue, due > now.wall {
+                consider(due - now.wall)
             }
         }
         return next
@@ -244,18 +283,25 @@ struct Deliveries {
         underWay.remove(item.target)
         circuits[item.circuit]?.inFlight -= 1
         // The newer one is in the database, and is loaded in its turn.
-        if let due = again.removeValue(forKey: item.target) {
+        let isUnwanted = unwanted.remove(item.target) != nil
+        if let next = again.removeValue(forKey: item.target) {
             held[item.target] = nil
-            noteNext(item.circuit, due)
+            noteNext(next.circuit, next.due)
+        } else if isUnwanted {
+            held[item.target] = nil
         } else {
             held[item.target] = item
             circuits[item.circuit]?.giveBack(item.target, isUrgent: item.isUrgent)
         }
     }
 
-    private mutating func noteNext(_ circuit: String, _ due: Int64) {
-        let known = circuits[circuit]?.nextDue ?? due
-        circuits[circuit]?.nextDue = min(known, due)
+    private mutating func noteNext(_ name: String, _ due: Int64) {
+        guard let circuit = circuits[name] else {
+            // It was idle and made room for another; the database knows.
+            overflow = true
+            return
+        }
+        circuits[name]?.nextDue = min(circuit.nextDue ?? due, due)
     }
 
     /// The circuit has room again. The target has not until what came of it is written: the database
@@ -271,7 +317,8 @@ struct Deliveries {
         underWay.remove(item.target)
         held[item.target] = nil
         let again = again.removeValue(forKey: item.target)
-        if let next = next ?? again { noteNext(item.circuit, next) }
+        unwanted.remove(item.target)
+        if let due = next ?? again?.due { noteNext(again?.circuit ?? item.circuit, due) }
     }
 
     /// No authorization could be had.
