@@ -24,6 +24,8 @@ struct DeliveryItem: Sendable {
     /// Counts what was asked for this target; what comes later takes the place of what waits.
     var version: Int64
     let provider: ProviderKind
+    /// In whose books it was written when it was asked for: another's, if the target changed since.
+    var booked: ProviderKind
     /// Of the configuration; empty where none is needed.
     let app: String
     let circuit: String
@@ -59,6 +61,7 @@ struct DeliveryItem: Sendable {
     /// The one that the database has of the target that an item is about takes its place.
     mutating func replace(with newer: DeliveryItem) {
         version = newer.version
+        booked = newer.booked
         kind = newer.kind
         unread = newer.unread
         details = newer.details

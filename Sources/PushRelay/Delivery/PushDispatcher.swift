@@ -157,18 +157,29 @@ final class PushDispatcher: Sendable {
         let held = state.withLock { $0.deliveries.heldTargets(of: circuit) }
         let wakeups = wakeups
         let now = clock()
+        let limit = options.deadLetters.value
         host.database.writer.submit(
             size: 0,
-            { connection -> (items: [DeliveryItem], hasMore: Bool, next: Int64?) in
+            { connection -> (items: [DeliveryItem], dead: Int, hasMore: Bool, next: Int64?) in
                 let found = try PushQueueStore.due(
                     connection, circuit, now: now.wall, limit: count, held: held)
                 var items: [DeliveryItem] = []
+                var dead = 0
                 for (target, queued) in found.rows {
-                    guard let way = try wakeups.way(of: target, connection) else { continue }
-                    items.append(way.item(for: target, queued))
+                    if let way = try wakeups.way(of: target, connection) {
+                        items.append(way.item(for: target, queued))
+                    } else {
+                        let letter = DeadLetter(
+                            target.id, queued, target.account?.description, .unregistered,
+                            died: now.wall)
+                        try PushQueueStore.noteDead(
+                            connection, letter, version: queued.version, endsAll: true,
+                            limit: limit)
+                        dead += 1
+                    }
                 }
                 return (
-                    items, found.hasMore,
+                    items, dead, found.hasMore,
                     try PushQueueStore.nextDue(connection, circuit, after: now.wall)
                 )
             },
@@ -176,6 +187,7 @@ final class PushDispatcher: Sendable {
                 self.state.withLock { state in
                     switch result {
                     case .success(let found):
+                        self.metrics.dead[.unregistered].add(found.dead)
                         state.deliveries.didLoad(
                             circuit, found.items, hasMore: found.hasMore, nextDue: found.next)
                     case .failure:
@@ -223,29 +235,36 @@ final class PushDispatcher: Sendable {
     private func giveUpExpired() {
         let now = clock()
         let limit = options.deadLetters.value
-        let isRight = isClockRight()
+        let lifetime = Deliveries.milliseconds(options.lifetime.value)
         host.database.writer.submit(
             size: 0,
-            { connection -> [Int64] in
+            { connection -> (dead: [Int64], changed: [Int64], rebased: Int) in
                 // What was asked for before the clock was right has its time from now on.
-                if isRight, now.wall > Self.sensible {
-                    try PushQueueStore.rebase(connection, before: Self.sensible, now: now.wall)
-                }
+                let rebased =
+                    now.wall > Self.sensible
+                    ? try PushQueueStore.rebase(connection, before: Self.sensible, now: now.wall)
+                    : 0
+                var (dead, changed): ([Int64], [Int64]) = ([], [])
                 let expired = try PushQueueStore.expired(connection, now: now.wall, limit: 1000)
                 for (target, account, row) in expired {
-                    let letter = DeadLetter(
-                        id: 0, target: target, provider: row.provider, account: account,
-                        kind: row.kind, reason: .expired, code: "", unread: row.unread,
-                        tries: row.tries, added: row.added, died: now.wall)
+                    if try PushQueueStore.endCall(
+                        connection, target, lifetime: lifetime, now: now.wall)
+                    {
+                        changed.append(target)
+                        continue
+                    }
+                    let letter = DeadLetter(target, row, account, .expired, died: now.wall)
                     try PushQueueStore.noteDead(
                         connection, letter, version: row.version, endsAll: true, limit: limit)
+                    dead.append(target)
                 }
-                return expired.map(\.target)
+                return (dead, changed, rebased)
             },
             then: { result in
-                guard case .success(let targets) = result, !targets.isEmpty else { return }
-                self.metrics.dead[.expired].add(targets.count)
-                self.didSuppress(targets)
+                guard case .success(let done) = result else { return }
+                self.metrics.dead[.expired].add(done.dead.count)
+                self.didSuppress(done.dead + done.changed)
+                if !done.changed.isEmpty || done.rebased > 0 { self.lookForCircuits() }
             })
     }
 
@@ -306,6 +325,7 @@ final class PushDispatcher: Sendable {
     ) {
         state.withLock { $0.deliveries.authorize(item) }
         transport.send(request) { result, _ in
+            defer { self.finishDraining() }
             let answer: PushAnswer
             switch result {
             case .success(let response): answer = provider.authorize(response, at: self.time)
@@ -323,22 +343,6 @@ final class PushDispatcher: Sendable {
             if answer.outcome != .accepted { self.logCircuit(item, answer) }
             self.turnSoon()
         }
-    }
-
-    func notification(_ item: DeliveryItem, _ target: PushTarget) -> PushNotification {
-        let name = item.account?.description ?? "\(item.target)"
-        var notification = PushNotification(
-            item.kind,
-            identifier: Array(
-                keys.name("notification", "\(item.target)", "\(item.version)").prefix(16)),
-            account: target.parameters[PushRegistration.account]
-                ?? keys.hexName("account", name, bytes: 16),
-            channel: target.parameters[PushRegistration.channel],
-            collapse: keys.name("collapse", "\(item.target)", item.isUrgent ? "call" : "message"),
-            unread: item.unread > 0 ? item.unread : nil,
-            lifetime: Int(clamping: max(0, (item.expires - clock().wall) / 1000)))
-        wakeups.addDetails(item.details, to: &notification)
-        return notification
     }
 
     private func noteDispatch(_ item: DeliveryItem, _ written: Duration?, _ started: PushMoment) {
@@ -392,7 +396,7 @@ final class PushDispatcher: Sendable {
             state.deliveries.finish(item, answer, random: .random(in: 0...1), now: now)
         }
         if opened { logCircuit(item, answer) }
-        if end != .waiting { record(item, answer, end, now) }
+        if end == .waiting { finishDraining() } else { record(item, answer, end, now) }
         turnSoon()
     }
 
@@ -419,7 +423,7 @@ final class PushDispatcher: Sendable {
         state.withLock { $0.unwritten += 1 }
         let outcome = PushRecord(
             item: item, answer: answer, end: end, now: now, window: options.window.value,
-            deadLetters: options.deadLetters.value, keys: keys)
+            lifetime: options.lifetime.value, deadLetters: options.deadLetters.value, keys: keys)
         switch end {
         case .later: metrics.retries[item.provider].add()
         case .dead(let disables):
@@ -444,9 +448,17 @@ final class PushDispatcher: Sendable {
     }
 
     private func didWrite(_ outcome: PushRecord, next: Int64?) {
-        let drained = state.withLock { state -> [@Sendable () -> Void] in
+        state.withLock { state in
             state.deliveries.settle(outcome.item, next: next)
             state.unwritten -= 1
+        }
+        finishDraining()
+        turnSoon()
+    }
+
+    /// Calls those who wait for the end, if that was the last that was under way.
+    private func finishDraining() {
+        let drained = state.withLock { state -> [@Sendable () -> Void] in
             guard state.deliveries.isStopping, state.unwritten == 0,
                 state.deliveries.underWayCount == 0
             else { return [] }
@@ -455,7 +467,6 @@ final class PushDispatcher: Sendable {
         }
         gauges.didChange()
         for body in drained { body() }
-        turnSoon()
     }
 
     // MARK: The end

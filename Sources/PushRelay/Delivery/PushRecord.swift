@@ -13,6 +13,7 @@ struct PushRecord: Sendable {
     let end: DeliveryEnd
     let now: PushMoment
     let window: Duration
+    let lifetime: Duration
     let deadLetters: Int
     let keys: PushKeys
 
@@ -24,7 +25,7 @@ struct PushRecord: Sendable {
         case .waiting: return nil
         case .sent:
             try PushQueueStore.noteSent(
-                connection, item.target, version: item.version, provider: item.provider,
+                connection, item.target, version: item.version, provider: item.booked,
                 next: now.wall + Deliveries.milliseconds(window), now: now.wall)
             try PushTargetStore.noteSent(connection, item.target, now: seconds)
             if let device = item.device, device != item.target {
@@ -33,7 +34,7 @@ struct PushRecord: Sendable {
             if item.isInOtherEnvironment { try keepEnvironment(connection) }
         case .later(let due, let tries):
             try PushQueueStore.noteRetry(
-                connection, item.target, version: item.version, provider: item.provider,
+                connection, item.target, version: item.version, provider: item.booked,
                 due: due, tries: tries)
             try noteFailure(connection, isFinal: false)
         case .dead(let disables):
@@ -53,12 +54,17 @@ struct PushRecord: Sendable {
 
     private func writeDead(_ connection: Connection, disables: Bool) throws {
         let device = try PushTargetStore.target(connection, item.device ?? item.target)
-        if disables, let device, isNewer(device) {
-            // It registered anew meanwhile: that one is tried.
+        if disables, let device, let (wait, tries) = retryOfNewer(device) {
             try PushQueueStore.noteRetry(
-                connection, item.target, version: item.version, provider: item.provider,
-                due: now.wall, tries: 0)
+                connection, item.target, version: item.version, provider: item.booked,
+                due: now.wall + wait, tries: tries)
             return
+        }
+        if !disables, item.isUrgent, case .retry = answer.outcome,
+            try PushQueueStore.endCall(
+                connection, item.target, lifetime: Deliveries.milliseconds(lifetime), now: now.wall)
+        {
+            return try noteFailure(connection, isFinal: false)
         }
         try noteFailure(connection, isFinal: true)
         var ends = disables
@@ -69,7 +75,7 @@ struct PushRecord: Sendable {
             ends = true
         }
         let letter = DeadLetter(
-            id: 0, target: item.target, provider: item.provider,
+            id: 0, target: item.target, provider: item.booked,
             account: item.account?.description, kind: item.kind, reason: answer.reason,
             code: answer.code, unread: item.unread, tries: item.tries + 1, added: item.added,
             died: now.wall)
@@ -82,11 +88,17 @@ struct PushRecord: Sendable {
         }
     }
 
-    /// Whether a target is another one than the provider said is gone.
-    private func isNewer(_ target: PushTargetRow) -> Bool {
-        if target.secret != item.secret { return true }
-        guard case .invalidToken(_, let since?) = answer.outcome else { return false }
-        return target.refreshed > since
+    /// If a target is another one than the provider said is gone, when to try that, and how often the
+    /// push then counts as tried.
+    private func retryOfNewer(_ target: PushTargetRow) -> (wait: Int64, tries: Int)? {
+        // It registered anew meanwhile: that one is tried at once.
+        if target.secret != item.secret { return (0, 0) }
+        // The same token came back after the provider lost it. It may not know yet, but not for ever.
+        guard case .invalidToken(_, let since?) = answer.outcome, target.refreshed > since,
+            item.tries + 1 < Backoff.mostTries
+        else { return nil }
+        let tries = item.tries + 1
+        return (Backoff.delay(tries: tries, wish: nil, random: .random(in: 0...1)), tries)
     }
 
     /// The other environment was the right one.

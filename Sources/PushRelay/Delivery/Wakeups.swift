@@ -94,8 +94,13 @@ struct Wakeups: Sendable {
             row.tries = 0
         }
         row.due = isUrgent ? now : row.due ?? earliest
-        // A call that is to ring is not lost behind a message.
-        if !(isCollapsed && row.kind == .call && reason.kind == .message) { row.kind = reason.kind }
+        // A call that is to ring is not lost behind a message, and does not ring for longer with it.
+        let staysCall =
+            isCollapsed && row.kind == .call && reason.kind == .message && row.expires > now
+        if !staysCall {
+            row.kind = reason.kind
+            row.expires = now + (isUrgent ? Self.ringTime : milliseconds(options.lifetime))
+        }
         if let unread {
             row.unread = unread
         } else if reason.kind == .message {
@@ -103,8 +108,6 @@ struct Wakeups: Sendable {
         }
         row.message = max(row.message, reason.message ?? 0)
         row.version += 1
-        row.expires =
-            now + (isUrgent ? Self.ringTime : milliseconds(options.lifetime))
         row.details = details
         try PushQueueStore.put(connection, target.id, row)
         return NotedPush(
@@ -132,7 +135,8 @@ struct Wakeups: Sendable {
 
         func item(for target: PushTargetRow, _ row: PushQueueRow) -> DeliveryItem {
             DeliveryItem(
-                target: target.id, version: row.version, provider: provider, app: app,
+                target: target.id, version: row.version, provider: provider, booked: row.provider,
+                app: app,
                 circuit: row.circuit, secret: secret, account: target.account,
                 service: target.service, node: target.node, device: device, kind: row.kind,
                 unread: row.unread, details: row.details, added: row.added,

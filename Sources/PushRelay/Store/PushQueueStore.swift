@@ -24,6 +24,8 @@ struct PushQueueRow: Sendable, Equatable {
     var tries = 0
     /// When the last one was sent; 0 for never.
     var sent: Int64 = 0
+    /// The version that counted as suppressed last; 0 for none.
+    var suppressed: Int64 = 0
     /// Sealed.
     var details: [UInt8] = []
 }
@@ -42,6 +44,18 @@ struct DeadLetter: Sendable, Equatable {
     /// Milliseconds since 1970.
     var added: Int64
     var died: Int64
+}
+
+extension DeadLetter {
+    /// Of what waits for a target.
+    init(
+        _ target: Int64, _ row: PushQueueRow, _ account: String?, _ reason: PushReason, died: Int64
+    ) {
+        self.init(
+            id: 0, target: target, provider: row.provider, account: account, kind: row.kind,
+            reason: reason, code: "", unread: row.unread, tries: row.tries, added: row.added,
+            died: died)
+    }
 }
 
 /// What became of all that was asked of a provider, since the database was made.
@@ -84,6 +98,7 @@ enum PushQueueStore {
                 expires INTEGER NOT NULL,
                 tries INTEGER NOT NULL,
                 sent INTEGER NOT NULL,
+                suppressed INTEGER NOT NULL,
                 details BLOB NOT NULL
             );
             CREATE INDEX push_queue_due ON push_queue (circuit, due) WHERE due IS NOT NULL;
@@ -120,7 +135,7 @@ enum PushQueueStore {
 
     static let columns = """
         q.circuit, q.provider, q.due, q.kind, q.unread, q.message, q.version, q.added, q.expires, q.tries,
-        q.sent, q.details
+        q.sent, q.suppressed, q.details
         """
 
     /// Reads the columns, which begin at `column`.
@@ -135,7 +150,8 @@ enum PushQueueStore {
             unread: Int(clamping: row.integer(column + 4)), message: row.integer(column + 5),
             version: row.integer(column + 6), added: row.integer(column + 7),
             expires: row.integer(column + 8), tries: Int(clamping: row.integer(column + 9)),
-            sent: row.integer(column + 10), details: row.blob(column + 11))
+            sent: row.integer(column + 10), suppressed: row.integer(column + 11),
+            details: row.blob(column + 12))
     }
 
     static func find(_ connection: Connection, _ target: Int64) throws -> PushQueueRow? {
@@ -172,14 +188,14 @@ enum PushQueueStore {
             """
             INSERT OR REPLACE INTO push_queue (
                 target, circuit, provider, due, kind, unread, message, version, added, expires,
-                tries, sent, details
-            ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                tries, sent, suppressed, details
+            ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             .integer(target), .text(row.circuit), .text(row.provider.rawValue),
             row.due.map { .integer($0) } ?? .null, .integer(row.kind.rawValue),
             .integer(Int64(row.unread)), .integer(row.message), .integer(row.version),
             .integer(row.added), .integer(row.expires), .integer(Int64(row.tries)),
-            .integer(row.sent), .blob(row.details))
+            .integer(row.sent), .integer(row.suppressed), .blob(row.details))
     }
 
     /// Adds to the books of a provider.
@@ -206,12 +222,16 @@ enum PushQueueStore {
     /// Nobody has to be told any more what waits for a target: its device is in use.
     static func suppress(_ connection: Connection, _ target: Int64) throws {
         guard let row = try find(connection, target) else { return }
-        if row.due != nil { try count(connection, row.provider, suppressed: 1) }
+        guard row.due != nil else {
+            return try connection.execute(
+                "UPDATE push_queue SET unread = 0 WHERE target = ?", .integer(target))
+        }
+        try count(connection, row.provider, suppressed: 1)
         // The version tells a push that is under way that it does not count here any more.
         try connection.execute(
             """
-            UPDATE push_queue SET due = NULL, unread = 0, version = version + 1, tries = 0,
-                details = x'' WHERE target = ?
+            UPDATE push_queue SET due = NULL, unread = 0, suppressed = version,
+                version = version + 1, tries = 0, details = x'' WHERE target = ?
             """, .integer(target))
     }
 
@@ -232,24 +252,25 @@ enum PushQueueStore {
     ) throws {
         guard let row = try find(connection, target) else { return }
         if row.version == version {
-            try count(connection, provider, sent: 1)
+            // It may have been given up while it was under way.
+            try count(connection, row.provider, sent: 1, dead: row.due == nil ? -1 : 0)
             try connection.execute(
                 """
                 UPDATE push_queue SET due = NULL, sent = ?, tries = 0, details = x''
                 WHERE target = ?
                 """, .integer(now), .integer(target))
-        } else if row.due == nil {
-            // It counted as suppressed while it was under way.
-            try count(connection, provider, sent: 1, suppressed: -1)
-            try connection.execute(
-                "UPDATE push_queue SET sent = ? WHERE target = ?", .integer(now),
-                .integer(target))
         } else {
-            // The one that took its place while it was under way did not.
-            try count(connection, provider, sent: 1, collapsed: -1)
+            // It counted as suppressed while it was under way, or as collapsed.
+            let isSuppressed = row.suppressed == version
+            try count(
+                connection, provider, sent: 1, collapsed: isSuppressed ? 0 : -1,
+                suppressed: isSuppressed ? -1 : 0)
+            // The one that took its place waits for its window, unless it is a call.
             try connection.execute(
-                "UPDATE push_queue SET due = max(due, ?), sent = ?, tries = 0 WHERE target = ?",
-                .integer(next), .integer(now), .integer(target))
+                """
+                UPDATE push_queue SET due = CASE WHEN kind IN (1, 2) THEN due ELSE max(due, ?) END,
+                    sent = ?, tries = 0 WHERE target = ?
+                """, .integer(next), .integer(now), .integer(target))
         }
     }
 
@@ -261,9 +282,27 @@ enum PushQueueStore {
         try count(connection, provider, retried: 1)
         try connection.execute(
             """
-            UPDATE push_queue SET due = max(due, ?), tries = CASE WHEN version = ? THEN ? ELSE 0 END
+            UPDATE push_queue SET tries = CASE WHEN version = ? THEN ? ELSE 0 END,
+                due = CASE WHEN version <> ? AND kind IN (1, 2) THEN due ELSE max(due, ?) END
             WHERE target = ? AND due IS NOT NULL
-            """, .integer(due), .integer(version), .integer(Int64(tries)), .integer(target))
+            """, .integer(version), .integer(Int64(tries)), .integer(version), .integer(due),
+            .integer(target))
+    }
+
+    /// A call rings no more and did not get there; if messages were asked for with it, those are
+    /// still to be told. False if there are none.
+    static func endCall(
+        _ connection: Connection, _ target: Int64, lifetime: Int64, now: Int64
+    ) throws -> Bool {
+        try connection.execute(
+            """
+            UPDATE push_queue SET kind = 0, due = ?, tries = 0,
+                expires = added + ?
+            WHERE target = ? AND due IS NOT NULL AND kind IN (1, 2) AND unread > 0
+                AND added + ? > ?
+            """, .integer(now), .integer(lifetime), .integer(target), .integer(lifetime),
+            .integer(now))
+        return connection.changes == 1
     }
 
     /// It is given up. What took its place while it was under way stays, unless the target ends.
@@ -271,13 +310,14 @@ enum PushQueueStore {
         _ connection: Connection, _ letter: DeadLetter, version: Int64, endsAll: Bool, limit: Int
     ) throws {
         guard let row = try find(connection, letter.target) else { return }
-        guard row.due != nil else { return }  // suppressed meanwhile: nobody misses it
+        // Suppressed meanwhile: nobody misses it.
+        guard row.due != nil, endsAll || row.suppressed != version else { return }
         try insertDead(connection, letter, limit: limit)
         if row.version != version, !endsAll {
             try count(connection, letter.provider, collapsed: -1, dead: 1)
             return
         }
-        try count(connection, letter.provider, dead: 1)
+        try count(connection, row.provider, dead: 1)
         try connection.execute(
             "UPDATE push_queue SET due = NULL, tries = 0, details = x'' WHERE target = ?",
             .integer(letter.target))
@@ -313,8 +353,9 @@ enum PushQueueStore {
             SELECT \(PushTargetStore.columns), \(columns)
             FROM push_queue q JOIN push_targets t ON t.id = q.target
             WHERE q.circuit = ? AND q.due IS NOT NULL AND (q.due <= ? OR q.due > ?)
+                AND q.expires > ?
             ORDER BY q.due
-            """, .text(circuit), .integer(now), .integer(now + farAway)
+            """, .text(circuit), .integer(now), .integer(now + farAway), .integer(now)
         ) { result in
             guard let target = PushTargetStore.target(result), !held.contains(target.id) else {
                 return true
@@ -340,9 +381,9 @@ enum PushQueueStore {
     ) throws -> Int64? {
         try connection.first(
             """
-            SELECT due FROM push_queue WHERE circuit = ? AND due IS NOT NULL AND due > ?
-            ORDER BY due LIMIT 1
-            """, .text(circuit), .integer(now)
+            SELECT due FROM push_queue
+            WHERE circuit = ? AND due IS NOT NULL AND due > ? AND due <= ? ORDER BY due LIMIT 1
+            """, .text(circuit), .integer(now), .integer(now + farAway)
         ) { $0.integer(0) }
     }
 
@@ -390,12 +431,14 @@ enum PushQueueStore {
         return found
     }
 
-    /// What was asked for while the clock stood before this time was asked for just now.
-    static func rebase(_ connection: Connection, before year: Int64, now: Int64) throws {
+    /// What was asked for while the clock stood before this time was asked for just now. Gives how
+    /// much that is.
+    static func rebase(_ connection: Connection, before year: Int64, now: Int64) throws -> Int {
         try connection.execute(
             """
             UPDATE push_queue SET expires = expires - added + ?, added = ?, due = ?
             WHERE due IS NOT NULL AND added < ?
             """, .integer(now), .integer(now), .integer(now), .integer(year))
+        return connection.changes
     }
 }

@@ -131,13 +131,14 @@ enum PushTargetStore {
                 ) { $0.integer(0) } ?? 0
             if count >= Int64(limit) {
                 // Those that are disabled make room, the oldest first.
-                try connection.execute(
+                let oldest = try connection.first(
                     """
-                    DELETE FROM push_targets WHERE id IN (
-                        SELECT id FROM push_targets WHERE account = ? AND disabled IS NOT NULL
-                        ORDER BY disabled LIMIT 1)
-                    """, .text(account.description))
-                guard connection.changes == 1 else { return nil }
+                    SELECT id FROM push_targets WHERE account = ? AND disabled IS NOT NULL
+                    ORDER BY disabled LIMIT 1
+                    """, .text(account.description)
+                ) { $0.integer(0) }
+                guard let oldest else { return nil }
+                try remove(connection, oldest)
             }
         }
         try connection.execute(
