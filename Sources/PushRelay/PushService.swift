@@ -87,8 +87,7 @@ public final class PushService: Sendable {
             return
         }
         let providers = ProviderTable()
-        let wakeups = Wakeups(
-            keys: keys, options: options, services: services(host), providers: providers)
+        let wakeups = Wakeups(keys: keys, options: options, services: services(host))
         let dispatcher = PushDispatcher(
             host: host, keys: keys, relay: state,
             providers: providers, wakeups: wakeups,

@@ -12,10 +12,6 @@ internal import XMPP
 
 /// Takes publications. Safe on any thread.
 final class Publishing: Sendable {
-    /// Seconds for which a token that a provider does not know is not taken again without a
-    /// registration.
-    private static let tombstone: Int64 = 86_400
-
     private let relay: PushRelayState
     private let rates = PublisherRates()
 
@@ -77,7 +73,10 @@ final class Publishing: Sendable {
         _ connection: Connection
     ) throws -> Outcome {
         let node: PushTargetRow
-        switch try find(request, from, dispatcher, now: now, connection) {
+        let lookup = NodeLookup(relay.options, dispatcher)
+        switch try lookup.find(
+            request.node, request.options, domain: from.domain, now: now, connection)
+        {
         case .failure(let refusal): return .refused(refusal.error, refusal.reason)
         case .success(let found): node = found
         }
@@ -92,54 +91,5 @@ final class Publishing: Sendable {
         return .noted(
             try dispatcher.wakeups.note(
                 reason, unread: request.unread, node: node, now: now, connection))
-    }
-
-    private func token(
-        _ request: PublishRequest, _ dispatcher: PushDispatcher, now: Int64,
-        _ connection: Connection
-    ) throws -> PushTargetRow? {
-        try TokenNode(node: request.node, options: request.options)?.keep(
-            dispatcher.wakeups, now: now, connection)
-    }
-
-    private struct Refusal: Error {
-        let error: StanzaError
-        let reason: PushRefusal
-    }
-
-    private func find(
-        _ request: PublishRequest, _ from: JID, _ dispatcher: PushDispatcher, now: Int64,
-        _ connection: Connection
-    ) throws -> Result<PushTargetRow, Refusal> {
-        let unknown = Refusal(
-            error: StanzaError(.itemNotFound, "there is no such node"), reason: .unknownNode)
-        let name = dispatcher.keys.nodeName(request.node)
-        guard let row = try PushTargetStore.node(connection, name) else {
-            return try token(request, dispatcher, now: now, connection).map { .success($0) }
-                ?? .failure(unknown)
-        }
-        if let disabledAt = row.disabledAt {
-            // A token that is its own node may have come back.
-            guard row.domain.isEmpty, now / 1000 - disabledAt > Self.tombstone,
-                let anew = try token(request, dispatcher, now: now, connection)
-            else { return .failure(unknown) }
-            return .success(anew)
-        }
-        guard row.domain.isEmpty || row.domain == from.domain else {
-            return .failure(
-                Refusal(
-                    error: StanzaError(.forbidden, "this node is another domain's", kind: .cancel),
-                    reason: .publisher))
-        }
-        if let secret = dispatcher.keys.target(row.secret)?.parameters[PushRegistration.secret] {
-            let given = request.options[PushRegistration.secret] ?? ""
-            guard constantTimeEqual(Array(given.utf8), Array(secret.utf8)) else {
-                return .failure(
-                    Refusal(
-                        error: StanzaError(.forbidden, "the secret is wrong", kind: .cancel),
-                        reason: .secret))
-            }
-        }
-        return .success(row)
     }
 }

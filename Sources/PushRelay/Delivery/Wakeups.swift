@@ -5,7 +5,6 @@ internal import Addresses
 internal import Engine
 internal import Options
 internal import Storage
-internal import TLS
 
 /// A reason to wake somebody.
 struct WakeReason: Sendable {
@@ -38,7 +37,6 @@ struct Wakeups: Sendable {
     let options: PushOptions
     /// The domains of our own app server.
     let services: Set<String>
-    let providers: ProviderTable
 
     /// Notes that an account's devices are to be woken.
     ///
@@ -152,42 +150,17 @@ struct Wakeups: Sendable {
                 provider: target.provider, app: target.app, circuit: target.circuit,
                 secret: target.secret, device: target.account == nil ? target.id : nil)
         }
-        let known = keys.target(target.secret)?.parameters ?? [:]
-        guard
-            let device = try PushTargetStore.node(connection, target.node)
-                ?? TokenNode(
-                    node: known[Publication.nodeParameter] ?? "", options: known)?.keep(
-                    self, now: Clock.millisecondsSince1970(), connection),
+        guard let device = try PushTargetStore.node(connection, target.node),
             device.disabledAt == nil
         else {
-            return try noWay(target, .unregistered, "item-not-found", connection)
-        }
-        guard isOwned(device, by: target, known) else {
-            return try noWay(target, .credentialRefused, "forbidden", connection)
+            try PushTargetStore.disable(
+                connection, target.id, .unregistered, "item-not-found",
+                now: Clock.secondsSince1970())
+            return nil
         }
         return Way(
             provider: device.provider, app: device.app, circuit: device.circuit,
             secret: device.secret, device: device.id)
-    }
-
-    /// Whether the one who enabled a node may publish to it: the same that others prove by the secret.
-    private func isOwned(
-        _ device: PushTargetRow, by target: PushTargetRow, _ known: [String: String]
-    ) -> Bool {
-        guard device.domain.isEmpty || device.domain == target.domain else { return false }
-        guard let secret = keys.target(device.secret)?.parameters[PushRegistration.secret] else {
-            return true
-        }
-        let given = known[PushRegistration.secret] ?? ""
-        return constantTimeEqual(Array(given.utf8), Array(secret.utf8))
-    }
-
-    private func noWay(
-        _ target: PushTargetRow, _ reason: PushReason, _ code: String, _ connection: Connection
-    ) throws -> Way? {
-        try PushTargetStore.disable(
-            connection, target.id, reason, code, now: Clock.secondsSince1970())
-        return nil
     }
 
     // MARK: What is told

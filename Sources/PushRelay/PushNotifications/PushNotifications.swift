@@ -84,10 +84,6 @@ struct PushNotifications: Sendable {
             }
             target.parameters[Publication.optionsParameter] = String(
                 decoding: bytes, as: UTF8.self)
-            let fields = DataForm(form)
-            for name in [PushRegistration.secret] + TokenNode.options {
-                target.parameters[name] = fields?.value(name)
-            }
         }
         guard let keys = relay.keys, let secret = try? keys.seal(target) else {
             throw StanzaError(.internalServerError)
@@ -101,27 +97,53 @@ struct PushNotifications: Sendable {
             fingerprint: keys.name("service", service.description, node), secret: secret,
             created: now, refreshed: now)
         row.isAlways = false
-        let limit = relay.options.targets.value
         let kept = row
+        let options = Self.options(request.payload)
         host.database.writer.submit(
-            { try PushTargetStore.insert($0, kept, limit: limit) },
+            { try enable(kept, node, options, $0) },
             then: { result in
                 switch result {
-                case .success(.some):
+                case .success(nil):
                     watched.insert(account)
                     session.answer(request, .success(nil))
-                case .success(nil):
-                    relay.metrics.refusals[.targets].add()
-                    session.answer(
-                        request,
-                        .failure(
-                            StanzaError(
-                                .resourceConstraint,
-                                "this account has \(limit) push services already; disable some")))
+                case .success(let refusal?):
+                    relay.metrics.refusals[refusal.reason].add()
+                    session.answer(request, .failure(refusal.error))
                 case .failure(let error): session.answer(request, .failure(.notStored(error)))
                 }
             })
         return .later
+    }
+
+    private static func options(_ payload: Element) -> [String: String] {
+        guard let form = payload.elements.lazy.compactMap({ DataForm($0) }).first else {
+            return [:]
+        }
+        return Dictionary(
+            form.fields.map { ($0.name, $0.values.first ?? "") }, uniquingKeysWith: { $1 })
+    }
+
+    /// Keeps a target; gives why not. What a node of ours leads to is asked once, here: later the way
+    /// from the message to the device is a short one.
+    private func enable(
+        _ row: PushTargetRow, _ node: String, _ options: [String: String],
+        _ connection: Connection
+    ) throws -> NodeLookup.Refusal? {
+        if let dispatcher = relay.dispatcher,
+            dispatcher.wakeups.services.contains(row.service)
+        {
+            let lookup = NodeLookup(relay.options, dispatcher)
+            let found = try lookup.find(
+                node, options, domain: row.domain, now: dispatcher.now.wall, connection)
+            if case .failure(let refusal) = found { return refusal }
+        }
+        let limit = relay.options.targets.value
+        guard try PushTargetStore.insert(connection, row, limit: limit) == nil else { return nil }
+        return NodeLookup.Refusal(
+            error: StanzaError(
+                .resourceConstraint,
+                "this account has \(limit) push services already; disable some"),
+            reason: .targets)
     }
 
     // MARK: Disabling (section 6)
