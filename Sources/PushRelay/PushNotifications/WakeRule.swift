@@ -80,11 +80,12 @@ enum WakeRule {
     /// Whether a text has a nickname as a word of its own, in whatever case.
     static func mentions(_ nickname: String, _ text: String?) -> Bool {
         guard !nickname.isEmpty else { return false }
-        let text = Array((text ?? "").lowercased().unicodeScalars)
-        let wanted = Array(nickname.lowercased().unicodeScalars)
+        // Characters are the same however they are composed.
+        let text = Array((text ?? "").lowercased())
+        let wanted = Array(nickname.lowercased())
         guard wanted.count <= text.count else { return false }
-        func isWord(_ scalar: Unicode.Scalar) -> Bool {
-            scalar.properties.isAlphabetic || scalar.properties.numericType != nil
+        func isWord(_ character: Character) -> Bool {
+            character.isLetter || character.isNumber || character == "_"
         }
         for start in 0...(text.count - wanted.count)
         where text[start] == wanted[0] && text[start..<start + wanted.count].elementsEqual(wanted) {
