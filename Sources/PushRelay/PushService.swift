@@ -20,6 +20,8 @@ public struct PushSurroundings: Sendable {
     public var isClockRight: @Sendable () -> Bool
     /// The keys of our own endpoints; nil where none are given.
     public var endpointKeys: EndpointKeyFile?
+    /// Another clock, for tests.
+    var clock: @Sendable () -> PushMoment = { PushClock.now }
 
     /// Creates them.
     public init(
@@ -92,7 +94,7 @@ public final class PushService: Sendable {
             host: host, keys: keys, relay: state,
             providers: providers, wakeups: wakeups,
             transport: surroundings.transport ?? NoTransport(),
-            isClockRight: surroundings.isClockRight)
+            isClockRight: surroundings.isClockRight, clock: surroundings.clock)
         let memory = try StoredMemory(host, keys)
         self.memory.withLock { $0 = memory }
         providers.replace(try configured(memory))
