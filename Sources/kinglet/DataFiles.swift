@@ -21,6 +21,7 @@ struct DataFiles: Sendable {
     var serverKey: String { secrets + "/server.key" }
     var loginSecret: String { secrets + "/login-secret" }
     var pushKey: String { secrets + "/push.key" }
+    /// What the endpoints that apps got are encrypted with.
     var endpointKeys: String { secrets + "/unified-push.keys" }
 
     /// Makes the directories, private to their owner, and becomes that owner.

@@ -122,15 +122,17 @@ extension UnifiedPushProvider {
             questions.giveUp(id)
         }
         let reply = await withTaskCancellationHandler {
-            await withCheckedContinuation { (continuation: CheckedContinuation<Reply, Never>) in
+            var isSent = true
+            let reply = await withCheckedContinuation {
+                (continuation: CheckedContinuation<Reply, Never>) in
                 let isAsked = questions.expect(id, from: grant.client) { answer in
                     continuation.resume(returning: answer.map { .answer($0) } ?? .none)
                 }
                 guard isAsked else { return continuation.resume(returning: .busy) }
-                guard host.send(Self.push(grant, body, id: id), from: service) else {
-                    return questions.giveUp(id)
-                }
+                isSent = host.send(Self.push(grant, body, id: id), from: service)
+                if !isSent { questions.giveUp(id) }
             }
+            return isSent ? reply : .busy
         } onCancel: {
             // Whoever posted has gone.
             questions.giveUp(id)
