@@ -68,7 +68,8 @@ TIME = [
           "is woken once in that time.", "s", "push", quantiles(f"{OF}dispatch_seconds"),
           absent=NO_PUSH),
     graph("From message to provider", "From the commit of a message until a provider took the "
-          "push, with all waiting in between.", "s", "push",
+          "push. What had to be tried again later, or waited over a restart, is not in it: see Age of "
+          "the oldest.", "s", "push",
           quantiles(f"{OF}end_to_end_delay_seconds"), absent=NO_PUSH),
     graph("Answer time", "From a request to its answer, for 95 % of them. Half a second is normal "
           "across the internet.", "s", "push",
