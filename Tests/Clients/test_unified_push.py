@@ -25,6 +25,7 @@ from slixmpp.exceptions import IqError
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import MatchXPath
 
+from certificates import Authority
 from kinglet import one_line, run
 from people import JULIET, ROMEO, USERS
 from waiting import LONG, arrives
@@ -453,3 +454,22 @@ async def test_what_is_posted_is_counted_and_nothing_of_it_is_logged(distributor
     assert token[:40] not in own.log.text
     assert token not in own.get("/metrics")[2]
     assert "secret words" not in own.log.text
+
+
+async def test_the_public_url_has_a_certificate_of_its_own(distributor, make_server, tmp_path):
+    """A name beside the domains: what TLS shows depends on the name that is asked for."""
+    authority = Authority(tmp_path)
+    pair = authority.issue("chat.example.net")
+    own = make_server(users=USERS)
+    with own.configuration.open("a") as file:
+        file.write(
+            "\ntls:\n  certificates:\n    - domains: [chat.example.net]\n"
+            f"      certificate: {pair.certificate}\n      key: {pair.key}\n")
+    own.settings["push.public_url"] = "https://chat.example.net"
+    own.start()
+    phone = await distributor(ROMEO, on=own)
+    path = urlsplit(await phone.endpoint()).path
+    trusting = SimpleNamespace(address=own.address, authority=authority.file)
+    post = posted(trusting, f"https://chat.example.net:{own.ports['web']}{path}", b"hello")
+    assert await phone.take() == b"hello"
+    assert (await post).status == 201
