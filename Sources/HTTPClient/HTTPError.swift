@@ -54,7 +54,7 @@ public struct HTTPError: Error, Sendable, Equatable, CustomStringConvertible {
     static func of(_ result: CURLcode, host: String, systemError: Int) -> HTTPError {
         let code: Code
         switch result {
-        case CURLE_URL_MALFORMAT, CURLE_UNSUPPORTED_PROTOCOL: code = .request
+        case CURLE_URL_MALFORMAT: code = .request
         case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY: code = .name
         case CURLE_COULDNT_CONNECT, CURLE_SEND_ERROR, CURLE_RECV_ERROR, CURLE_GOT_NOTHING,
             CURLE_PARTIAL_FILE,
@@ -66,7 +66,9 @@ public struct HTTPError: Error, Sendable, Equatable, CustomStringConvertible {
             CURLE_SSL_CERTPROBLEM, CURLE_SSL_CIPHER, CURLE_SSL_ENGINE_INITFAILED,
             CURLE_SSL_ISSUER_ERROR, CURLE_SSL_PINNEDPUBKEYNOTMATCH, CURLE_USE_SSL_FAILED:
             code = .tls
-        case CURLE_WEIRD_SERVER_REPLY, CURLE_BAD_CONTENT_ENCODING, CURLE_TOO_MANY_REDIRECTS:
+        // The URL's scheme was looked at before: an unsupported protocol is what was answered.
+        case CURLE_WEIRD_SERVER_REPLY, CURLE_BAD_CONTENT_ENCODING, CURLE_TOO_MANY_REDIRECTS,
+            CURLE_UNSUPPORTED_PROTOCOL:
             code = .garbage
         default: code = .libcurl
         }
