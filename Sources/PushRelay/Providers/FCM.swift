@@ -159,8 +159,8 @@ struct FCM: ConfiguredProvider {
         let code = Self.detail(details, "google.firebase.fcm.v1.FcmError")?["errorCode"]?.text
         let status = error?["status"]?.text
         guard
-            let answer = Self.answer(code ?? status ?? "", details, response, time)
-                ?? status.flatMap({ Self.answer($0, details, response, time) })
+            let answer = Self.answer(code ?? status ?? "", error, response, time)
+                ?? status.flatMap({ Self.answer($0, error, response, time) })
         else {
             // A proxy's 401 is no reason to call the credential bad.
             if response.status == 401 {
@@ -173,8 +173,9 @@ struct FCM: ConfiguredProvider {
 
     /// Nil for a code that nobody knows.
     private static func answer(
-        _ code: String, _ details: [JSONValue], _ response: HTTPResponse, _ time: PushTime
+        _ code: String, _ error: JSONValue?, _ response: HTTPResponse, _ time: PushTime
     ) -> PushAnswer? {
+        let details = error?["details"]?.elements ?? []
         let after = RetryAfter.of(response, at: time)
         func answer(_ outcome: PushOutcome, _ reason: PushReason) -> PushAnswer {
             PushAnswer(outcome, reason, code: code)
@@ -185,7 +186,7 @@ struct FCM: ConfiguredProvider {
         case "SENDER_ID_MISMATCH":
             return answer(.invalidToken(.app, since: nil), .otherApp)
         case "INVALID_ARGUMENT":
-            return isAboutToken(details)
+            return isAboutToken(error, details)
                 ? answer(.invalidToken(.token, since: nil), .badToken)
                 : answer(.rejected, .request)
         case "QUOTA_EXCEEDED", "RESOURCE_EXHAUSTED":
@@ -214,7 +215,11 @@ struct FCM: ConfiguredProvider {
     }
 
     /// A bad argument is the token only where Google says so; otherwise it is our own mistake.
-    private static func isAboutToken(_ details: [JSONValue]) -> Bool {
+    private static func isAboutToken(_ error: JSONValue?, _ details: [JSONValue]) -> Bool {
+        // Mostly it says so in its message only.
+        if error?["message"]?.text?.hasPrefix("The registration token is not a valid") ?? false {
+            return true
+        }
         let violations =
             detail(details, "google.rpc.BadRequest")?["fieldViolations"]?.elements ?? []
         return violations.contains { $0["field"]?.text == "message.token" }
