@@ -76,6 +76,7 @@ final class PushDispatcher: Sendable {
         state.withLock { $0.isStarted = true }
         lookForCircuits()
         sweep()
+        waitForClock()
     }
 
     /// Pushes were committed. On the writer's thread.
@@ -97,7 +98,7 @@ final class PushDispatcher: Sendable {
         turnSoon()
     }
 
-    /// The devices of these targets are in use.
+    /// Devices are in use.
     func didSuppress(_ targets: [Int64]) {
         state.withLock { $0.deliveries.cancel(targets) }
     }
@@ -229,6 +230,16 @@ final class PushDispatcher: Sendable {
             }
             self.giveUpExpired()
             if self.state.withLock({ $0.deliveries.overflow }) { self.lookForCircuits() }
+        }
+    }
+
+    /// What could not be signed goes out as soon as the time is known.
+    private func waitForClock() {
+        guard !isClockRight(), let loop = host.loops.first else { return }
+        loop.eventLoop.scheduleTask(in: .seconds(2)) { [weak self] in
+            guard let self, self.isClockRight() else { return self?.waitForClock() ?? () }
+            self.giveUpExpired()
+            self.reload()
         }
     }
 
@@ -482,8 +493,6 @@ final class PushDispatcher: Sendable {
         }
         if isEmpty { then() }
     }
-
-    // MARK: For a person
 
     /// The circuits with something to do, by their names.
     var circuits: [String: Circuit] { state.withLock { $0.deliveries.circuits } }
