@@ -148,8 +148,8 @@ GOOGLE = [
 WEB_PUSH = [
     *(Case("web-push", str(status), Answer(status), ACCEPTED) for status in (200, 201, 202)),
     Case("web-push", "400", web_push_error(400), REJECTED),
-    # Mozilla's errno 109; a distributor's VAPID_REQUIRED ends here too. The endpoint is a user's own,
-    # so it is no reason to leave the others at that server alone; but a token may have become old.
+    # Mozilla's errno 109; a distributor's VAPID_REQUIRED ends here too. The endpoint is a user's:
+    # it is no reason to leave the others at that server alone. Our token may have become old.
     Case("web-push", "401", web_push_error(401, "Invalid authorization", 109), EXPIRED),
     Case("web-push", "403", web_push_error(403, "Forbidden", 109), REJECTED),
     Case("web-push", "404", web_push_error(404, "Not found", 102), INVALID),

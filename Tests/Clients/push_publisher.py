@@ -1,5 +1,5 @@
-"""Users' servers that publish to the app server (XEP-0357 section 7), without a login for each user:
-a component (XEP-0114) speaks for all accounts of its domain."""
+"""Users' servers that publish to the app server (XEP-0357 section 7), without a login for each
+user: a component (XEP-0114) speaks for all accounts of its domain."""
 
 import hashlib
 import itertools

@@ -1,5 +1,5 @@
-"""A day in the life, compressed: a thousand devices at five services are woken again and again, while
-services go away, refuse and slow down, devices vanish, and the server is killed. At its end everybody
+"""A day in the life, compressed: a thousand devices at five services are woken again and again,
+while services go away and refuse, devices vanish, and the server is killed. At its end everybody
 who could be woken was, after the last that was asked for, and the books add up exactly.
 
 `PUSH_DEVICES`, `PUSH_SECONDS` and `PUSH_SEED` make a longer one."""

@@ -1,5 +1,5 @@
-"""kill -9 in every phase of a push: once the server has acknowledged what it is about, the device is
-woken, whatever happens meanwhile. Twice is allowed, never is not; and the books add up."""
+"""kill -9 in every phase of a push: once the server has acknowledged what it is about, the device
+is woken, whatever happens meanwhile. Twice is allowed, never is not; and the books add up."""
 
 import contextlib
 import random
