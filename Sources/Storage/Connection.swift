@@ -42,7 +42,12 @@ public struct ResultRow {
         Int64.fromDatabaseValue(row[index] as DatabaseValue) ?? 0
     }
 
-    /// Column `index` as text, nil for NULL.
+    /// Column `index` as an integer, nil for NULL.
+    public func optionalInteger(_ index: Int) -> Int64? {
+        Int64.fromDatabaseValue(row[index] as DatabaseValue)
+    }
+
+    /// Column `index` as text, nil for NULL and for a number.
     public func text(_ index: Int) -> String? {
         String.fromDatabaseValue(row[index] as DatabaseValue)
     }

@@ -83,7 +83,7 @@ extension PushQueueStore {
         try connection.first(
             "SELECT count(*), min(added) FROM push_queue WHERE due IS NOT NULL"
         ) { row in
-            (Int(clamping: row.integer(0)), row.time(1))
+            (Int(clamping: row.integer(0)), row.optionalInteger(1))
         } ?? (0, nil)
     }
 

@@ -145,7 +145,7 @@ enum PushQueueStore {
         }
         return PushQueueRow(
             circuit: row.text(column) ?? "", provider: provider,
-            due: row.time(column + 2),
+            due: row.optionalInteger(column + 2),
             kind: PushNotification.Kind(rawValue: row.integer(column + 3)) ?? .message,
             unread: Int(clamping: row.integer(column + 4)), message: row.integer(column + 5),
             version: row.integer(column + 6), added: row.integer(column + 7),

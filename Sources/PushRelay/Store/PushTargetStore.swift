@@ -96,11 +96,11 @@ enum PushTargetStore {
         target.node = row.text(6) ?? ""
         target.domain = row.text(7) ?? ""
         target.isAlways = row.integer(11) != 0
-        target.sentAt = row.time(14)
+        target.sentAt = row.optionalInteger(14)
         target.reason = row.text(15).flatMap(PushReason.init(rawValue:))
         target.code = row.text(16) ?? ""
         target.failures = Int(row.integer(17))
-        target.disabledAt = row.time(18)
+        target.disabledAt = row.optionalInteger(18)
         return target
     }
 
