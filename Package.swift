@@ -148,7 +148,7 @@ let package = Package(
         tests(
             "PushRelayTests",
             [
-                "PushRelay", "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS",
+                "PushRelay", "XML", "Addresses", "XMPP", "Options", "Prometheus", "TLS", "SASL",
                 "Storage", "Engine", "Features", "HTTPClient", "Programs", nioCore, nioEmbedded,
                 logging,
             ]),

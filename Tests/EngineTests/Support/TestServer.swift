@@ -50,9 +50,12 @@ final class TestServer: Sendable {
 
     /// A second server over the same database: what the first one would find after a crash.
     convenience init(
-        over other: TestServer, _ settings: [String] = [], loops count: Int = 1
+        over other: TestServer, _ settings: [String] = [], loops count: Int = 1,
+        declaring declare: (HostBuilder) -> Void = { _ in }
     ) throws {
-        try self.init(settings, domains: other.host.domains, loops: count, in: other.directory)
+        try self.init(
+            settings, domains: other.host.domains, loops: count, in: other.directory,
+            declaring: declare)
     }
 
     /// Stops as on SIGTERM, has something done to the database, and starts again on it.

@@ -1,0 +1,1 @@
+../../EngineTests/Support/TestTransport.swift
