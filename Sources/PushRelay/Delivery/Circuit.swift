@@ -140,9 +140,10 @@ struct Circuit {
         nextDue.map { $0 <= now.wall || $0 > now.wall + PushQueueStore.farAway } ?? false
     }
 
-    var isIdle: Bool {
+    /// Whether nothing is lost with it; one that would be tried again now has nothing to remember.
+    func isIdle(_ now: PushMoment) -> Bool {
         readyCount == 0 && inFlight == 0 && !hasBacklog && !isLoading && nextDue == nil
-            && !isAuthorizing && breaker.state == .closed
+            && !isAuthorizing && (breaker.state != .open || now.monotonic >= breaker.until)
     }
 
     mutating func append(_ target: Int64, isUrgent: Bool) {

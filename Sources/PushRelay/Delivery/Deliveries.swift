@@ -108,7 +108,7 @@ struct Deliveries {
     private mutating func circuit(_ item: DeliveryItem, now: PushMoment) -> Circuit? {
         if let circuit = circuits[item.circuit] { return circuit }
         if circuits.count >= limits.circuits {
-            circuits = circuits.filter { !$0.value.isIdle }
+            circuits = circuits.filter { !$0.value.isIdle(now) }
             guard circuits.count < limits.circuits else {
                 overflow = true
                 return nil
@@ -138,6 +138,9 @@ struct Deliveries {
     mutating func noteDue(
         _ circuit: String, _ provider: ProviderKind, at due: Int64, now: PushMoment
     ) {
+        if circuits[circuit] == nil, circuits.count >= limits.circuits {
+            circuits = circuits.filter { !$0.value.isIdle(now) }
+        }
         guard circuits[circuit] != nil || circuits.count < limits.circuits else {
             overflow = true
             return

@@ -215,6 +215,8 @@ final class PushDispatcher: Sendable {
                         state.deliveries.noteDue(
                             circuit.circuit, circuit.provider, at: circuit.due, now: now)
                     }
+                    // There may be more.
+                    if circuits.count >= limit { state.deliveries.overflow = true }
                 }
                 self.turnSoon()
             })
