@@ -35,6 +35,8 @@ struct NodeLookup: Sendable {
             error: StanzaError(.itemNotFound, "there is no such node"), reason: .unknownNode)
         let name = dispatcher.keys.nodeName(node)
         guard let row = try PushTargetStore.node(connection, name) else {
+            // Who has a secret has registered; that node is gone.
+            guard options[PushRegistration.secret] == nil else { return .failure(unknown) }
             return try tokenNode(node, options, now: now, connection).map { .success($0) }
                 ?? .failure(unknown)
         }
