@@ -15,7 +15,7 @@ import Testing
 @testable import PushRelay
 
 /// Answers as the test says, and keeps what came.
-final class PlayedTransport: PushTransport {
+final class ScriptedTransport: PushTransport {
     typealias Reply = @Sendable (PushRequest) -> Result<HTTPResponse, HTTPError>
 
     private let reply: Mutex<Reply>
@@ -44,13 +44,13 @@ final class PlayedRelay {
     static let bob = BareJID(preparedLocal: "bob", preparedDomain: "example.org")
 
     let service: PushService
-    let transport: PlayedTransport
+    let transport: ScriptedTransport
     let host: Engine.Host
     private let directory: URL
 
     init(
         _ settings: String...,
-        reply: @escaping PlayedTransport.Reply = { _ in .success(answer(200, "{\"id\":\"a\"}")) }
+        reply: @escaping ScriptedTransport.Reply = { _ in .success(answer(200, "{\"id\":\"a\"}")) }
     ) throws {
         directory = FileManager.default.temporaryDirectory
             .appendingPathComponent("push-\(UUID().uuidString)")
@@ -62,7 +62,7 @@ final class PlayedRelay {
         for feature in AllFeatures.list { builder.add(feature) }
         service = PushService(in: builder)
         try options.finish()
-        transport = PlayedTransport(reply)
+        transport = ScriptedTransport(reply)
         service.prepare(
             PushSurroundings(
                 key: Array(repeating: 7, count: PushKeys.length), transport: transport,

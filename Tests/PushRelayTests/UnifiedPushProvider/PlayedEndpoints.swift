@@ -52,7 +52,7 @@ final class PlayedEndpoints: Sendable {
         registry = Registry(cells: 2)
         let builder = HostBuilder(options: options, registry: registry)
         for feature in AllFeatures.list { builder.add(feature) }
-        let relay = PushRelayState(PushOptions(options), PushMetrics(registry))
+        let relay = PushRelayState(PushOptions(options), registry)
         let clock = PlayedClock()
         provider = UnifiedPushProvider(
             relay.options.endpoints, EndpointMetrics(registry), patience: .milliseconds(40),
