@@ -274,10 +274,13 @@ struct Deliveries {
         return next
     }
 
-    /// The item goes back to the others: an authorization is needed first.
-    mutating func authorize(_ item: DeliveryItem) {
+    /// The item goes back to the others: an authorization is needed first. True for the first one,
+    /// which fetches it for all.
+    mutating func authorize(_ item: DeliveryItem) -> Bool {
+        let isFirst = circuits[item.circuit]?.isAuthorizing == false
         circuits[item.circuit]?.isAuthorizing = true
         giveBack(item)
+        return isFirst
     }
 
     mutating func didAuthorize(_ circuit: String) { circuits[circuit]?.isAuthorizing = false }

@@ -336,7 +336,8 @@ final class PushDispatcher: Sendable {
     private func authorize(
         _ item: DeliveryItem, _ provider: any PushProvider, _ request: PushRequest
     ) {
-        state.withLock { $0.deliveries.authorize(item) }
+        let isFirst = state.withLock { $0.deliveries.authorize(item) }
+        guard isFirst else { return }
         transport.send(request) { result, _ in
             defer { self.finishDraining() }
             let answer: PushAnswer
@@ -356,18 +357,6 @@ final class PushDispatcher: Sendable {
             if answer.outcome != .accepted { self.logCircuit(item, answer) }
             self.turnSoon()
         }
-    }
-
-    private func noteDispatch(_ item: DeliveryItem, _ written: Duration?, _ started: PushMoment) {
-        guard item.tries == 0, item.successesAtFailure == nil, let committed = item.committedAt
-        else { return }
-        let before = Double(max(0, started.monotonic - committed.monotonic)) / 1000
-        metrics.dispatch.observe(before + (written.map(Self.seconds) ?? 0))
-    }
-
-    private static func seconds(_ duration: Duration) -> Double {
-        let (seconds, attoseconds) = duration.components
-        return Double(seconds) + Double(attoseconds) / 1e18
     }
 
     // MARK: What came of it
@@ -417,16 +406,6 @@ final class PushDispatcher: Sendable {
         guard let target = keys.target(item.secret) else { return false }
         let environment = target.parameters[Self.environment] ?? "production"
         return providers.otherEnvironment(item.provider, app: item.app, than: environment) != nil
-    }
-
-    private func logCircuit(_ item: DeliveryItem, _ answer: PushAnswer) {
-        // The circuit of a user's own target holds a host, which is the user's affair.
-        host.log.warning(
-            "push: a provider is left alone for a while",
-            metadata: [
-                "provider": "\(item.provider.rawValue)", "app": "\(item.app)",
-                "reason": "\(answer.reason.rawValue)", "code": "\(answer.code)",
-            ])
     }
 
     /// Writes the outcome down, with others; only then may the target's next one be sent.

@@ -271,6 +271,8 @@ struct PushAdministrationTests {
         let open = PushCircuitDescription("ntfy:https://a:443", circuit, now: now)
         #expect(open.state == "open" && open.reason == .timeout)
         #expect(open.since == "2026-05-28T20:27:20Z" && open.until == "2026-05-28T20:27:50Z")
+        let isProbed = circuit.breaker.allows(inFlight: 0, now: 70_001)
+        #expect(isProbed)
         circuit.breaker.didSucceed()
         let closed = PushCircuitDescription("a", circuit, now: now)
         #expect(closed.state == "closed" && closed.since == nil && closed.until == nil)

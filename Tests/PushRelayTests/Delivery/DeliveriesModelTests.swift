@@ -150,7 +150,7 @@ private struct PlayedWorld {
     mutating func authorize() {
         guard let item = flights.first, !authorizing.contains(item.circuit) else { return }
         flights.removeFirst()
-        deliveries.authorize(item)
+        _ = deliveries.authorize(item)
         authorizing.append(item.circuit)
     }
 

@@ -159,7 +159,8 @@ import Testing
         for target in 1...3 { _ = add(.of(Int64(target))) }
         deliveries.limits.inFlight = 1
         let item = try #require(take().first)
-        deliveries.authorize(item)
+        let isFirst = deliveries.authorize(item)
+        #expect(isFirst)
         #expect(take().isEmpty && deliveries.underWayCount == 0)
         #expect(deliveries.nextWake(now: now) == nil)
         deliveries.didAuthorize("fcm:chat")
