@@ -129,6 +129,8 @@ final class PlayedPush {
     func settle() async {
         for _ in 0..<3 {
             await server.settle()
+            // What is in no hurry is committed with this.
+            _ = try? server.host.database.writeNow { _ in }
             for loop in server.loops { await loop.advanceTime(by: .milliseconds(2)) }
         }
         await server.settle()
