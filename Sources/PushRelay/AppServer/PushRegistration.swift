@@ -211,17 +211,19 @@ struct PushRegistration: Sendable {
         _ fingerprint: [UInt8], _ host: Host, _ done: @escaping @Sendable (CommandAnswer) -> Void
     ) {
         host.database.writer.submit(
-            { connection -> Bool in
+            { connection -> Int64? in
                 guard let row = try PushTargetStore.device(connection, fingerprint) else {
-                    return false
+                    return nil
                 }
                 try PushTargetStore.remove(connection, row.id)
-                return true
+                return row.id
             },
             then: { result in
                 switch result {
-                case .success(true): done(.completed())
-                case .success(false): done(.failed(StanzaError(.itemNotFound)))
+                case .success(let id?):
+                    relay.dispatcher?.didSuppress([id])
+                    done(.completed())
+                case .success(nil): done(.failed(StanzaError(.itemNotFound)))
                 case .failure(let error): done(.failed(.notStored(error)))
                 }
             })

@@ -1,5 +1,5 @@
 // The app server at push.<domain>: registrations in three styles, publications of other servers with
-// the node's secret (facts/push.md section 7).
+// the node's secret.
 
 import Addresses
 import Engine

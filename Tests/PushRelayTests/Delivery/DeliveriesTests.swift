@@ -1,5 +1,5 @@
 // Which pushes go when: one under way for a target, room and rate of a circuit, what a breaker lets
-// through, and that nothing which waits is forgotten (facts/push.md section 10, 2, 5 and 6).
+// through, and that nothing which waits is forgotten.
 
 import Testing
 

@@ -108,9 +108,10 @@ import XMPP
 
     @Test("A temporary error is tried again, within a while")
     func temporary() async throws {
-        try await Self.with { push, peer, write in
+        // The peer answers no pings.
+        try await Self.with("limits.acknowledgement=1h") { push, peer, write in
             await write("first")
-            var request = try await peer.first { $0.name == "iq" }
+            var request = try await peer.first { $0["type"] == "set" }
             for (error, type) in [
                 ("internal-server-error", "wait"), ("service-unavailable", "cancel"),
                 ("resource-constraint", "wait"), ("recipient-unavailable", "wait"),
@@ -119,7 +120,7 @@ import XMPP
                 await push.settle()
                 #expect(try await peer.pending().isEmpty, "not at once")
                 for _ in 0..<17 { await push.pass(1000) }
-                request = try await peer.first { $0.name == "iq" }
+                request = try await peer.first { $0["type"] == "set" }
             }
             await peer.send(Self.answer(request, nil))
             await push.settle()

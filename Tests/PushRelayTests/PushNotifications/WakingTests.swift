@@ -1,6 +1,5 @@
 // Whom a message wakes, from the client that sends it to the request to the provider: devices that are
-// gone, hibernate or are inactive, once for a message (XEP-0357 sections 7 and 8, facts/push.md
-// section 10, 1 to 3).
+// gone, hibernate or are inactive, once for a message (XEP-0357 sections 7 and 8).
 
 import Addresses
 import Engine

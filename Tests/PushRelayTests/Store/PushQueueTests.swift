@@ -1,5 +1,4 @@
-// The queue on the disk: one row for a target, the latest wins, what is counted is counted once
-// (facts/push.md section 10, 1 to 3, 5 and 8).
+// The queue on the disk: one row for a target, the latest wins, what is counted is counted once.
 
 import Storage
 import Testing
