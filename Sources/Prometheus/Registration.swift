@@ -5,28 +5,36 @@ extension Registry {
     /// Registers a counter; it is exposed as 0 at once.
     public func counter(_ name: String, help: String) -> Counter {
         let counter = Counter(CellBlock(cells: cells, slots: 1), slot: 0)
-        register(name, .counter, help: help, rows: [([], counter)])
+        register(name, help: help, counters: [([], counter)], group: nil)
         return counter
     }
 
     /// Registers a counter for each value of a label.
+    ///
+    /// - Parameter whenUsed: a value is exposed only once it has been counted: for a label most of
+    ///   whose values most machines never see.
     public func counter<L: MetricLabel>(
-        _ name: String, by label: L.Type, help: String
+        _ name: String, by label: L.Type, whenUsed: Bool = false, help: String
     ) -> LabelledCounter<L> {
         let block = CellBlock(cells: cells, slots: LabelSlots<L>().count)
         let counter = LabelledCounter<L> { Counter(block, slot: $0) }
-        register(name, .counter, help: help, rows: counter.rows)
+        register(name, help: help, counters: counter.rows, group: whenUsed ? 1 : nil)
         return counter
     }
 
     /// Registers a counter for each pair of values of two labels.
+    ///
+    /// - Parameter whenUsed: all pairs of a value of the first label are exposed only once one of them
+    ///   has been counted.
     public func counter<A: MetricLabel, B: MetricLabel>(
-        _ name: String, by first: A.Type, _ second: B.Type, help: String
+        _ name: String, by first: A.Type, _ second: B.Type, whenUsed: Bool = false, help: String
     ) -> LabelledCounter2<A, B> {
         let count = LabelSlots<A>().count * LabelSlots<B>().count
         let block = CellBlock(cells: cells, slots: count)
         let counter = LabelledCounter2<A, B> { Counter(block, slot: $0) }
-        register(name, .counter, help: help, rows: counter.rows)
+        register(
+            name, help: help, counters: counter.rows,
+            group: whenUsed ? LabelSlots<B>().count : nil)
         return counter
     }
 
@@ -110,11 +118,13 @@ extension Registry {
     }
 
     /// Registers a histogram for each value of a label.
+    ///
+    /// - Parameter whenUsed: a value is exposed only once something has been observed for it.
     public func histogram<L: MetricLabel>(
-        _ name: String, by label: L.Type, help: String, buckets: [Double]
+        _ name: String, by label: L.Type, whenUsed: Bool = false, help: String, buckets: [Double]
     ) -> LabelledHistogram<L> {
         let histogram = LabelledHistogram<L> { _ in Histogram(cells: cells, bounds: buckets) }
-        register(name, help: help, rows: histogram.rows)
+        register(name, help: help, rows: histogram.rows, whenUsed: whenUsed)
         return histogram
     }
 
@@ -131,13 +141,22 @@ extension Registry {
 extension Registry {
     private typealias Labels = [(String, String)]
 
+    /// - Parameter group: so many rows in a row are left out until one of them has been counted; nil
+    ///   to expose all.
     private func register(
-        _ name: String, _ kind: MetricKind, help: String, rows: [(labels: Labels, Counter)]
+        _ name: String, help: String, counters rows: [(labels: Labels, Counter)], group: Int?
     ) {
         let lines = rows.map { (Exposition.prefix(name, $0.labels), $0.1) }
-        register(name, kind, help: help) { out in
-            for (prefix, counter) in lines {
-                Exposition.append(prefix, counter.total, to: &out)
+        register(name, .counter, help: help) { out in
+            var start = 0
+            while start < lines.count {
+                let end = min(lines.count, start + (group ?? lines.count))
+                defer { start = end }
+                let totals = lines[start..<end].map(\.1.total)
+                guard group == nil || totals.contains(where: { $0 != 0 }) else { continue }
+                for (line, total) in zip(lines[start..<end], totals) {
+                    Exposition.append(line.0, total, to: &out)
+                }
             }
         }
     }
@@ -154,7 +173,7 @@ extension Registry {
     }
 
     private func register(
-        _ name: String, help: String, rows: [(labels: Labels, Histogram)]
+        _ name: String, help: String, rows: [(labels: Labels, Histogram)], whenUsed: Bool = false
     ) {
         let lines = rows.map { labels, histogram in
             let bounds = (histogram.bounds + [.infinity]).map(Exposition.bound)
@@ -169,6 +188,7 @@ extension Registry {
             for line in lines {
                 // Read once: count and last bucket are the same number even while others observe.
                 let counts = line.histogram.cumulative
+                if whenUsed, counts.last == 0 { continue }
                 for (prefix, count) in zip(line.buckets, counts) {
                     Exposition.append(prefix, count, to: &out)
                 }

@@ -75,39 +75,40 @@ struct PushMetrics: Sendable {
     init(_ registry: Registry) {
         requests = registry.counter(
             "kinglet_push_requests_total", by: ProviderKind.self, PushOutcomeLabel.self,
+            whenUsed: true,
             help: "Pushes that providers answered, by what the answer means.")
         failures = registry.counter(
-            "kinglet_push_failures_total", by: PushReason.self,
+            "kinglet_push_failures_total", by: PushReason.self, whenUsed: true,
             help: "Pushes that did not arrive with one try, by the reason.")
         duration = registry.histogram(
-            "kinglet_push_request_duration_seconds", by: ProviderKind.self,
+            "kinglet_push_request_duration_seconds", by: ProviderKind.self, whenUsed: true,
             help: "Time from a request to its answer.",
             buckets: [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30])
         dispatch = registry.histogram(
             "kinglet_push_dispatch_seconds",
             help: "Time from the commit of what a push is about to the request on its way.",
-            buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5])
+            buckets: [0.0025, 0.005, 0.01, 0.025, 0.1, 1])
         delay = registry.histogram(
             "kinglet_push_end_to_end_delay_seconds",
             help: "Time from the commit of what a push is about to the provider's acceptance.",
-            buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600, 86_400])
+            buckets: [0.1, 0.5, 2.5, 10, 60, 600, 3600])
         noted = registry.counter(
-            "kinglet_push_noted_total", by: ProviderKind.self,
+            "kinglet_push_noted_total", by: ProviderKind.self, whenUsed: true,
             help: "Pushes that were asked for and written into the queue.")
         retries = registry.counter(
-            "kinglet_push_retries_total", by: ProviderKind.self,
+            "kinglet_push_retries_total", by: ProviderKind.self, whenUsed: true,
             help: "Pushes that are tried again later.")
         collapsed = registry.counter(
-            "kinglet_push_collapsed_total", by: ProviderKind.self,
+            "kinglet_push_collapsed_total", by: ProviderKind.self, whenUsed: true,
             help: "Pushes whose place a later one took before they were sent.")
         suppressed = registry.counter(
-            "kinglet_push_suppressed_total", by: SuppressionReason.self,
+            "kinglet_push_suppressed_total", by: SuppressionReason.self, whenUsed: true,
             help: "Times that a device came into use, or was read for, before it was woken.")
         dead = registry.counter(
-            "kinglet_push_deadletter_total", by: PushReason.self,
+            "kinglet_push_deadletter_total", by: PushReason.self, whenUsed: true,
             help: "Pushes that were given up; kinglet push dead lists the last of them.")
         invalidated = registry.counter(
-            "kinglet_push_tokens_invalidated_total", by: ProviderKind.self,
+            "kinglet_push_tokens_invalidated_total", by: ProviderKind.self, whenUsed: true,
             help: "Targets that were disabled because the provider or app server knows them no "
                 + "more.")
         refusals = registry.counter(

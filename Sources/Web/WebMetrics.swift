@@ -69,7 +69,7 @@ public final class WebMetrics: Sendable {
         time = registry.histogram(
             "kinglet_web_request_seconds",
             help: "Time from a request's first byte until its answer was sent.",
-            buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30])
+            buckets: [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 30])
     }
 
     func refused(_ reason: WebRefusal) { refusals[reason].add() }

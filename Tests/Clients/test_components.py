@@ -70,7 +70,8 @@ async def test_a_component_answers(bridged, attach, romeo):
     client = await romeo()
     items = await arrives(
         client.plugin["xep_0030"].get_items(jid=bridged.domain), "the server's items")
-    assert {item[0] for item in items["disco_items"]["items"]} == {BRIDGE, OTHER}
+    assert {item[0] for item in items["disco_items"]["items"]} == {
+        BRIDGE, OTHER, f"push.{bridged.domain}"}
     info = await arrives(client.plugin["xep_0030"].get_info(jid=BRIDGE), "what the bridge is")
     assert ("gateway", "test") in {
         identity[:2] for identity in info["disco_info"]["identities"]}

@@ -27,7 +27,8 @@ async def test_the_server_lists_what_it_does(connect, server, person):
     } <= set(info["disco_info"]["features"])
     items = await arrives(
         client.plugin["xep_0030"].get_items(jid=server.domain), "the server's items")
-    assert not items["disco_items"]["items"]
+    assert {item[0] for item in items["disco_items"]["items"]} == {
+        f"push.{domain}" for domain in server.domains}
 
 
 async def test_an_account_describes_itself(connect, person):

@@ -125,7 +125,7 @@ def test_status(kinglet):
     if kinglet.process is not None:
         assert status["processID"] == kinglet.process.pid
         assert {entry["name"]: entry["port"] for entry in status["listeners"]} == kinglet.ports
-        assert status["certificates"][0]["domains"] == ["example.test"]
+        assert status["certificates"][0]["domains"] == ["example.test", "push.example.test"]
         assert status["certificates"][0]["localAuthority"] is True
     assert kinglet.command("status").stdout
 

@@ -12,7 +12,7 @@ from waiting import eventually
 
 NOTHING = {
     "archive_bytes": 0, "archive_messages": 0, "blocked_addresses": 0, "offline_messages": 0,
-    "roster_items": 0}
+    "push_targets": 0, "roster_items": 0}
 
 
 @pytest.fixture
@@ -104,7 +104,8 @@ def test_sizes_with_and_without_a_server(kinglet):
     found = sizes(kinglet)
     size = found.pop("archive_bytes")
     assert found == {
-        "archive_messages": 3, "blocked_addresses": 2, "offline_messages": 3, "roster_items": 1}
+        "archive_messages": 3, "blocked_addresses": 2, "offline_messages": 3, "push_targets": 0,
+        "roster_items": 1}
     assert 3 * 60 < size < 3 * 500
     assert sizes(kinglet, ROMEO) == {
         **NOTHING, "archive_messages": 3, "archive_bytes": size, "roster_items": 1}

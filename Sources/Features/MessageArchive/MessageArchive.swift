@@ -179,7 +179,7 @@ struct ArchiveMetrics: Sendable {
         queryTime = registry.histogram(
             "kinglet_archive_query_seconds", by: ArchiveQueryKind.self,
             help: "Time that queries of archives took in the database.",
-            buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5])
+            buckets: [0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1, 2.5])
         refused = registry.counter(
             "kinglet_archive_queries_refused_total",
             help: "Queries that took too long or came too many at a time.")

@@ -46,10 +46,11 @@ struct EndpointMetrics: Sendable {
 
     init(_ registry: Registry) {
         requests = registry.counter(
-            "kinglet_push_endpoint_requests_total", by: EndpointOutcome.self,
+            "kinglet_push_endpoint_requests_total", by: EndpointOutcome.self, whenUsed: true,
             help: "Messages that were posted to endpoints of this server (UnifiedPush).")
         registrations = registry.counter(
             "kinglet_push_endpoint_registrations_total", by: EndpointRegistrationResult.self,
+            whenUsed: true,
             help: "Requests for endpoints of this server (UnifiedPush); each is renewed in time.")
     }
 }
