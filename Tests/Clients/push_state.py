@@ -51,7 +51,9 @@ class PushState:
         for row in books.values():
             row["waiting"] = 0
         for row in self.waiting():
-            books[row["provider"]]["waiting"] += 1
+            # One that came since has no book here yet.
+            if row["provider"] in books:
+                books[row["provider"]]["waiting"] += 1
         return books
 
     def balance(self):
