@@ -5,36 +5,38 @@ extension Registry {
     /// Registers a counter; it is exposed as 0 at once.
     public func counter(_ name: String, help: String) -> Counter {
         let counter = Counter(CellBlock(cells: cells, slots: 1), slot: 0)
-        register(name, help: help, counters: [([], counter)], group: nil)
+        register(name, help: help, counters: [([], counter)], where: nil)
         return counter
     }
 
     /// Registers a counter for each value of a label.
     ///
-    /// - Parameter whenUsed: a value is exposed only once it has been counted: for a label most of
-    ///   whose values most machines never see.
+    /// - Parameter isUsed: a value that this denies is exposed only once it has been counted: for
+    ///   a label most of whose values most machines never see. Say yes before the first count: what
+    ///   appears with its first count has not grown for Prometheus.
     public func counter<L: MetricLabel>(
-        _ name: String, by label: L.Type, whenUsed: Bool = false, help: String
+        _ name: String, by label: L.Type, where isUsed: (@Sendable (L) -> Bool)? = nil,
+        help: String
     ) -> LabelledCounter<L> {
         let block = CellBlock(cells: cells, slots: LabelSlots<L>().count)
         let counter = LabelledCounter<L> { Counter(block, slot: $0) }
-        register(name, help: help, counters: counter.rows, group: whenUsed ? 1 : nil)
+        register(name, help: help, counters: counter.rows, where: Self.byRow(isUsed))
         return counter
     }
 
     /// Registers a counter for each pair of values of two labels.
     ///
-    /// - Parameter whenUsed: all pairs of a value of the first label are exposed only once one of them
-    ///   has been counted.
+    /// - Parameter isUsed: asked for the first label's value.
     public func counter<A: MetricLabel, B: MetricLabel>(
-        _ name: String, by first: A.Type, _ second: B.Type, whenUsed: Bool = false, help: String
+        _ name: String, by first: A.Type, _ second: B.Type,
+        where isUsed: (@Sendable (A) -> Bool)? = nil, help: String
     ) -> LabelledCounter2<A, B> {
         let count = LabelSlots<A>().count * LabelSlots<B>().count
         let block = CellBlock(cells: cells, slots: count)
         let counter = LabelledCounter2<A, B> { Counter(block, slot: $0) }
         register(
             name, help: help, counters: counter.rows,
-            group: whenUsed ? LabelSlots<B>().count : nil)
+            where: Self.byRow(isUsed, width: B.allCases.count))
         return counter
     }
 
@@ -119,12 +121,14 @@ extension Registry {
 
     /// Registers a histogram for each value of a label.
     ///
-    /// - Parameter whenUsed: a value is exposed only once something has been observed for it.
+    /// - Parameter isUsed: a value that this denies is exposed only once something has been observed
+    ///   for it.
     public func histogram<L: MetricLabel>(
-        _ name: String, by label: L.Type, whenUsed: Bool = false, help: String, buckets: [Double]
+        _ name: String, by label: L.Type, where isUsed: (@Sendable (L) -> Bool)? = nil,
+        help: String, buckets: [Double]
     ) -> LabelledHistogram<L> {
         let histogram = LabelledHistogram<L> { _ in Histogram(cells: cells, bounds: buckets) }
-        register(name, help: help, rows: histogram.rows, whenUsed: whenUsed)
+        register(name, help: help, rows: histogram.rows, where: Self.byRow(isUsed))
         return histogram
     }
 
@@ -141,22 +145,27 @@ extension Registry {
 extension Registry {
     private typealias Labels = [(String, String)]
 
-    /// - Parameter group: so many rows in a row are left out until one of them has been counted; nil
-    ///   to expose all.
+    private typealias RowFilter = @Sendable (_ row: Int) -> Bool
+
+    /// Asks for the value that a row shows, where each has `width` rows.
+    private static func byRow<L: MetricLabel>(
+        _ isUsed: (@Sendable (L) -> Bool)?, width: Int = 1
+    ) -> RowFilter? {
+        guard let isUsed else { return nil }
+        let values = Array(L.allCases)
+        return { isUsed(values[$0 / width]) }
+    }
+
     private func register(
-        _ name: String, help: String, counters rows: [(labels: Labels, Counter)], group: Int?
+        _ name: String, help: String, counters rows: [(labels: Labels, Counter)],
+        where isShown: RowFilter?
     ) {
         let lines = rows.map { (Exposition.prefix(name, $0.labels), $0.1) }
         register(name, .counter, help: help) { out in
-            var start = 0
-            while start < lines.count {
-                let end = min(lines.count, start + (group ?? lines.count))
-                defer { start = end }
-                let totals = lines[start..<end].map(\.1.total)
-                guard group == nil || totals.contains(where: { $0 != 0 }) else { continue }
-                for (line, total) in zip(lines[start..<end], totals) {
-                    Exposition.append(line.0, total, to: &out)
-                }
+            for (row, (prefix, counter)) in lines.enumerated() {
+                let total = counter.total
+                if total == 0, let isShown, !isShown(row) { continue }
+                Exposition.append(prefix, total, to: &out)
             }
         }
     }
@@ -173,7 +182,8 @@ extension Registry {
     }
 
     private func register(
-        _ name: String, help: String, rows: [(labels: Labels, Histogram)], whenUsed: Bool = false
+        _ name: String, help: String, rows: [(labels: Labels, Histogram)],
+        where isShown: RowFilter? = nil
     ) {
         let lines = rows.map { labels, histogram in
             let bounds = (histogram.bounds + [.infinity]).map(Exposition.bound)
@@ -185,10 +195,10 @@ extension Registry {
             )
         }
         register(name, .histogram, help: help) { out in
-            for line in lines {
+            for (row, line) in lines.enumerated() {
                 // Read once: count and last bucket are the same number even while others observe.
                 let counts = line.histogram.cumulative
-                if whenUsed, counts.last == 0 { continue }
+                if counts.last == 0, let isShown, !isShown(row) { continue }
                 for (prefix, count) in zip(line.buckets, counts) {
                     Exposition.append(prefix, count, to: &out)
                 }

@@ -21,9 +21,11 @@ final class PushGauges: Sendable {
         weak var dispatcher: PushDispatcher?
     }
 
+    private let used: ProvidersInUse
     private let state = Mutex(State())
 
-    init(in registry: Registry) {
+    init(in registry: Registry, used: ProvidersInUse) {
+        self.used = used
         let families = [
             FamilyDescription(
                 name: "kinglet_push_queue_depth", kind: .gauge,
@@ -76,6 +78,9 @@ final class PushGauges: Sendable {
             },
             then: { result in
                 guard case .success(let (queue, counts)) = result else { return }
+                for kind in counts.compactMap({ ProviderKind(rawValue: $0.provider) }) {
+                    self.used.insert(kind)
+                }
                 self.state.withLock { state in
                     state.depth = queue.count
                     state.oldest = queue.oldest

@@ -1,6 +1,7 @@
 // What the push relay counts. Labels come from enums: never an address, a token or an endpoint.
 
 public import Prometheus
+internal import Synchronization
 
 /// What became of a push, for a metric's label.
 public enum PushOutcomeLabel: String, MetricLabel {
@@ -56,8 +57,23 @@ extension CircuitState: MetricLabel {
     static var labelName: String { "state" }
 }
 
+/// The providers that an app or a target needs or needed since the start. Safe on any thread.
+final class ProvidersInUse: Sendable {
+    private let kinds = Mutex<Set<ProviderKind>>([])
+
+    var isEmpty: Bool { kinds.withLock { $0.isEmpty } }
+
+    func contains(_ kind: ProviderKind) -> Bool { kinds.withLock { $0.contains(kind) } }
+
+    func insert(_ kind: ProviderKind) {
+        kinds.withLock { _ = $0.insert(kind) }
+    }
+}
+
 /// The metrics of the push relay.
 struct PushMetrics: Sendable {
+    /// The others are left out of the page.
+    let used = ProvidersInUse()
     let requests: LabelledCounter2<ProviderKind, PushOutcomeLabel>
     let failures: LabelledCounter<PushReason>
     let duration: LabelledHistogram<ProviderKind>
@@ -73,15 +89,17 @@ struct PushMetrics: Sendable {
     let published: Counter
 
     init(_ registry: Registry) {
+        let used = used
+        let isUsed = { @Sendable (kind: ProviderKind) in used.contains(kind) }
         requests = registry.counter(
             "kinglet_push_requests_total", by: ProviderKind.self, PushOutcomeLabel.self,
-            whenUsed: true,
+            where: isUsed,
             help: "Pushes that providers answered, by what the answer means.")
         failures = registry.counter(
-            "kinglet_push_failures_total", by: PushReason.self, whenUsed: true,
+            "kinglet_push_failures_total", by: PushReason.self, where: { _ in !used.isEmpty },
             help: "Pushes that did not arrive with one try, by the reason.")
         duration = registry.histogram(
-            "kinglet_push_request_duration_seconds", by: ProviderKind.self, whenUsed: true,
+            "kinglet_push_request_duration_seconds", by: ProviderKind.self, where: isUsed,
             help: "Time from a request to its answer.",
             buckets: [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30])
         dispatch = registry.histogram(
@@ -93,26 +111,26 @@ struct PushMetrics: Sendable {
             help: "Time from the commit of what a push is about to the provider's acceptance.",
             buckets: [0.1, 0.5, 2.5, 10, 60, 600, 3600])
         noted = registry.counter(
-            "kinglet_push_noted_total", by: ProviderKind.self, whenUsed: true,
+            "kinglet_push_noted_total", by: ProviderKind.self, where: isUsed,
             help: "Pushes that were asked for and written into the queue.")
         retries = registry.counter(
-            "kinglet_push_retries_total", by: ProviderKind.self, whenUsed: true,
+            "kinglet_push_retries_total", by: ProviderKind.self, where: isUsed,
             help: "Pushes that are tried again later.")
         collapsed = registry.counter(
-            "kinglet_push_collapsed_total", by: ProviderKind.self, whenUsed: true,
+            "kinglet_push_collapsed_total", by: ProviderKind.self, where: isUsed,
             help: "Pushes whose place a later one took before they were sent.")
         suppressed = registry.counter(
-            "kinglet_push_suppressed_total", by: SuppressionReason.self, whenUsed: true,
+            "kinglet_push_suppressed_total", by: SuppressionReason.self, where: { _ in !used.isEmpty },
             help: "Times that a device came into use, or was read for, before it was woken.")
         dead = registry.counter(
-            "kinglet_push_deadletter_total", by: PushReason.self, whenUsed: true,
+            "kinglet_push_deadletter_total", by: PushReason.self, where: { _ in !used.isEmpty },
             help: "Pushes that were given up; kinglet push dead lists the last of them.")
         invalidated = registry.counter(
-            "kinglet_push_tokens_invalidated_total", by: ProviderKind.self, whenUsed: true,
+            "kinglet_push_tokens_invalidated_total", by: ProviderKind.self, where: isUsed,
             help: "Targets that were disabled because the provider or app server knows them no "
                 + "more.")
         refusals = registry.counter(
-            "kinglet_push_refusals_total", by: PushRefusal.self,
+            "kinglet_push_refusals_total", by: PushRefusal.self, where: { _ in !used.isEmpty },
             help: "Registrations and publications that were refused.")
         published = registry.counter(
             "kinglet_push_published_total",

@@ -20,7 +20,7 @@ final class PushRelayState: Sendable {
     init(_ options: PushOptions, _ registry: Registry) {
         self.options = options
         metrics = PushMetrics(registry)
-        gauges = PushGauges(in: registry)
+        gauges = PushGauges(in: registry, used: metrics.used)
     }
 
     /// Nil where nothing has the key: in commands that do not open the data.

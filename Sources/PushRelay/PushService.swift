@@ -107,9 +107,11 @@ public final class PushService: Sendable {
 
     /// Makes the providers of the configuration.
     private func configured(_ memory: any PushMemory) throws(PushCredentialError) -> PushProviders {
-        try PushProviders(
+        let providers = try PushProviders(
             options.apps.records.value, contact: options.apps.contact.value, memory: memory,
             allowsHTTP: options.allowsPrivateTargets.value)
+        for app in providers.apps { state.metrics.used.insert(app.provider.kind) }
+        return providers
     }
 
     private func services(_ host: Host) -> Set<String> {

@@ -65,20 +65,9 @@ MAY_BE_EMPTY = {
     ("overview.json", "Commits"): "nothing was committed",
     ("overview.json", "Delivery"): "no message came",
     ("storage.json", "Latency"): "nothing was read or written",
-    ("push.json", "Answer time"): "nobody is woken",
     ("push.json", "From message to provider"): "nobody is woken",
     ("push.json", "Time to a push"): "nobody is woken",
-    ("push.json", "Answers"): "nobody is woken",
-    ("push.json", "Asked for"): "nobody is woken",
-    ("push.json", "Devices that are gone"): "nobody is woken",
     ("push.json", "From message to request"): "nobody is woken",
-    ("push.json", "Given up"): "nobody is woken",
-    ("push.json", "Not needed"): "nobody is woken",
-    ("push.json", "Pushes that arrive"): "nobody is woken",
-    ("push.json", "Pushes that do not arrive"): "nobody is woken",
-    ("push.json", "Pushes that fail"): "nobody is woken",
-    ("push.json", "Registrations and publications refused"): "nobody is woken",
-    ("push.json", "Retries"): "nobody is woken",
 }
 # Panels that have nothing to show on any machine here, and why.
 NEVER_FILLED = {
@@ -101,6 +90,7 @@ BY_CHANCE = {
     ("push.json", "Collapsed")}
 # Metrics of the dashboards and the rules that no recorded machine has, and why.
 NOT_RECORDED = {
+    "kinglet_push_endpoint_requests_total": "nobody has an endpoint",
     "kinglet_backup_progress_ratio": "no backup runs at that moment",
 }
 # Exported metrics that neither a dashboard nor a rule uses, and why.

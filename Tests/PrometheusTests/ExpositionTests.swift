@@ -1,5 +1,6 @@
 // Whole expositions, byte for byte, and the parts that are easy to get wrong.
 
+import Synchronization
 import Testing
 
 @testable import Prometheus
@@ -56,6 +57,41 @@ struct ExpositionTests {
                 kinglet_stanzas_total{kind="group-chat",direction="sent"} 0
 
                 """#)
+    }
+
+    @Test("Values of a label that nobody uses are left out, until they are used or counted")
+    func unusedValues() {
+        let registry = Registry()
+        let isUsed = Atomic(false)
+        let pairs = registry.counter(
+            "kinglet_pairs_total", by: Kind.self, Direction.self,
+            where: { $0 == .groupChat && isUsed.load(ordering: .relaxed) }, help: "Pairs.")
+        let single = registry.counter(
+            "kinglet_single_total", by: Kind.self, where: { _ in false }, help: "Single.")
+        let times = registry.histogram(
+            "kinglet_times_seconds", by: Kind.self, where: { _ in false }, help: "Times.",
+            buckets: [1])
+        #expect(registry.text() == "")
+
+        isUsed.store(true, ordering: .relaxed)
+        #expect(
+            registry.samples == [
+                #"kinglet_pairs_total{kind="group-chat",direction="received"} 0"#,
+                #"kinglet_pairs_total{kind="group-chat",direction="sent"} 0"#,
+            ])
+        isUsed.store(false, ordering: .relaxed)
+        pairs[.chat, .sent].add()
+        single[.groupChat].add(2)
+        times[.chat].observe(0.5)
+        #expect(
+            registry.samples == [
+                #"kinglet_pairs_total{kind="chat",direction="sent"} 1"#,
+                #"kinglet_single_total{kind="group-chat"} 2"#,
+                #"kinglet_times_seconds_bucket{kind="chat",le="1.0"} 1"#,
+                #"kinglet_times_seconds_bucket{kind="chat",le="+Inf"} 1"#,
+                #"kinglet_times_seconds_sum{kind="chat"} 0.5"#,
+                #"kinglet_times_seconds_count{kind="chat"} 1"#,
+            ])
     }
 
     @Test("OpenMetrics 1.0: golden exposition")

@@ -86,6 +86,7 @@ final class PushDispatcher: Sendable {
         let now = clock()
         state.withLock { state in
             for push in noted {
+                metrics.used.insert(push.item.provider)
                 metrics.noted[push.item.provider].add()
                 var item = push.item
                 item.committedAt = now

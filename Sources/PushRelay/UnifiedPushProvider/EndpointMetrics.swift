@@ -45,12 +45,13 @@ struct EndpointMetrics: Sendable {
     let registrations: LabelledCounter<EndpointRegistrationResult>
 
     init(_ registry: Registry) {
-        requests = registry.counter(
-            "kinglet_push_endpoint_requests_total", by: EndpointOutcome.self, whenUsed: true,
-            help: "Messages that were posted to endpoints of this server (UnifiedPush).")
-        registrations = registry.counter(
+        let registrations = registry.counter(
             "kinglet_push_endpoint_registrations_total", by: EndpointRegistrationResult.self,
-            whenUsed: true,
             help: "Requests for endpoints of this server (UnifiedPush); each is renewed in time.")
+        requests = registry.counter(
+            "kinglet_push_endpoint_requests_total", by: EndpointOutcome.self,
+            where: { _ in registrations[.registered].value > 0 },
+            help: "Messages that were posted to endpoints of this server (UnifiedPush).")
+        self.registrations = registrations
     }
 }
