@@ -44,9 +44,7 @@ final class Certificate {
             "check tls.certificate in the configuration: "
             + "it must name a file with a PEM certificate and its chain"
         ERR_clear_error()
-        guard let source = BIO_new_mem_buf(pem, Int32(clamping: pem.count)) else {
-            throw .openSSL(operation)
-        }
+        guard let source = PEMText.source(pem) else { throw .openSSL(operation) }
         defer { BIO_free(source) }
         var chain: [Certificate] = []
         while let pointer = PEM_read_bio_X509(source, nil, OpenSSLCallbacks.refusePassword, nil) {

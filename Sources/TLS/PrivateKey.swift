@@ -36,9 +36,7 @@ final class PrivateKey {
     ) throws(TLSError) {
         let operation = "read the private key"
         ERR_clear_error()
-        guard let source = BIO_new_mem_buf(pem, Int32(clamping: pem.count)) else {
-            throw .openSSL(operation)
-        }
+        guard let source = PEMText.source(pem) else { throw .openSSL(operation) }
         defer { BIO_free(source) }
         var askedForPassword = false
         guard
@@ -69,8 +67,22 @@ final class PrivateKey {
     }
 }
 
-/// PEM text from OpenSSL's writers.
+/// PEM text for OpenSSL's readers and from its writers.
 enum PEMText {
+    /// The text for a reader; to be freed by `BIO_free`. Nil without memory.
+    ///
+    /// A copy: OpenSSL reads `BIO_new_mem_buf` where it is, and an array's bytes are only valid
+    /// during the call that takes them.
+    static func source(_ text: [UInt8]) -> OpaquePointer? {
+        guard let source = BIO_new(BIO_s_mem()) else { return nil }
+        let count = Int32(clamping: text.count)
+        guard count == 0 || BIO_write(source, text, count) == count else {
+            BIO_free(source)
+            return nil
+        }
+        return source
+    }
+
     static func write(
         _ operation: String, _ body: (OpaquePointer) -> Int32
     ) throws(TLSError) -> String {

@@ -135,9 +135,7 @@ final class TrustStore: @unchecked Sendable {
         _ body: (OpaquePointer) throws(TLSError) -> Void
     ) throws(TLSError) {
         ERR_clear_error()
-        guard let source = BIO_new_mem_buf(file.bytes, Int32(clamping: file.bytes.count)) else {
-            throw .openSSL(operation)
-        }
+        guard let source = PEMText.source(file.bytes) else { throw .openSSL(operation) }
         defer { BIO_free(source) }
         while let object = read(source) {
             defer { free(object) }
