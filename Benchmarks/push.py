@@ -30,7 +30,6 @@ from certificates import Authority  # noqa: E402
 from fake_fcm import FakeFCM  # noqa: E402
 
 RATE = 100
-RECEIVERS = 3000
 MANY = 100_000
 # Limits of the issue that this came with.
 CPU_US = 150
@@ -50,7 +49,8 @@ class Bench:
         pair = self.authority.issue(servers.DOMAIN)
         self.server = servers.Kinglet(directory / "server", pair.certificate, pair.key, archives=True)
         self.account = directory / "account.json"
-        self.server.seed(RECEIVERS + 2, self.tools)
+        self.receivers = RATE * (plan.seconds + 1)
+        self.server.seed(self.receivers + 2, self.tools)
 
     def note(self, name, value, unit="", limit=None, digits=1):
         text = f"{name}: {value:,.{digits}f} {unit}".rstrip()
@@ -90,10 +90,17 @@ class Bench:
                     f"type='submit'>{form}</x></command></iq>")
                 answer = client.read_through("</iq>")
                 values = [part.split("</value>")[0] for part in answer.split("<value>")[1:]]
+                jid, node, secret = values
+                options = (
+                    "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>"
+                    "http://jabber.org/protocol/pubsub#publish-options</value></field>"
+                    f"<field var='secret'><value>{secret}</value></field></x>")
                 client.send(
-                    f"<iq type='set' id='e'><enable xmlns='urn:xmpp:push:0' jid='{values[0]}' "
-                    f"node='{values[1]}'/></iq>")
-                client.read_through("id='e'")
+                    f"<iq type='set' id='e'><enable xmlns='urn:xmpp:push:0' jid='{jid}' "
+                    f"node='{node}'>{options}</enable></iq>")
+                answer = client.read_through("id='e'")
+                if "type='result'" not in answer:
+                    raise BenchError(f"not enabled: {answer}")
 
     def multiply(self, count, queued=False):
         """Registrations of u1 and so on like that of u0."""
@@ -118,8 +125,8 @@ class Bench:
                     now = int(time.time() * 1000)
                     base.execute(
                         "INSERT INTO push_queue (target, circuit, provider, due, kind, unread, "
-                        "message, version, added, expires, tries, sent, details) "
-                        "VALUES (?, 'fcm:app', 'fcm', ?, 0, 1, 0, 1, ?, ?, 0, 0, x'')",
+                        "message, version, added, expires, tries, sent, suppressed, details) "
+                        "VALUES (?, 'fcm:app', 'fcm', ?, 0, 1, 0, 1, ?, ?, 0, 0, 0, x'')",
                         (2 * number + 2, now, now, now + 86_400_000))
                     base.execute(
                         "INSERT INTO push_books (provider, requested) VALUES ('fcm', 1) "
@@ -130,23 +137,37 @@ class Bench:
     def sending(self):
         with self.fake() as fake:
             self.register()
-            self.multiply(RECEIVERS)
             runs = {True: [], False: []}
-            for _ in range(self.plan.rounds):
-                for is_sent in (False, True):
-                    self.server.settings["push.enabled"] = "true" if is_sent else "false"
-                    runs[is_sent].append(self.load(fake, is_sent))
+            # The first one makes what the others find: it does not count.
+            for number, is_sent in enumerate([True] + [False, True] * self.plan.rounds):
+                self.server.settings["push.enabled"] = "true" if is_sent else "false"
+                # Nobody has been woken yet: a second push within the window would wait.
+                self.multiply(self.receivers)
+                cost = self.load(fake, is_sent)
+                if number:
+                    runs[is_sent].append(cost)
             without, with_pushes = (median(runs[is_sent]) for is_sent in (False, True))
             self.note("CPU of a message whose push is noted", without, "us")
             self.note("CPU of one whose push is sent", with_pushes, "us")
             self.note("CPU of a push, from the commit on", with_pushes - without, "us", CPU_US)
             fake.check()
+            self.note("CPU of a request by a bare libcurl program at that rate",
+                      self.floor(fake), "us")
+
+    def floor(self, fake):
+        """The fake takes it as it takes ours, and refuses it."""
+        program = self.tools.floor.with_name("request")
+        run([os.environ.get("CC", "cc"), "-O2", "-std=gnu11", "-Wall", "-Wextra", "-o", program,
+             Path(__file__).with_name("request.c"), "-lcurl"])
+        return float(run(
+            [program, f"{fake.url}/v1/projects/bench/messages:send", self.authority.file, RATE,
+             RATE * 5]))
 
     def load(self, fake, is_sent):
         seconds = self.plan.seconds
         with self.server.running():
             with Client.bound(
-                    self.server.port, f"u{RECEIVERS + 1}", self.tools.password) as sender:
+                    self.server.port, f"u{self.receivers + 1}", self.tools.password) as sender:
                 self.send(sender, 1, RATE)
                 time.sleep(2)
                 before = fake.delivered["token-0"]
@@ -168,9 +189,8 @@ class Bench:
         for number in range(count):
             if (wait := start + number / RATE - time.monotonic()) > 0:
                 time.sleep(wait)
-            receiver = (first + number) % RECEIVERS + 1
-            sender.send(f"<message to='u{receiver}@{servers.DOMAIN}' type='chat' "
-                        f"id='{first + number}'><body>Are you there?</body></message>")
+            sender.send(f"<message to='u{first + number}@{servers.DOMAIN}' type='chat' "
+                        f"id='{time.time_ns()}'><body>Are you there?</body></message>")
 
     def latencies(self):
         """From the commit to the request on its way, by the server's own histogram."""

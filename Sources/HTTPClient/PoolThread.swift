@@ -54,14 +54,16 @@ final class PoolThread: Sendable {
 
     /// Takes an order; false when the thread has been stopped.
     func take(_ order: Order) -> Bool {
-        inbox.withLock { inbox in
-            guard !inbox.isStopped else { return false }
+        let place = inbox.withLock { inbox -> Int? in
+            guard !inbox.isStopped else { return nil }
             inbox.orders.append(order)
             inbox.underWay += 1
-            // Whoever put the first one there has woken the thread, which takes all of them.
-            if inbox.orders.count == 1 { signal() }
-            return true
+            return inbox.orders.count
         }
+        // Whoever put the first one there wakes the thread, which takes all of them; not under the
+        // lock, for which it would wait at once.
+        if place == 1 { signal() }
+        return place != nil
     }
 
     /// Ends the thread.

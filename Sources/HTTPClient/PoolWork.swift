@@ -149,20 +149,27 @@ final class PoolWork {
             let (orders, isStopped) = thread.receive()
             guard !isStopped else { return cancel(orders) }
             for order in orders { begin(order) }
+            // libcurl sends what has begun when its timer goes off, which is at once.
+            if !orders.isEmpty { settle() }
             let times = [free.timer, guarded.timer, deadline].compactMap { $0 }
             for ready in sockets.wait(until: times.min()) {
                 (ready.owner == 0 ? free : guarded).act(on: ready.descriptor, ready.events)
             }
-            let now = ContinuousClock.now
-            for multi in [free, guarded] {
-                multi.act(at: now)
-                while let (handle, result) = multi.nextEnded() {
-                    guard let transfer = running.removeValue(forKey: handle) else { continue }
-                    end(transfer, transfer.outcome(result))
-                }
-            }
-            expire(now)
+            settle()
         }
+    }
+
+    /// Does what is due, and tells what has ended.
+    private func settle() {
+        let now = ContinuousClock.now
+        for multi in [free, guarded] {
+            multi.act(at: now)
+            while let (handle, result) = multi.nextEnded() {
+                guard let transfer = running.removeValue(forKey: handle) else { continue }
+                end(transfer, transfer.outcome(result))
+            }
+        }
+        expire(now)
     }
 
     private func begin(_ order: PoolThread.Order) {

@@ -285,7 +285,7 @@ struct Deliveries {
 
     mutating func didAuthorize(_ circuit: String) { circuits[circuit]?.isAuthorizing = false }
 
-    private mutating func giveBack(_ item: DeliveryItem) {
+    private mutating func giveBack(_ item: DeliveryItem, isLast: Bool = false) {
         underWay.remove(item.target)
         circuits[item.circuit]?.inFlight -= 1
         // The newer one is in the database, and is loaded in its turn.
@@ -297,7 +297,11 @@ struct Deliveries {
             held[item.target] = nil
         } else {
             held[item.target] = item
-            circuits[item.circuit]?.giveBack(item.target, isUrgent: item.isUrgent)
+            if isLast {
+                circuits[item.circuit]?.append(item.target, isUrgent: item.isUrgent)
+            } else {
+                circuits[item.circuit]?.giveBack(item.target, isUrgent: item.isUrgent)
+            }
         }
     }
 
@@ -329,7 +333,7 @@ struct Deliveries {
 
     /// No authorization could be had.
     mutating func didNotAuthorize(
-        _ name: String, _ answer: PushAnswer, random: Double, now: PushMoment
+        _ name: String, _ answer: PushAnswer, random: @autoclosure () -> Double, now: PushMoment
     ) {
         let time: Int64? =
             switch answer.outcome {
@@ -340,12 +344,12 @@ struct Deliveries {
             }
         guard let time else { return }
         _ = circuits[name]?.breaker.didFail(
-            answer.reason, wish: time, random: random, now: now.monotonic)
+            answer.reason, wish: time, random: random(), now: now.monotonic)
     }
 
     /// One that was under way has been answered. Gives what follows, and whether the circuit opened.
     mutating func finish(
-        _ item: DeliveryItem, _ answer: PushAnswer, random: Double, now: PushMoment
+        _ item: DeliveryItem, _ answer: PushAnswer, random: @autoclosure () -> Double, now: PushMoment
     ) -> (end: DeliveryEnd, opened: Bool) {
         switch answer.outcome {
         case .accepted:
@@ -364,14 +368,14 @@ struct Deliveries {
             return (.dead(disables: false), false)
         case .retry(.device, let after):
             circuits[item.circuit]?.breaker.didSucceed()
-            return (postpone(item, after, random: random, now: now), false)
+            return (postpone(item, after, random: random(), now: now), false)
         case .retry(.circuit, let after):
             circuits[item.circuit]?.provenUntil = nil
             let opened =
                 circuits[item.circuit]?.breaker.didFail(
-                    answer.reason, wish: after.map(Self.milliseconds), random: random,
+                    answer.reason, wish: after.map(Self.milliseconds), random: random(),
                     now: now.monotonic) ?? false
-            return (wait(item, after, random: random, now: now), opened)
+            return (wait(item, after, random: random(), now: now), opened)
         case .authorizationExpired(.expired) where !item.hasRenewed:
             var item = item
             item.hasRenewed = true
@@ -401,12 +405,12 @@ struct Deliveries {
     }
 
     private mutating func postpone(
-        _ item: DeliveryItem, _ after: Duration?, random: Double, now: PushMoment
+        _ item: DeliveryItem, _ after: Duration?, random: @autoclosure () -> Double, now: PushMoment
     ) -> DeliveryEnd {
         let tries = item.tries + 1
         let due =
             now.wall
-            + Backoff.delay(tries: tries, wish: after.map(Self.milliseconds), random: random)
+            + Backoff.delay(tries: tries, wish: after.map(Self.milliseconds), random: random())
         guard tries < Backoff.mostTries, due < item.expires else {
             release(item)
             return .dead(disables: false)
@@ -415,17 +419,20 @@ struct Deliveries {
         return .later(due: due, tries: tries)
     }
 
-    /// A failure of the circuit is not the item's own, unless others get through meanwhile.
+    /// Whose failure it is shows only with others: while the circuit is closed, it is the item's own.
+    /// One that fails while the circuit is open waits with all others, unless some got through.
     private mutating func wait(
-        _ item: DeliveryItem, _ after: Duration?, random: Double, now: PushMoment
+        _ item: DeliveryItem, _ after: Duration?, random: @autoclosure () -> Double, now: PushMoment
     ) -> DeliveryEnd {
         let successes = circuits[item.circuit]?.successes ?? 0
-        if let before = item.successesAtFailure, successes > before {
-            return postpone(item, after, random: random, now: now)
+        let isClosed = circuits[item.circuit]?.breaker.state == .closed
+        if isClosed || successes > item.successesAtFailure ?? successes {
+            return postpone(item, after, random: random(), now: now)
         }
         var item = item
         item.successesAtFailure = successes
-        giveBack(item)
+        // Behind the others: it may be the only one that fails.
+        giveBack(item, isLast: true)
         return .waiting
     }
 

@@ -8,14 +8,17 @@ extension PushDispatcher {
     /// The notification of an item for a target.
     func notification(_ item: DeliveryItem, _ target: PushTarget) -> PushNotification {
         let name = item.account?.description ?? "\(item.target)"
+        let collapse = keys.name(
+            "collapse", "\(item.target)", item.isUrgent ? "call" : "message")
         var notification = PushNotification(
             item.kind,
-            identifier: Array(
-                keys.name("notification", "\(item.target)", "\(item.version)").prefix(16)),
+            // The same for each try, and another one for the next push.
+            identifier: collapse.prefix(8)
+                + withUnsafeBytes(of: item.version.bigEndian) { Array($0) },
             account: target.parameters[PushRegistration.account]
                 ?? keys.hexName("account", name, bytes: 16),
             channel: target.parameters[PushRegistration.channel],
-            collapse: keys.name("collapse", "\(item.target)", item.isUrgent ? "call" : "message"),
+            collapse: collapse,
             unread: item.unread > 0 ? item.unread : nil,
             lifetime: Int(clamping: lifetime(item) / 1000))
         wakeups.addDetails(item.details, to: &notification)

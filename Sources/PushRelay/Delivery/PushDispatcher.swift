@@ -26,6 +26,12 @@ final class PushDispatcher: Sendable {
         /// Outcomes that are not written yet.
         var unwritten = 0
         var drained: [@Sendable () -> Void] = []
+
+        /// Whether there is something to do before the timer goes off: waking a loop for nothing
+        /// costs as much as a request.
+        func isTurnNeeded(_ now: PushMoment) -> Bool {
+            deliveries.nextWake(now: now).map { now.monotonic + $0 < timer ?? .max } ?? false
+        }
     }
 
     let host: Host
@@ -395,12 +401,14 @@ final class PushDispatcher: Sendable {
             answer = PushAnswer(.rejected, .credentialRefused, code: answer.code)
         }
         let now = clock()
-        let (end, opened) = state.withLock { state in
-            state.deliveries.finish(item, answer, random: .random(in: 0...1), now: now)
+        let (end, opened, hasMore) = state.withLock { state in
+            let (end, opened) = state.deliveries.finish(
+                item, answer, random: .random(in: 0...1), now: now)
+            return (end, opened, state.isTurnNeeded(now))
         }
         if opened { logCircuit(item, answer) }
         if end == .waiting { finishDraining() } else { record(item, answer, end, now) }
-        turnSoon()
+        if hasMore { turnSoon() }
     }
 
     private func hasOtherEnvironment(_ item: DeliveryItem) -> Bool {
@@ -441,12 +449,14 @@ final class PushDispatcher: Sendable {
     }
 
     private func didWrite(_ outcome: PushRecord, next: Int64?) {
-        state.withLock { state in
+        let now = clock()
+        let hasMore = state.withLock { state in
             state.deliveries.settle(outcome.item, next: next)
             state.unwritten -= 1
+            return state.isTurnNeeded(now)
         }
         finishDraining()
-        turnSoon()
+        if hasMore { turnSoon() }
     }
 
     /// Calls those who wait for the end, if that was the last that was under way.

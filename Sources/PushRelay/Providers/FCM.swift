@@ -99,15 +99,14 @@ struct FCM: ConfiguredProvider {
             throw PushFault(.authorizationExpired(.expired), .credentialExpired)
         }
         // Google counts names and values; that as JSON is never less.
-        let data = try notification.fitted(Self.longestPayload) {
-            JSONValue.object(Self.data($0)).bytes
-        }
+        let data = try notification.fitted(
+            Self.longestPayload, { JSONValue.object(Self.data($0)) }, size: { $0.bytes.count })
         let isUrgent = notification.isUrgent || notification.isVisible
         let lifetime = notification.lifetime(atMost: Self.longestLifetime)
         let message: JSONValue = .object([
             "message": .object([
                 "token": .string(target.token),
-                "data": JSONValue(data) ?? .object([:]),
+                "data": data,
                 "android": .object([
                     "collapse_key": .string(Self.collapseKey(notification)),
                     "priority": .string(isUrgent ? "HIGH" : "NORMAL"),

@@ -1,8 +1,6 @@
 // JSON that comes from or goes to a provider. What comes may have any shape: each part is asked for
 // by its type, and what is not as it should be is not there.
 
-internal import Foundation
-
 /// A value of JSON.
 enum JSONValue: Sendable, Equatable {
     case null
@@ -13,24 +11,18 @@ enum JSONValue: Sendable, Equatable {
     case array([JSONValue])
     case object([String: JSONValue])
 
-    /// Bytes and depth of what is read, at most.
-    private static let longest = 64 << 10
-    private static let deepest = 32
-
     /// Reads JSON; nil when it is none, or too large or deep to be an answer.
     init?(_ bytes: [UInt8]) {
-        guard bytes.count <= Self.longest, Self.isShallow(bytes),
-            let value = try? JSONDecoder().decode(JSONValue.self, from: Data(bytes))
-        else { return nil }
+        guard let value = bytes.withUnsafeBytes({ JSONReader.read($0) }) else { return nil }
         self = value
     }
 
-    /// Its bytes; keys are in alphabetical order. Empty when it cannot be written, which a value
-    /// without fractions always can.
+    /// Its bytes (RFC 8259); keys are in the order of their bytes.
     var bytes: [UInt8] {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return (try? encoder.encode(self)).map { Array($0) } ?? []
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(512)
+        append(to: &bytes)
+        return bytes
     }
 
     /// A field of an object.
@@ -61,66 +53,51 @@ enum JSONValue: Sendable, Equatable {
     var elements: [JSONValue] {
         if case .array(let elements) = self { elements } else { [] }
     }
-
-    /// The decoder is recursive; what it is given must not be deep.
-    private static func isShallow(_ bytes: [UInt8]) -> Bool {
-        var depth = 0
-        var isText = false
-        var isEscaped = false
-        for byte in bytes {
-            if isText {
-                if isEscaped {
-                    isEscaped = false
-                } else if byte == UInt8(ascii: "\\") {
-                    isEscaped = true
-                } else if byte == UInt8(ascii: "\"") {
-                    isText = false
-                }
-                continue
-            }
-            switch byte {
-            case UInt8(ascii: "\""): isText = true
-            case UInt8(ascii: "["), UInt8(ascii: "{"):
-                depth += 1
-                if depth > deepest { return false }
-            case UInt8(ascii: "]"), UInt8(ascii: "}"): depth -= 1
-            default: break
-            }
-        }
-        return true
-    }
 }
 
-extension JSONValue: Codable {
-    init(from decoder: any Decoder) throws {
-        let container = try decoder.singleValueContainer()
-        if container.decodeNil() {
-            self = .null
-        } else if let value = try? container.decode(Bool.self) {
-            self = .boolean(value)
-        } else if let value = try? container.decode(Int64.self) {
-            self = .integer(value)
-        } else if let value = try? container.decode(Double.self) {
-            self = .number(value)
-        } else if let value = try? container.decode(String.self) {
-            self = .string(value)
-        } else if let value = try? container.decode([JSONValue].self) {
-            self = .array(value)
-        } else {
-            self = .object(try container.decode([String: JSONValue].self))
+// Written here and not by an encoder, which takes longer than the rest of a push together.
+extension JSONValue {
+    private func append(to bytes: inout [UInt8]) {
+        switch self {
+        case .null: bytes += "null".utf8
+        case .boolean(let value): bytes += (value ? "true" : "false").utf8
+        case .integer(let value): bytes += String(value).utf8
+        // JSON has no word for what is no number.
+        case .number(let value): bytes += (value.isFinite ? String(value) : "null").utf8
+        case .string(let text): Self.append(text, to: &bytes)
+        case .array(let elements):
+            bytes.append(UInt8(ascii: "["))
+            for (index, element) in elements.enumerated() {
+                if index > 0 { bytes.append(UInt8(ascii: ",")) }
+                element.append(to: &bytes)
+            }
+            bytes.append(UInt8(ascii: "]"))
+        case .object(let fields):
+            bytes.append(UInt8(ascii: "{"))
+            for (index, (name, value)) in fields.sorted(by: { $0.key < $1.key }).enumerated() {
+                if index > 0 { bytes.append(UInt8(ascii: ",")) }
+                Self.append(name, to: &bytes)
+                bytes.append(UInt8(ascii: ":"))
+                value.append(to: &bytes)
+            }
+            bytes.append(UInt8(ascii: "}"))
         }
     }
 
-    func encode(to encoder: any Encoder) throws {
-        var container = encoder.singleValueContainer()
-        switch self {
-        case .null: try container.encodeNil()
-        case .boolean(let value): try container.encode(value)
-        case .integer(let value): try container.encode(value)
-        case .number(let value): try container.encode(value)
-        case .string(let value): try container.encode(value)
-        case .array(let value): try container.encode(value)
-        case .object(let value): try container.encode(value)
+    private static func append(_ text: String, to bytes: inout [UInt8]) {
+        bytes.append(UInt8(ascii: "\""))
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"): bytes += [UInt8(ascii: "\\"), byte]
+            case UInt8(ascii: "\n"): bytes += "\\n".utf8
+            case UInt8(ascii: "\r"): bytes += "\\r".utf8
+            case UInt8(ascii: "\t"): bytes += "\\t".utf8
+            case ..<0x20:
+                let digits = String(byte, radix: 16)
+                bytes += "\\u00\(digits.count == 1 ? "0" : "")\(digits)".utf8
+            default: bytes.append(byte)
+            }
         }
+        bytes.append(UInt8(ascii: "\""))
     }
 }

@@ -48,17 +48,24 @@ extension PushNotification {
     /// How long it is of use, within what a provider takes.
     func lifetime(atMost longest: Int) -> Int { min(max(0, lifetime), longest) }
 
-    /// The largest of what `make` gives that has `limit` bytes at most: the body is cut, then the
-    /// sender goes too. Measured as it is sent, for JSON may need six bytes for one.
+    /// The bytes that `make` gives of the most that fits; empty ones are not a payload.
     func fitted(
         _ limit: Int, _ make: (PushNotification) -> [UInt8]
     ) throws(PushFault) -> [UInt8] {
+        try fitted(limit, make, size: { $0.isEmpty ? .max : $0.count })
+    }
+
+    /// The largest of what `make` gives that has `limit` bytes at most: the body is cut, then the
+    /// sender goes too. Measured as it is sent, for JSON may need six bytes for one.
+    func fitted<Payload>(
+        _ limit: Int, _ make: (PushNotification) -> Payload, size: (Payload) -> Int
+    ) throws(PushFault) -> Payload {
         var short = self
         short.sender = sender.flatMap { $0.isEmpty ? nil : Self.cut($0, to: Self.longestSender) }
         short.body = body.flatMap { $0.isEmpty ? nil : Self.cut($0, to: limit) }
-        var best = make(short)
-        if !best.isEmpty, best.count <= limit { return best }
-        best = []
+        let whole = make(short)
+        if size(whole) <= limit { return whole }
+        var best: Payload?
         if let body = short.body {
             var low = 0
             var high = body.utf8.count
@@ -66,24 +73,21 @@ extension PushNotification {
                 let middle = (low + high) / 2
                 let cut = Self.cut(body, to: middle)
                 short.body = cut.isEmpty ? nil : cut
-                let bytes = make(short)
-                if bytes.count <= limit {
-                    best = bytes
+                let payload = make(short)
+                if size(payload) <= limit {
+                    best = payload
                     low = middle + 1
                 } else {
                     high = middle - 1
                 }
             }
         }
-        if best.isEmpty {
-            short.body = nil
-            short.sender = nil
-            best = make(short)
-        }
-        guard !best.isEmpty, best.count <= limit else {
-            throw PushFault(.rejected, .tooLarge)
-        }
-        return best
+        if let best { return best }
+        short.body = nil
+        short.sender = nil
+        let least = make(short)
+        guard size(least) <= limit else { throw PushFault(.rejected, .tooLarge) }
+        return least
     }
 
     /// The beginning of a text, never a part of a character's bytes.

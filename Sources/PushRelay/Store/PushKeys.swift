@@ -1,6 +1,7 @@
 // The key that what the database keeps of devices is encrypted with. It lies outside the database,
 // among the secrets: a copy of the database alone wakes nobody and tells nobody's tokens.
 
+internal import Synchronization
 internal import TLS
 
 /// Seals what is a secret, and makes names of things that only this server can make. Safe on any
@@ -9,12 +10,13 @@ public struct PushKeys: Sendable {
     /// Bytes of the key in its file.
     public static let length = 32
 
-    private let rest: [UInt8]
+    private let cipher: RestCipher
     private let names: [UInt8]
 
     /// - Parameter key: 32 random bytes that stay the same from start to start.
     public init(key: [UInt8]) {
-        rest = HKDF.sha256(secret: key, salt: [], info: Array("push at rest".utf8))
+        cipher = RestCipher(
+            key: HKDF.sha256(secret: key, salt: [], info: Array("push at rest".utf8)))
         names = HKDF.sha256(secret: key, salt: [], info: Array("push names".utf8))
     }
 
@@ -25,8 +27,10 @@ public struct PushKeys: Sendable {
     /// - Parameter purpose: what is sealed; it opens for the same purpose only.
     func seal(_ bytes: [UInt8], for purpose: String) throws(TLSError) -> [UInt8] {
         let nonce = SecureRandom.bytes(ChaCha20Poly1305.nonceLength)
-        let cipher = try ChaCha20Poly1305(key: rest)
-        return nonce + (try cipher.seal(bytes, nonce: nonce, additional: Array(purpose.utf8)))
+        return nonce
+            + (try cipher.use { cipher throws(TLSError) in
+                try cipher.seal(bytes, nonce: nonce, additional: Array(purpose.utf8))
+            })
     }
 
     /// What was sealed for a purpose; nil for what this key never sealed.
@@ -34,8 +38,10 @@ public struct PushKeys: Sendable {
         guard bytes.count > ChaCha20Poly1305.nonceLength else { return nil }
         let nonce = Array(bytes.prefix(ChaCha20Poly1305.nonceLength))
         let rest = Array(bytes.dropFirst(nonce.count))
-        guard let cipher = try? ChaCha20Poly1305(key: self.rest) else { return nil }
-        return (try? cipher.open(rest, nonce: nonce, additional: Array(purpose.utf8))) ?? nil
+        let opened = try? cipher.use { cipher throws(TLSError) in
+            try cipher.open(rest, nonce: nonce, additional: Array(purpose.utf8))
+        }
+        return opened ?? nil
     }
 
     /// A target as it lies in the database.
@@ -65,6 +71,25 @@ public struct PushKeys: Sendable {
         var input = Array(purpose.utf8)
         for text in texts { input += [0] + Array(text.utf8) }
         return Hexadecimal.text(DigestAlgorithm.sha256.hmac(key: names, input).prefix(bytes))
+    }
+}
+
+/// One cipher for all: to make one takes longer than to use it. Safe on any thread.
+private final class RestCipher: Sendable {
+    private let key: [UInt8]
+    private let made = Mutex<ChaCha20Poly1305?>(nil)
+
+    init(key: [UInt8]) { self.key = key }
+
+    func use<Value: Sendable>(
+        _ body: (ChaCha20Poly1305) throws(TLSError) -> Value
+    ) throws(TLSError) -> Value {
+        try made.withLock { made throws(TLSError) in
+            if let cipher = made { return try body(cipher) }
+            let cipher = try ChaCha20Poly1305(key: key)
+            defer { made = cipher }
+            return try body(cipher)
+        }
     }
 }
 

@@ -23,11 +23,14 @@ import Testing
 
     mutating func pass(_ time: Int64) { now = now.adding(milliseconds: time) }
 
-    /// Sends so many that are refused for the circuit, one after the other.
-    mutating func fail(_ count: Int, _ answer: PushAnswer = .down) throws {
+    /// Sends so many, of targets from 100 on, that fail for the circuit, one after the other.
+    mutating func fail(_ count: Int) throws {
         for _ in 0..<count {
+            _ = add(.of(100 + now.wall % 1000, kind: .call))
+            pass(1)
             let item = try #require(take().first)
-            _ = finish(item, answer)
+            _ = finish(item, .down)
+            deliveries.settle(item, next: nil)
         }
     }
 
@@ -68,7 +71,7 @@ import Testing
         _ = add(.of(2))
         let item = try #require(take().first)
         deliveries.cancel([2])
-        #expect(finish(item, .down) == .waiting)
+        #expect(finish(item, .expired) == .waiting)
         #expect(take().isEmpty && deliveries.heldCount == 0 && deliveries.underWayCount == 0)
     }
 
@@ -78,7 +81,7 @@ import Testing
         let item = try #require(take().first)
         deliveries.cancel([1])
         _ = add(.of(1, version: 3))
-        #expect(finish(item, .down) == .waiting)
+        #expect(finish(item, .expired) == .waiting)
         #expect(deliveries.circuitsToLoad(now: now).map(\.circuit) == ["fcm:chat"])
         deliveries.didLoad("fcm:chat", [.of(1, version: 3)], hasMore: false, nextDue: nil)
         #expect(take().map(\.version) == [3])
@@ -270,24 +273,40 @@ import Testing
         #expect(deliveries.nextWake(now: now) == day - now.wall % day)
     }
 
-    @Test("A failure of the circuit is none of the item's, unless others get through meanwhile")
-    mutating func whoseFailure() throws {
-        deliveries.limits.inFlight = 1
+    @Test("What fails while the circuit is closed is tried again later, never at once")
+    mutating func laterTry() throws {
         _ = add(.of(1))
-        try fail(3)
-        #expect(take().map(\.tries) == [0])
-        deliveries = Deliveries(DeliveryLimits())
-        _ = add(.of(1))
-        _ = add(.of(2))
-        let items = take()
-        #expect(finish(items[0], .down) == .waiting)
-        #expect(finish(items[1], .sent) == .sent)
-        let again = try #require(take().first)
-        guard case .later(_, let tries) = finish(again, .down) else {
-            Issue.record("it is the item's own")
+        let item = try #require(take().first)
+        guard case .later(let due, let tries) = finish(item, .down) else {
+            Issue.record("it waits in the database")
             return
         }
-        #expect(tries == 1)
+        #expect(tries == 1 && due >= now.wall + Backoff.first / 4)
+        deliveries.settle(item, next: due)
+        #expect(take().isEmpty && deliveries.nextWake(now: now) == due - now.wall)
+    }
+
+    @Test("What fails while the circuit is open is none of the item's, unless others got through")
+    mutating func whoseFailure() throws {
+        deliveries.limits.inFlight = 1
+        for target in 1...2 { _ = add(.of(Int64(target))) }
+        try fail(5)
+        for target in [1, 2, 1] as [Int64] {
+            pass(CircuitBreaker.longest)
+            let probe = try #require(take().first)
+            #expect(probe.target == target && probe.tries == 0, "the others have their turn")
+            #expect(finish(probe, .down) == .waiting)
+        }
+        pass(CircuitBreaker.longest)
+        #expect(finish(try #require(take().first), .sent) == .sent)
+        try fail(5)
+        pass(CircuitBreaker.longest)
+        let probe = try #require(take().first)
+        guard case .later(_, let tries) = finish(probe, .down) else {
+            Issue.record("another one got through since it failed")
+            return
+        }
+        #expect(probe.target == 1 && tries == 1)
     }
 
     @Test("An item's own failure is tried again with a longer pause, and then given up")
@@ -352,7 +371,7 @@ import Testing
         _ = add(.of(2), in: 10)
         pass(10)
         #expect(deliveries.circuitsToLoad(now: now).count == 1)
-        #expect(finish(item, .down) == .waiting, "its newer one is in the database")
+        #expect(finish(item, .expired) == .waiting, "its newer one is in the database")
         deliveries.didLoad("fcm:chat", [.of(2)], hasMore: false, nextDue: nil)
         #expect(take().map(\.target) == [2])
         #expect(deliveries.circuitsToLoad(now: now).count == 1)
@@ -412,7 +431,7 @@ import Testing
         pass(10)
         #expect(take().isEmpty && deliveries.circuitsToLoad(now: now).isEmpty)
         #expect(deliveries.nextWake(now: now) == nil)
-        #expect(finish(item, .down) == .waiting)
+        #expect(finish(item, .expired) == .waiting)
         #expect(take().isEmpty && deliveries.underWayCount == 0)
     }
 

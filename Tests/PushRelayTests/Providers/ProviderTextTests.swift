@@ -1,5 +1,6 @@
 // Small texts that providers read and write.
 
+import Foundation
 import HTTPClient
 import Testing
 
@@ -95,5 +96,61 @@ import Testing
         #expect(JSONValue(Array("1.0".utf8))?.whole == 1)
         #expect(JSONValue(Array("1.5".utf8))?.whole == nil)
         #expect(JSONValue([0xFF, 0xFE]) == nil)
+    }
+
+    @Test(
+        "RFC 8259: what is JSON is read as it is meant",
+        arguments: [
+            (" { } ", .object([:])), ("[]", .array([])),
+            ("[1 , 2]", .array([.integer(1), .integer(2)])),
+            ("\"\"", .string("")),
+            ("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", .string("\"\\/\u{8}\u{C}\n\r\t")),
+            ("\"\\u00e9\\uD83D\\uDE00\"", .string("é😀")), ("-0", .integer(0)),
+            ("9223372036854775807", .integer(.max)), ("9223372036854775808", .number(0x1p63)),
+            ("1e2", .number(100)), ("-1.5E-1", .number(-0.15)), ("\tnull\r\n", .null),
+            ("{\"a\":1,\"a\":2}", .object(["a": .integer(2)])),
+        ] as [(String, JSONValue)])
+    func readJSON(text: String, value: JSONValue) {
+        #expect(JSONValue(Array(text.utf8)) == value)
+    }
+
+    @Test(
+        "RFC 8259: what is not JSON is nothing",
+        arguments: [
+            "", " ", "{", "}", "{]", "[1,]", "[,1]", "[1 2]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}",
+            "{a:1}",
+            "{1:1}", "\"", "\"\\", "\"\\\"", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"\\ud800\"",
+            "\"\\ud800\\u0041\"", "\"\\udc00\"", "\"\n\"", "01", "+1", "1.", ".5", "1e", "1e+",
+            "--1", "-",
+            "1e999", "nul", "True", "truefalse", "1 1", "NaN", "\u{FEFF}1", "'a'", "/**/1",
+        ])
+    func refuseJSON(text: String) {
+        #expect(JSONValue(Array(text.utf8)) == nil)
+    }
+
+    @Test("JSON of a text with damage is read as Foundation reads it, or not at all")
+    func damagedJSON() throws {
+        let seed = Array(
+            #"{"error":{"code":404,"details":[{"@type":"a/b","n":-1.5e2},null,true,"x\u00e9\n"]}}"#
+                .utf8)
+        var random = SeededGenerator(8259)
+        for _ in 0..<4000 {
+            var bytes = seed
+            for _ in 0..<Int.random(in: 1...3, using: &random) {
+                let place = Int.random(in: 0..<bytes.count, using: &random)
+                switch Int.random(in: 0..<3, using: &random) {
+                case 0: bytes[place] = UInt8.random(in: 0x20..<0x7F, using: &random)
+                case 1: bytes.remove(at: place)
+                default:
+                    bytes.insert(seed[Int.random(in: 0..<seed.count, using: &random)], at: place)
+                }
+            }
+            let known = try? JSONSerialization.jsonObject(
+                with: Data(bytes), options: .fragmentsAllowed)
+            let text = String(decoding: bytes, as: UTF8.self)
+            // Foundation takes a comma before an end, which RFC 8259 does not.
+            guard known == nil || !text.contains(",}") && !text.contains(",]") else { continue }
+            #expect((JSONValue(bytes) != nil) == (known != nil), "\(text)")
+        }
     }
 }
