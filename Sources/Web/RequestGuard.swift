@@ -41,6 +41,8 @@ final class RequestGuard: ChannelDuplexHandler {
     /// Parts of the requests behind the one that is being answered.
     private var held = CircularBuffer<HTTPServerRequestPart>(initialCapacity: 0)
     private var heldRequests = 0
+    /// More came than are held; the rest is lost, and the connection ends with what is held.
+    private var isTooFarAhead = false
     private var heldError: (any Error)?
     private var readIsPending = false
 
@@ -197,9 +199,12 @@ final class RequestGuard: ChannelDuplexHandler {
     }
 
     private func hold(_ part: HTTPServerRequestPart) {
-        if case .head = part { heldRequests += 1 }
+        if case .head = part {
+            heldRequests += 1
+            isTooFarAhead = isTooFarAhead || heldRequests > WebLimits.pipelined
+        }
         // What is too far ahead is not answered; the client sees the end and sends it again.
-        guard heldRequests <= WebLimits.pipelined else { return }
+        guard !isTooFarAhead else { return }
         held.append(part)
     }
 
@@ -282,7 +287,7 @@ final class RequestGuard: ChannelDuplexHandler {
     }
 
     private var isBehindLimit: Bool {
-        (heldRequests > WebLimits.pipelined || inputEnded) && held.isEmpty && heldError == nil
+        (isTooFarAhead || inputEnded) && held.isEmpty && heldError == nil
     }
 
     /// What every answer has.
@@ -325,7 +330,7 @@ final class RequestGuard: ChannelDuplexHandler {
             heldError = nil
             if phase == .idle { begin() }
             refuse(parserProblem(error))
-        } else if heldRequests > WebLimits.pipelined {
+        } else if isTooFarAhead {
             startClosing()
         }
     }

@@ -113,6 +113,27 @@ import Testing
         }
     }
 
+    @Test(
+        "Also with one more than are held the connection is closed, and nothing is skipped",
+        arguments: [18, 25, 33, 34])
+    func pipeliningEdge(count: Int) async throws {
+        try await TestSite.with { site in
+            let port = site.port
+            let text = try await blocking {
+                let client = try WebClient(port)
+                let requests = (0..<count).map { index in
+                    "GET /item/\(index) HTTP/1.1\r\nHost: a\r\n\r\n"
+                }
+                try client.send(
+                    "GET /slow?100 HTTP/1.1\r\nHost: a\r\n\r\n" + requests.joined())
+                return try client.readToEnd()
+            }
+            let answers = text.components("HTTP/1.1 200") - 1
+            #expect((1..<count).contains(answers))
+            for index in 0..<answers - 1 { #expect(text.contains("[\(index)] []")) }
+        }
+    }
+
     @Test("HEAD is GET without the body, OPTIONS tells the methods, others get 405")
     func methods() async throws {
         try await TestSite.with { site in
