@@ -114,9 +114,13 @@ test-swift: deps
 	@SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=$(TEST_WIDTH) \
 	    swift test --no-color-diagnostics --skip-build --parallel
 
+# So many files of client tests are under way at a time; most tests wait for something.
+CLIENT_TESTS ?= 2
+
 test-clients: deps-test
 	@swift build --no-color-diagnostics --product kinglet
-	@$(VENV)/bin/python -m pytest -q -c Tests/Clients/pytest.ini --rootdir . Tests/Clients Benchmarks
+	@$(VENV)/bin/python -m pytest -q -n $(CLIENT_TESTS) --dist loadfile -c Tests/Clients/pytest.ini \
+	    --rootdir . Tests/Clients Benchmarks
 
 crash: deps-test ## Kill the server under load, 300 times in each mode: RUNS=50 MODE=kill|restart|fail|forget
 	@swift build --no-color-diagnostics --product kinglet

@@ -9,6 +9,7 @@ import sqlite3
 import struct
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 from kinglet import BINARY, FAST_KEYS, Kinglet
@@ -38,8 +39,16 @@ class Disk:
             file.truncate(megabytes << 20)
         subprocess.run(["mkfs.ext4", "-q", self.image], check=True)
         self._is_mounted = False
+        self._is_cut = False
 
     def mount(self):
+        if self._is_cut:
+            # Another process may have come to see the old mount, in a namespace of its own; what is
+            # mounted again while that lasts would be the same file system, without power.
+            copy = self.image.with_suffix(f".{time.monotonic_ns()}")
+            subprocess.run(["cp", "--sparse=always", self.image, copy], check=True)
+            copy.replace(self.image)
+            self._is_cut = False
         # Nothing is written because of its age, so that only what was synced is there.
         done = subprocess.run(
             ["mount", "-o", "loop,commit=900", self.image, self.place], capture_output=True,
@@ -49,6 +58,7 @@ class Disk:
 
     def cut(self):
         """The power fails."""
+        self._is_cut = True
         folder = os.open(self.place, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.ioctl(folder, EXT4_IOC_SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
