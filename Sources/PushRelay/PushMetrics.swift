@@ -120,7 +120,8 @@ struct PushMetrics: Sendable {
             "kinglet_push_collapsed_total", by: ProviderKind.self, where: isUsed,
             help: "Pushes whose place a later one took before they were sent.")
         suppressed = registry.counter(
-            "kinglet_push_suppressed_total", by: SuppressionReason.self, where: { _ in !used.isEmpty },
+            "kinglet_push_suppressed_total", by: SuppressionReason.self,
+            where: { _ in !used.isEmpty },
             help: "Times that a device came into use, or was read for, before it was woken.")
         dead = registry.counter(
             "kinglet_push_deadletter_total", by: PushReason.self, where: { _ in !used.isEmpty },

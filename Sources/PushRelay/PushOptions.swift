@@ -26,6 +26,8 @@ public struct PushOptions: Sendable {
     let deadLetters: Setting<Int>
     let targets: Setting<Int>
     let devices: Setting<Int>
+    /// So many of the devices may be another domain's: none of them fills the table for all.
+    var deviceShare: Int { devices.value / 10 }
     /// The apps with credentials.
     let apps: PushAppOptions
     /// Endpoints of our own.

@@ -59,7 +59,8 @@ public final class PushService: Sendable {
         builder.hooks.sessionActive.append { notifications.sessionActive($0, $1) }
         builder.hooks.messageSent = { stanza, host in
             guard WakeRule.saysRead(stanza) else { return }
-            notifications.didRead(stanza.from.bare, host)
+            guard let peer = stanza.to else { return }
+            notifications.didRead(stanza.from.bare, in: peer.bare, host)
         }
         builder.hooks.started.append { [self] host in try started(host) }
         _ = PushCommands(in: builder, self)

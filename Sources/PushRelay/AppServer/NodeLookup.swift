@@ -37,13 +37,14 @@ struct NodeLookup: Sendable {
         guard let row = try PushTargetStore.node(connection, name) else {
             // Who has a secret has registered; that node is gone.
             guard options[PushRegistration.secret] == nil else { return .failure(unknown) }
-            return try tokenNode(node, options, now: now, connection).map { .success($0) }
+            return try tokenNode(node, options, domain, now: now, connection).map { .success($0) }
                 ?? .failure(unknown)
         }
         if let disabledAt = row.disabledAt {
             // A token that is its own node may have come back.
             guard row.domain.isEmpty, now / 1000 - disabledAt > Self.tombstone,
-                let anew = try tokenNode(node, options, now: now, connection, instead: row.id)
+                let anew = try tokenNode(
+                    node, options, domain, now: now, connection, instead: row.id)
             else { return .failure(unknown) }
             return .success(anew)
         }
@@ -70,8 +71,8 @@ struct NodeLookup: Sendable {
     ///
     /// - Parameter old: the row of the same node that it takes the place of.
     private func tokenNode(
-        _ node: String, _ options: [String: String], now: Int64, _ connection: Connection,
-        instead old: Int64? = nil
+        _ node: String, _ options: [String: String], _ domain: String, now: Int64,
+        _ connection: Connection, instead old: Int64? = nil
     ) throws -> PushTargetRow? {
         guard let providers = dispatcher.providers.current else { return nil }
         let name = options["pushModule"]
@@ -85,16 +86,16 @@ struct NodeLookup: Sendable {
         }
         let keys = dispatcher.keys
         var row = PushTargetRow(
-            provider: kind, app: app.name, node: keys.nodeName(node),
+            provider: kind, app: app.name, service: keys.hexName("tokens", domain),
+            node: keys.nodeName(node),
             circuit: ProviderTable.circuit(app.provider, target),
             fingerprint: keys.name("token", app.name, node),
             secret: try keys.seal(target), created: now / 1000, refreshed: now / 1000)
         // It may be another app's now.
         if let old { try PushTargetStore.remove(connection, old) }
-        let limit = self.options.devices.value
-        guard let id = try PushTargetStore.insertDevice(connection, row, limit: limit) else {
-            return nil
-        }
+        let id = try PushTargetStore.insertDevice(
+            connection, row, limit: self.options.devices.value, share: self.options.deviceShare)
+        guard let id else { return nil }
         row.id = id
         return row
     }

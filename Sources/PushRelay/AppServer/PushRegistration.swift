@@ -160,7 +160,12 @@ struct PushRegistration: Sendable {
             node: keys.nodeName(node), domain: publisher,
             circuit: ProviderTable.circuit(app.provider, target), fingerprint: fingerprint,
             secret: [], created: now, refreshed: now)
-        let limits = (owner: relay.options.targets.value, all: relay.options.devices.value)
+        let devices = relay.options.devices.value
+        let isOurs = host.domains.contains(step.account.domain)
+        let limits = (
+            owner: relay.options.targets.value, all: devices,
+            share: isOurs ? devices : relay.options.deviceShare
+        )
         let domain = domain
         host.database.writer.submit(
             { try Self.keep(row, fresh, keys, limits, $0) },
@@ -184,7 +189,7 @@ struct PushRegistration: Sendable {
     /// Keeps a device, with the node and the secret that it has if it was known before.
     private static func keep(
         _ row: PushTargetRow, _ fresh: PushTarget, _ keys: PushKeys,
-        _ limits: (owner: Int, all: Int), _ connection: Connection
+        _ limits: (owner: Int, all: Int, share: Int), _ connection: Connection
     ) throws -> (node: String, secret: String)? {
         var row = row
         var target = fresh
@@ -198,9 +203,9 @@ struct PushRegistration: Sendable {
             return nil
         }
         row.secret = try keys.seal(target)
-        guard try PushTargetStore.insertDevice(connection, row, limit: limits.all) != nil else {
-            return nil
-        }
+        let id = try PushTargetStore.insertDevice(
+            connection, row, limit: limits.all, share: limits.share)
+        guard id != nil else { return nil }
         return (
             target.parameters[Publication.nodeParameter] ?? "",
             target.parameters[Self.secret] ?? ""

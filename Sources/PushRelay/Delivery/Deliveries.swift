@@ -333,7 +333,8 @@ struct Deliveries {
 
     /// No authorization could be had.
     mutating func didNotAuthorize(
-        _ name: String, _ answer: PushAnswer, random: @autoclosure () -> Double, now: PushMoment
+        _ name: String, _ answer: PushAnswer, random: @autoclosure () -> Double,
+        now: PushMoment
     ) {
         let time: Int64? =
             switch answer.outcome {
@@ -349,7 +350,8 @@ struct Deliveries {
 
     /// One that was under way has been answered. Gives what follows, and whether the circuit opened.
     mutating func finish(
-        _ item: DeliveryItem, _ answer: PushAnswer, random: @autoclosure () -> Double, now: PushMoment
+        _ item: DeliveryItem, _ answer: PushAnswer, random: @autoclosure () -> Double,
+        now: PushMoment
     ) -> (end: DeliveryEnd, opened: Bool) {
         switch answer.outcome {
         case .accepted:
@@ -382,6 +384,10 @@ struct Deliveries {
             giveBack(item)
             return (.waiting, false)
         case .authorizationExpired:
+            if hasFailedAlone(item) {
+                release(item)
+                return (.dead(disables: false), false)
+            }
             return (
                 .waiting,
                 open(item, for: CircuitBreaker.refused, .credentialRefused, now: now)
@@ -400,7 +406,9 @@ struct Deliveries {
         circuits[item.circuit]?.breaker.open(for: time, reason, now: now.monotonic)
         var item = item
         item.hasRenewed = false
-        giveBack(item)
+        item.successesAtFailure = circuits[item.circuit]?.successes
+        // Behind the others: it may be the only one that is refused.
+        giveBack(item, isLast: true)
         return !wasOpen
     }
 
@@ -424,16 +432,20 @@ struct Deliveries {
     private mutating func wait(
         _ item: DeliveryItem, _ after: Duration?, random: @autoclosure () -> Double, now: PushMoment
     ) -> DeliveryEnd {
-        let successes = circuits[item.circuit]?.successes ?? 0
-        let isClosed = circuits[item.circuit]?.breaker.state == .closed
-        if isClosed || successes > item.successesAtFailure ?? successes {
+        if circuits[item.circuit]?.breaker.state == .closed || hasFailedAlone(item) {
             return postpone(item, after, random: random(), now: now)
         }
         var item = item
-        item.successesAtFailure = successes
+        item.successesAtFailure = circuits[item.circuit]?.successes
         // Behind the others: it may be the only one that fails.
         giveBack(item, isLast: true)
         return .waiting
+    }
+
+    /// Whether others got through since an item failed last.
+    private func hasFailedAlone(_ item: DeliveryItem) -> Bool {
+        guard let before = item.successesAtFailure else { return false }
+        return circuits[item.circuit]?.successes ?? 0 > before
     }
 
     /// Something has changed that may mend what failed: the next one is tried now.
@@ -443,7 +455,8 @@ struct Deliveries {
 
     static func milliseconds(_ duration: Duration) -> Int64 {
         let (seconds, attoseconds) = duration.components
-        let clamped = min(max(seconds, 0), 86_400)
+        // A century: what a provider wishes is bounded where it is obeyed.
+        let clamped = min(max(seconds, 0), 3_155_760_000)
         return clamped * 1000 + attoseconds / 1_000_000_000_000_000
     }
 }

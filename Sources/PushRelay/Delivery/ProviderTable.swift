@@ -38,6 +38,9 @@ final class ProviderTable: Sendable {
 /// What providers keep, sealed in the database. Safe on any thread.
 final class StoredMemory: PushMemory {
     private let values: Mutex<[String: [UInt8]]>
+    /// Keys that are there and were sealed by another key than the present one: they may come back
+    /// with it, so nothing takes their place.
+    private let unreadableKeys: Set<String>
     private let keys: PushKeys
     private let host: Host
 
@@ -46,8 +49,18 @@ final class StoredMemory: PushMemory {
         self.host = host
         self.keys = keys
         var opened: [String: [UInt8]] = [:]
+        var unreadable: Set<String> = []
         for (name, sealed) in try host.database.readNow({ try PushQueueStore.memory($0) }) {
             opened[name] = keys.open(sealed, for: "memory \(name)")
+            if opened[name] == nil, name.hasPrefix(VAPID.memoryPrefix) { unreadable.insert(name) }
+        }
+        unreadableKeys = unreadable
+        if !unreadable.isEmpty {
+            host.log.error(
+                """
+                push: a key of Web Push cannot be read; restore secrets/push.key from a backup, or \
+                subscriptions that were made for it stay silent
+                """)
         }
         values = Mutex(opened)
     }
@@ -56,6 +69,7 @@ final class StoredMemory: PushMemory {
 
     func save(_ name: String, _ value: [UInt8]) {
         values.withLock { $0[name] = value }
+        guard !unreadableKeys.contains(name) else { return }
         guard let sealed = try? keys.seal(value, for: "memory \(name)") else { return }
         let log = host.log
         host.database.writer.submit(

@@ -394,8 +394,13 @@ final class PushDispatcher: Sendable {
             if let target = keys.target(item.secret) { provider(of: item, target)?.renew(at: time) }
         default: break
         }
-        // The credential of a user's own target is that user's affair, and not of all at that server.
-        if item.app.isEmpty, case .authorizationExpired(let credential) = answer.outcome,
+        if item.isInOtherEnvironment, case .authorizationExpired = answer.outcome {
+            // The credential of the circuit's own environment is not the one that was refused.
+            answer.outcome = .retry(.device, after: nil)
+        }
+        // Where anybody names the server, a refusal is one subscription's affair, not all others'.
+        if item.app.isEmpty || item.provider == .webPush,
+            case .authorizationExpired(let credential) = answer.outcome,
             credential == .refused || item.hasRenewed
         {
             answer = PushAnswer(.rejected, .credentialRefused, code: answer.code)

@@ -66,9 +66,11 @@ struct PushRecord: Sendable {
         {
             return try noteFailure(connection, isFinal: false)
         }
-        try noteFailure(connection, isFinal: true)
+        // What was temporary every time is no answer about the registration.
+        let isFinal = if case .retry = answer.outcome { false } else { true }
+        try noteFailure(connection, isFinal: isFinal)
         var ends = disables
-        if !disables, item.provider == .xmpp,
+        if !disables, isFinal, item.provider == .xmpp,
             let target = try PushTargetStore.target(connection, item.target),
             target.failures >= Self.finalErrors
         {

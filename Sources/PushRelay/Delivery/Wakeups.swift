@@ -11,6 +11,8 @@ struct WakeReason: Sendable {
     var kind: PushNotification.Kind
     /// The number of the message in the database; nil if it is not stored.
     var message: Int64?
+    /// In which chat or room; nil where that is not known.
+    var conversation: BareJID?
     /// Who writes, and what; empty where that is not told.
     var sender = ""
     var body = ""
@@ -99,8 +101,15 @@ struct Wakeups: Sendable {
             row.kind = reason.kind
             row.expires = now + (isUrgent ? Self.ringTime : milliseconds(options.lifetime))
         }
+        let conversation = conversation(reason.conversation, of: target)
+        let isFirst = !isCollapsed && row.unread == 0
+        row.conversation =
+            isFirst || row.conversation == conversation ? conversation : PushQueueRow.several
         if let unread {
             row.unread = unread
+        } else if target.account == nil {
+            // Only its owner's server knows what was read.
+            row.unread = 0
         } else if reason.kind == .message {
             row.unread = min(row.unread + 1, 1_000_000)
         }
@@ -161,6 +170,13 @@ struct Wakeups: Sendable {
         return Way(
             provider: device.provider, app: device.app, circuit: device.circuit,
             secret: device.secret, device: device.id)
+    }
+
+    /// What stands for a conversation in the queue.
+    func conversation(_ address: BareJID?, of target: PushTargetRow) -> Int64 {
+        guard let address, let account = target.account else { return PushQueueRow.several }
+        let name = keys.name("conversation", account.description, address.description)
+        return name.prefix(8).reduce(0) { $0 << 8 | Int64($1) }
     }
 
     // MARK: What is told

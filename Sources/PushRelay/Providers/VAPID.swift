@@ -37,6 +37,9 @@ final class VAPID: Sendable {
         self.contact = contact
     }
 
+    /// What names of such keys begin with.
+    static let memoryPrefix = "vapid"
+
     /// The key that was kept under a name; the first time one is made.
     static func key(_ name: String, in memory: any PushMemory) throws(PushCredentialError)
         -> SigningKey

@@ -220,7 +220,7 @@ struct PushNotifications: Sendable {
             reason(kind, stanza, message), for: account, now: dispatcher.now.wall, connection
         ) { target in
             // A room's message goes to the client that joined.
-            if isRoom, target.resource != to.resource { return false }
+            if isRoom, let resource = target.resource, resource != to.resource { return false }
             return Self.isAsleep(target, sessions)
         }
         guard !noted.isEmpty else { return nil }
@@ -258,6 +258,7 @@ struct PushNotifications: Sendable {
         _ kind: PushNotification.Kind, _ stanza: Stanza, _ message: Int64?
     ) -> WakeReason {
         var reason = WakeReason(kind: kind, message: message)
+        reason.conversation = stanza.from.bare
         if relay.options.includesSender.value { reason.sender = stanza.from.bare.description }
         if relay.options.includesBody.value, let body = WakeRule.body(of: stanza) {
             reason.body = String(body.unicodeScalars.prefix(500))
@@ -312,7 +313,12 @@ struct PushNotifications: Sendable {
                 for reason in all {
                     noted += try wakeups.note(
                         reason, for: account, now: dispatcher.now.wall, connection
-                    ) { $0.resource == resource && session.isHibernating }
+                    ) { target in
+                        guard session.isHibernating else { return false }
+                        if target.resource == resource { return true }
+                        return target.resource == nil
+                            && Self.isAsleep(target, host.sessions.sessions(of: account))
+                    }
                 }
                 return noted
             },
@@ -325,27 +331,33 @@ struct PushNotifications: Sendable {
     func sessionActive(_ session: Session, _ host: Host) {
         guard watched.contains(session.jid.bare) else { return }
         let resource = session.jid.resource
-        suppress(session.jid.bare, .active, host) { $0.resource == nil || $0.resource == resource }
+        suppress(session.jid.bare, .active, host) { target, _ in
+            target.resource == resource || target.resource == nil && !target.isAlways
+        }
     }
 
-    /// The user has read on one device what others would be woken for.
-    func didRead(_ account: BareJID, _ host: Host) {
-        guard watched.contains(account) else { return }
-        suppress(account, .read, host) { _ in true }
+    /// The user has read on one device what others would be woken for, if nothing else is unread.
+    func didRead(_ account: BareJID, in conversation: BareJID, _ host: Host) {
+        guard watched.contains(account), let wakeups = relay.wakeups else { return }
+        suppress(account, .read, host) { target, queued in
+            queued.kind == .message && queued.conversation != PushQueueRow.several
+                && queued.conversation == wakeups.conversation(conversation, of: target)
+        }
     }
 
     private func suppress(
         _ account: BareJID, _ reason: SuppressionReason, _ host: Host,
-        _ isMeant: @escaping @Sendable (PushTargetRow) -> Bool
+        _ isMeant: @escaping @Sendable (PushTargetRow, PushQueueRow) -> Bool
     ) {
         host.database.writer.submit(
             size: 256,
             { connection -> (ids: [Int64], waiting: Int) in
                 var ids: [Int64] = []
                 var waiting = 0
-                for (target, queued) in try PushQueueStore.targets(connection, of: account)
-                where isMeant(target) {
-                    guard let queued, queued.due != nil || queued.unread > 0 else { continue }
+                for (target, queued) in try PushQueueStore.targets(connection, of: account) {
+                    guard let queued, queued.due != nil || queued.unread > 0,
+                        isMeant(target, queued)
+                    else { continue }
                     try PushQueueStore.suppress(connection, target.id)
                     ids.append(target.id)
                     if queued.due != nil { waiting += 1 }

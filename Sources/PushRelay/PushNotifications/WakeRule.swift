@@ -77,12 +77,16 @@ enum WakeRule {
         return child.flatMap { fragment.text(of: $0) }
     }
 
+    /// So much of a text and of a nickname is looked at.
+    private static let longestText = 4000
+    private static let longestNickname = 64
+
     /// Whether a text has a nickname as a word of its own, in whatever case.
     static func mentions(_ nickname: String, _ text: String?) -> Bool {
         guard !nickname.isEmpty else { return false }
-        // Characters are the same however they are composed.
-        let text = Array((text ?? "").lowercased())
-        let wanted = Array(nickname.lowercased())
+        // Characters are the same however they are composed. Bounded, for each is compared with each.
+        let text = Array((text ?? "").prefix(longestText).lowercased())
+        let wanted = Array(nickname.prefix(longestNickname).lowercased())
         guard wanted.count <= text.count else { return false }
         func isWord(_ character: Character) -> Bool {
             character.isLetter || character.isNumber || character == "_"

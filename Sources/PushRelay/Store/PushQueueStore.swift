@@ -26,8 +26,12 @@ struct PushQueueRow: Sendable, Equatable {
     var sent: Int64 = 0
     /// The version that counted as suppressed last; 0 for none.
     var suppressed: Int64 = 0
+    /// The one in which something is unread (`Wakeups.conversation`), or `several`.
+    var conversation = several
     /// Sealed.
     var details: [UInt8] = []
+
+    static let several: Int64 = 0
 }
 
 /// A push that was given up.
@@ -99,6 +103,7 @@ enum PushQueueStore {
                 tries INTEGER NOT NULL,
                 sent INTEGER NOT NULL,
                 suppressed INTEGER NOT NULL,
+                conversation INTEGER NOT NULL DEFAULT 0,
                 details BLOB NOT NULL
             );
             CREATE INDEX push_queue_due ON push_queue (circuit, due) WHERE due IS NOT NULL;
@@ -135,7 +140,7 @@ enum PushQueueStore {
 
     static let columns = """
         q.circuit, q.provider, q.due, q.kind, q.unread, q.message, q.version, q.added, q.expires, q.tries,
-        q.sent, q.suppressed, q.details
+        q.sent, q.suppressed, q.conversation, q.details
         """
 
     /// Reads the columns, which begin at `column`.
@@ -151,7 +156,7 @@ enum PushQueueStore {
             version: row.integer(column + 6), added: row.integer(column + 7),
             expires: row.integer(column + 8), tries: Int(clamping: row.integer(column + 9)),
             sent: row.integer(column + 10), suppressed: row.integer(column + 11),
-            details: row.blob(column + 12))
+            conversation: row.integer(column + 12), details: row.blob(column + 13))
     }
 
     static func find(_ connection: Connection, _ target: Int64) throws -> PushQueueRow? {
@@ -188,14 +193,15 @@ enum PushQueueStore {
             """
             INSERT OR REPLACE INTO push_queue (
                 target, circuit, provider, due, kind, unread, message, version, added, expires,
-                tries, sent, suppressed, details
-            ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                tries, sent, suppressed, conversation, details
+            ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             .integer(target), .text(row.circuit), .text(row.provider.rawValue),
             row.due.map { .integer($0) } ?? .null, .integer(row.kind.rawValue),
             .integer(Int64(row.unread)), .integer(row.message), .integer(row.version),
             .integer(row.added), .integer(row.expires), .integer(Int64(row.tries)),
-            .integer(row.sent), .integer(row.suppressed), .blob(row.details))
+            .integer(row.sent), .integer(row.suppressed), .integer(row.conversation),
+            .blob(row.details))
     }
 
     /// Adds to the books of a provider.

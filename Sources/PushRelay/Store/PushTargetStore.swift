@@ -73,6 +73,23 @@ enum PushTargetStore {
             CREATE UNIQUE INDEX push_targets_device ON push_targets (fingerprint)
                 WHERE account IS NULL;
             CREATE INDEX push_targets_service ON push_targets (service, node);
+            CREATE INDEX push_targets_disabled ON push_targets (disabled)
+                WHERE account IS NULL AND disabled IS NOT NULL;
+            CREATE TABLE push_device_counts (
+                owner TEXT PRIMARY KEY,
+                devices INTEGER NOT NULL
+            ) WITHOUT ROWID;
+            CREATE TRIGGER push_device_added AFTER INSERT ON push_targets
+            WHEN NEW.account IS NULL BEGIN
+                INSERT INTO push_device_counts
+                VALUES ('all', 1), (iif(NEW.domain = '', NEW.service, NEW.domain), 1)
+                ON CONFLICT (owner) DO UPDATE SET devices = devices + 1;
+            END;
+            CREATE TRIGGER push_device_removed AFTER DELETE ON push_targets
+            WHEN OLD.account IS NULL BEGIN
+                UPDATE push_device_counts SET devices = devices - 1
+                WHERE owner IN ('all', iif(OLD.domain = '', OLD.service, OLD.domain));
+            END;
             """)
     ]
 
@@ -158,22 +175,38 @@ enum PushTargetStore {
     }
 
     /// Keeps a device of the app server; nil if there are so many that no other may be added.
+    ///
+    /// - Parameters:
+    ///   - limit: of all. Those that are disabled make room, the oldest first.
+    ///   - share: of those of the device's domain, or of its service where it has none: nobody fills
+    ///     the table for all others.
     static func insertDevice(
-        _ connection: Connection, _ device: PushTargetRow, limit: Int
+        _ connection: Connection, _ device: PushTargetRow, limit: Int, share: Int
     ) throws -> Int64? {
         if try find(connection, nil, device.fingerprint) == nil {
-            // The highest number is no less than how many there are, and is found at once.
-            let highest =
-                try connection.first("SELECT max(id) FROM push_targets") { $0.integer(0) } ?? 0
-            if highest >= Int64(limit) {
-                let count =
-                    try connection.first(
-                        "SELECT count(*) FROM push_targets WHERE account IS NULL"
-                    ) { $0.integer(0) } ?? 0
-                guard count < Int64(limit) else { return nil }
+            let owner = device.domain.isEmpty ? device.service : device.domain
+            guard try count(connection, inShareOf: owner) < share else { return nil }
+            if try count(connection, inShareOf: "all") >= limit {
+                let oldest = try connection.first(
+                    """
+                    SELECT id FROM push_targets WHERE account IS NULL AND disabled IS NOT NULL
+                    ORDER BY disabled LIMIT 1
+                    """
+                ) { $0.integer(0) }
+                guard let oldest else { return nil }
+                try remove(connection, oldest)
             }
         }
         return try insert(connection, device, limit: limit)?.id
+    }
+
+    private static func count(
+        _ connection: Connection, inShareOf owner: String
+    ) throws -> Int {
+        Int(
+            try connection.first(
+                "SELECT devices FROM push_device_counts WHERE owner = ?", .text(owner)
+            ) { $0.integer(0) } ?? 0)
     }
 
     /// How many devices of the app server are somebody's.

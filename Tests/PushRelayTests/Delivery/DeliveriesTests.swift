@@ -263,6 +263,30 @@ import Testing
         #expect(deliveries.circuits["fcm:chat"]?.breaker.state == .open)
     }
 
+    @Test("One that alone is refused does not keep the others, and is given up")
+    mutating func refusedAlone() throws {
+        deliveries.limits.inFlight = 1
+        for target in 1...2 { _ = add(.of(Int64(target))) }
+        let first = try #require(take().first)
+        #expect(finish(first, .locked) == .waiting)
+        pass(CircuitBreaker.refused)
+        let other = try #require(take().first)
+        #expect(other.target == 2)
+        #expect(finish(other, .sent) == .sent)
+        let again = try #require(take().first)
+        #expect(again.target == 1)
+        #expect(finish(again, .locked) == .dead(disables: false))
+        #expect(deliveries.circuits["fcm:chat"]?.breaker.state == .closed)
+    }
+
+    @Test("A lifetime of days is so many milliseconds")
+    func longTimes() {
+        #expect(Deliveries.milliseconds(.seconds(28 * 86_400)) == 28 * 86_400_000)
+        #expect(Deliveries.milliseconds(.milliseconds(1500)) == 1500)
+        #expect(Deliveries.milliseconds(.seconds(Int64.max / 2)) > 0)
+        #expect(Deliveries.milliseconds(.seconds(-1)) == 0)
+    }
+
     @Test("A quota of the day is over at midnight, and no other answer shortens that")
     mutating func quota() throws {
         for target in 1...2 { _ = add(.of(Int64(target))) }

@@ -219,6 +219,28 @@ import XML
         }
     }
 
+    @Test("What was read in one chat is no reason to keep quiet about another")
+    func readElsewhere() async throws {
+        try await withPush("push.window=5s") { push in
+            let phone = try await push.server.online("\(Self.romeo)/phone")
+            try await push.enable(phone)
+            let pc = try await push.server.online("\(Self.romeo)/pc")
+            let juliet = try await push.server.online("\(Self.juliet)/pc")
+            await phone.drop()
+            await juliet.send(Self.message("One"))
+            #expect(await push.pushes() == 1)
+            await juliet.send(Self.message("Two", id: "m2"))
+            await push.settle()
+            await pc.send(
+                "<message to='nurse@capulet.example' type='chat'>"
+                    + "<displayed xmlns='urn:xmpp:chat-markers:0' id='n1'/></message>")
+            await push.settle()
+            await push.pass(6000)
+            #expect(await push.pushes() == 2)
+            try push.expectBalance()
+        }
+    }
+
     @Test("A call wakes at once, though a message has just done so")
     func call() async throws {
         try await withPush("push.window=5s") { push in

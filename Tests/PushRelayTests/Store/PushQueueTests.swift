@@ -23,6 +23,49 @@ import Testing
         return try #require(noted.first)
     }
 
+    // MARK: Devices of the app server
+
+    private func register(_ name: String, domain: String, limit: Int, share: Int) throws -> Int64? {
+        let keys = push.keys
+        return try push.write { connection in
+            let row = PushTargetRow(
+                provider: .fcm, app: "chat", service: "owner of \(name)", node: name,
+                domain: domain, circuit: "fcm:chat", fingerprint: keys.name("device", name),
+                secret: try keys.seal(PushTarget(name)), created: 1, refreshed: 1)
+            return try PushTargetStore.insertDevice(connection, row, limit: limit, share: share)
+        }
+    }
+
+    @Test("No domain fills the table of devices for all others")
+    func shares() throws {
+        for number in 1...2 {
+            #expect(try register("a\(number)", domain: "a.example", limit: 9, share: 2) != nil)
+        }
+        #expect(try register("a3", domain: "a.example", limit: 9, share: 2) == nil)
+        #expect(try register("a2", domain: "a.example", limit: 9, share: 2) != nil, "it is known")
+        let other = try #require(try register("b1", domain: "b.example", limit: 9, share: 2))
+        try push.write { try PushTargetStore.remove($0, other) }
+        #expect(try register("b2", domain: "b.example", limit: 3, share: 2) != nil)
+        #expect(
+            try register("c1", domain: "c.example", limit: 3, share: 2) == nil, "all are in use")
+        try push.close()
+    }
+
+    @Test("Devices that are gone make room, the oldest first")
+    func roomOfTheDead() throws {
+        let ids = try (1...3).map { number in
+            try #require(try register("d\(number)", domain: "a.example", limit: 3, share: 3))
+        }
+        try push.write { connection in
+            try PushTargetStore.disable(connection, ids[2], .unregistered, "", now: 10)
+            try PushTargetStore.disable(connection, ids[1], .unregistered, "", now: 20)
+        }
+        #expect(try register("d4", domain: "b.example", limit: 3, share: 3) != nil)
+        #expect(try push.target(ids[2]) == nil)
+        #expect(try push.target(ids[1]) != nil && push.target(ids[0]) != nil)
+        try push.close()
+    }
+
     // MARK: The window (section 10, 2)
 
     @Test("A device is woken at once, and then once in a window with all that has come")
@@ -351,6 +394,19 @@ import Testing
         #expect(try push.addService("n1") == id, "the same again enables it")
         #expect(try push.target(id)?.disabledAt == nil && push.target(id)?.failures == 0)
         try push.expectBalance()
+        try push.close()
+    }
+
+    @Test("Temporary errors never do, however many pushes are given up with them")
+    func temporaryErrors() throws {
+        let id = try #require(try push.addService("n1"))
+        for count in 1...7 {
+            let now = Self.start + Int64(count) * 10_000
+            let item = try only(try push.note(at: now, to: id)).item
+            try push.end(item, .dead(disables: false), .busy, at: now)
+        }
+        let target = try #require(try push.target(id))
+        #expect(target.disabledAt == nil && target.reason == PushAnswer.busy.reason)
         try push.close()
     }
 
