@@ -72,9 +72,7 @@ struct FCM: ConfiguredProvider {
 
     func renew(at time: PushTime) { account.forget() }
 
-    var expiries: [CredentialExpiry] {
-        account.expiry.map { [CredentialExpiry(kind: "access_token", time: $0)] } ?? []
-    }
+    var expiries: [CredentialExpiry] { account.expiries }
 
     // MARK: A request
 

@@ -3,7 +3,6 @@
 
 internal import Foundation
 internal import HTTPClient
-internal import Synchronization
 internal import TLS
 
 /// The account and the token that it has now.
@@ -23,19 +22,10 @@ final class FCMAccount: Sendable {
         var token_uri: String?
     }
 
-    private struct Token {
-        var text: String
-        var refresh: Int64
-        var end: Int64
-    }
-
     private static let scope = "https://www.googleapis.com/auth/firebase.messaging"
     private static let usualURL = "https://oauth2.googleapis.com/token"
-    /// Seconds: the life of an assertion; how early a token is refreshed; how long one may live, so
-    /// that a clock that was far ahead is noticed.
+    /// Seconds that an assertion lives.
     private static let assertionLife: Int64 = 3600
-    private static let early: Int64 = 300
-    private static let longestLife: Int64 = 86_400
     /// How far Google's clock may be from ours.
     private static let tolerance: Int64 = 300
 
@@ -43,7 +33,7 @@ final class FCMAccount: Sendable {
     private let keyID: String?
     private let email: String
     private let url: String
-    private let token = Mutex<Token?>(nil)
+    private let token = AccessToken()
 
     /// Reads a service account's file.
     ///
@@ -82,22 +72,11 @@ final class FCMAccount: Sendable {
     }
 
     /// The token to use; nil when there is none.
-    func token(at time: PushTime) -> String? {
-        token.withLock { token in
-            guard let token, time.seconds < token.end,
-                token.end - time.seconds <= Self.longestLife
-            else { return nil }
-            return token.text
-        }
-    }
+    func token(at time: PushTime) -> String? { token.text(at: time) }
 
     /// The request for a token; nil when there is a good one.
     func authorization(at time: PushTime) throws(PushFault) -> PushRequest? {
-        let isGood = token.withLock { token in
-            guard let token else { return false }
-            return time.seconds < token.refresh && token.end - time.seconds <= Self.longestLife
-        }
-        if isGood { return nil }
+        guard token.isStale(at: time) else { return nil }
         guard time.isRight else { throw .clock }
         return PushRequest(
             HTTPRequest(
@@ -127,16 +106,10 @@ final class FCMAccount: Sendable {
     func authorize(_ response: HTTPResponse, at time: PushTime) -> PushAnswer {
         let json = JSONValue(response.body)
         if response.isSuccess {
-            guard let text = json?["access_token"]?.text, (1...4096).contains(text.utf8.count),
-                text.utf8.allSatisfy({ (0x21...0x7E).contains($0) }),
-                json?["token_type"]?.text?.lowercased() == "bearer",
-                let life = json?["expires_in"]?.whole, (1...Self.longestLife).contains(life)
+            guard json?["token_type"]?.text?.lowercased() == "bearer",
+                token.take(
+                    json?["access_token"]?.text, life: json?["expires_in"]?.whole, at: time)
             else { return .garbage(response) }
-            let early = min(Self.early, life / 2)
-            token.withLock { token in
-                token = Token(
-                    text: text, refresh: time.seconds + life - early, end: time.seconds + life)
-            }
             return PushAnswer(.accepted, .accepted)
         }
         switch json?["error"]?.text {
@@ -159,12 +132,10 @@ final class FCMAccount: Sendable {
     }
 
     /// Drops the token.
-    func forget() {
-        token.withLock { $0 = nil }
-    }
+    func forget() { token.forget() }
 
     /// When the token ends.
-    var expiry: Int64? { token.withLock { $0?.end } }
+    var expiries: [CredentialExpiry] { token.expiries }
 
     private static let refusals: Set<String> = [
         "invalid_client", "unauthorized_client", "invalid_scope", "access_denied",
