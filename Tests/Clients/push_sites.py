@@ -8,6 +8,7 @@ from fake_apns import FakeAPNs
 from fake_fcm import FakeFCM
 from fake_gotify import FakeGotify
 from fake_ntfy import FakeNtfy
+from fake_vendors import FAKES
 from fake_web_push import FakeWebPush
 from kinglet import FAST_KEYS, Kinglet
 from push_publisher import Publisher
@@ -95,6 +96,34 @@ class Google(App):
             f"token_url: '{self.fake.token_url}'")
 
 
+class Maker(App):
+    """A telephone of a maker that has a service of its own."""
+
+    def __init__(self, world, provider, number):
+        self.provider = provider
+        super().__init__(world, provider, number)
+
+    def service(self, authority):
+        self.token = f"token-of-{self.provider}-{self.number}"
+        return FAKES[self.provider](authority)
+
+    def app(self, directory):
+        fake = self.fake
+        file = directory / f"{self.name}.secret"
+        file.write_text(f"{fake.secret}\n")
+        file.chmod(0o600)
+        fields = {"provider": self.provider, "secret_file": file, "url": fake.url}
+        if self.provider in ("huawei", "honor", "vivo", "meizu"):
+            fields["app_id"] = fake.app_id
+        if self.provider in ("oppo", "vivo"):
+            fields["app_key"] = fake.app_key
+        if self.provider in ("huawei", "honor"):
+            fields["token_url"] = fake.url + fake.login_paths[0]
+        if self.provider == "xiaomi":
+            fields["package"] = "org.example.app"
+        return ", ".join(f"{name}: '{value}'" for name, value in fields.items())
+
+
 class Own(Site):
     """A target of a user's own."""
 
@@ -142,7 +171,8 @@ class Gotify(Own):
         self.add("--gotify", self.fake.url, secret=self.token)
 
 
-KINDS = {"apns": Apple, "fcm": Google, "web-push": Web, "ntfy": Ntfy, "gotify": Gotify}
+KINDS = {"apns": Apple, "fcm": Google, "web-push": Web, "ntfy": Ntfy, "gotify": Gotify,
+         **dict.fromkeys(FAKES, Maker)}
 
 
 class World:

@@ -9,8 +9,10 @@ import time
 import pytest
 
 import push_codes
+import push_codes_vendors
 from fake_apns import reason
 from fake_fcm import OAUTH
+from fake_vendors import FAKES, LOGIN
 from push_sites import World
 
 BAD_HEALTH = [
@@ -18,6 +20,11 @@ BAD_HEALTH = [
     for provider in ("apns", "fcm", "web-push", "ntfy", "gotify")
     # A service that never answers keeps a request for half a minute: `test_push_faults`.
     for unwell in (*push_codes.UNWELL, "away") if unwell != "never"]
+
+
+OF_MAKERS = [
+    (provider, case.name)
+    for provider, table in push_codes_vendors.TABLES.items() for case in table("")]
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +58,28 @@ def bad_world(make_world):
     return world
 
 
+@pytest.fixture(scope="module")
+def makers(make_world):
+    """Two servers, for one has 64 apps at most."""
+    halves = OF_MAKERS[:len(OF_MAKERS) // 2], OF_MAKERS[len(OF_MAKERS) // 2:]
+    return [make_world(half) for half in halves]
+
+
 @pytest.mark.parametrize("case", push_codes.ALL, ids=str)
 def test_codes(world, case):
-    site = world.sites[case.provider, case.name]
+    answers(world, world.sites[case.provider, case.name], case)
+
+
+@pytest.mark.parametrize("provider, name", OF_MAKERS)
+def test_codes_of_makers(makers, provider, name):
+    """What they answer may name the device."""
+    world = next(world for world in makers if (provider, name) in world.sites)
+    site = world.sites[provider, name]
+    cases = push_codes_vendors.TABLES[provider](site.token)
+    answers(world, site, next(case for case in cases if case.name == name))
+
+
+def answers(world, site, case):
     case.script(site.fake, site.token)
     site.wake()
     site.fake.wait_for_requests(1, site.token if case.token is None else case.token)
@@ -113,6 +139,8 @@ def needs_another_login(site, case):
         site.fake.wait_for_deliveries(1, site.token)
         if case.provider == "fcm":
             assert len(site.fake.requests_for(OAUTH)) == 2
+        elif case.provider in FAKES:
+            assert len(site.fake.requests_for(LOGIN)) == 2
         assert not site.is_open
     else:
         left_alone(site, 900)
@@ -129,7 +157,9 @@ def is_rejected(site, case):
 
 
 def waits_for_tomorrow(site, case):
-    left_alone(site, 86_400 - time.time() % 86_400)
+    # The makers' days begin in China.
+    offset = 8 * 3600 if case.provider in FAKES else 0
+    left_alone(site, 86_400 - (time.time() + offset) % 86_400)
 
 
 CHECKS = {

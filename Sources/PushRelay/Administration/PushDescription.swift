@@ -313,7 +313,7 @@ extension PushTargetRow {
     /// The rest of a URL is as good as a password.
     private func server(_ keys: PushKeys) -> String? {
         switch provider {
-        case .xmpp, .apns, .fcm: nil
+        case .xmpp, .apns, .fcm, .huawei, .honor, .xiaomi, .oppo, .vivo, .meizu: nil
         case .webPush, .unifiedPush, .ntfy, .gotify:
             keys.target(secret).flatMap { EndpointURL($0.token) }?.origin
         }

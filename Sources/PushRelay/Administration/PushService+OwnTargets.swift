@@ -114,7 +114,7 @@ extension PushService {
         case .unifiedPush:
             target.parameters[WebPushKeys.publicKeyName] = new.publicKey
             target.parameters[WebPushKeys.secretName] = secret
-        case .xmpp, .apns, .fcm, .webPush: break
+        case .xmpp, .apns, .fcm, .webPush, .huawei, .honor, .xiaomi, .oppo, .vivo, .meizu: break
         }
         guard new.provider == .unifiedPush || new.publicKey == nil else {
             throw PushRefused("only an endpoint of UnifiedPush has a key")

@@ -83,7 +83,7 @@ final class Publishing: Sendable {
         // Who publishes says by the text that it is something to see.
         var reason = WakeReason(kind: .message)
         // What is data alone for Firebase wakes the app in any case, which then asks its server.
-        reason.isVisible = request.body != nil || node.provider == .fcm
+        reason.isVisible = request.body != nil || node.provider == .fcm || node.provider.showsAll
         if let body = request.body, body != Publication.anyText {
             reason.body = String(body.unicodeScalars.prefix(500))
         }

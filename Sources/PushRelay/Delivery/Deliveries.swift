@@ -393,9 +393,9 @@ struct Deliveries {
                 open(item, for: CircuitBreaker.refused, .credentialRefused, now: now)
             )
         case .quotaOfDay:
-            // Days begin in UTC here; a vendor whose days do not is asked again in vain a few times.
             let day: Int64 = 86_400_000
-            return (.waiting, open(item, for: day - now.wall % day, .quota, now: now))
+            let time = (now.wall + item.provider.dayOffset) % day
+            return (.waiting, open(item, for: day - time, .quota, now: now))
         }
     }
 

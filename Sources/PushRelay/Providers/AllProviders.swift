@@ -10,6 +10,12 @@ enum AllProviders {
         APNs.self,
         FCM.self,
         WebPush.self,
+        Huawei.self,
+        Honor.self,
+        Xiaomi.self,
+        OPPO.self,
+        Vivo.self,
+        Meizu.self,
     ]
 }
 

@@ -15,8 +15,21 @@ public enum ProviderKind: String, MetricLabel, Codable {
     /// An endpoint that takes what is posted to it, encrypted or not.
     case unifiedPush = "unified_push"
     case ntfy, gotify
+    /// Makers of telephones.
+    case huawei, honor, xiaomi, oppo, vivo, meizu
     /// The label's name.
     public static var labelName: String { "provider" }
+
+    /// Whether what is to wake an app has to be seen: these start none for what is not.
+    var showsAll: Bool {
+        switch self {
+        case .huawei, .honor, .xiaomi, .oppo, .vivo, .meizu: true
+        case .xmpp, .apns, .fcm, .webPush, .unifiedPush, .ntfy, .gotify: false
+        }
+    }
+
+    /// Milliseconds by which its day begins before that of UTC: a quota of a day ends with it.
+    var dayOffset: Int64 { showsAll ? 8 * 3_600_000 : 0 }
 }
 
 /// What somebody is to notice. It holds nothing that tells who writes what unless its receiver
