@@ -114,13 +114,18 @@ test-swift: deps
 	@SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=$(TEST_WIDTH) \
 	    swift test --no-color-diagnostics --skip-build --parallel
 
-# So many files of client tests are under way at a time; most tests wait for something.
+# Files of client tests that mostly wait: two of them are under way at a time. The others are alone,
+# for they look at the clock, the disk or the network of the machine more closely.
 CLIENT_TESTS ?= 2
+WAITING_TESTS = $(wildcard $(addprefix Tests/Clients/,test_push_*.py test_unified_push.py \
+    test_fake_*.py test_alerts.py test_bad_machine.py test_dashboard*.py test_ups.py \
+    test_prometheus*.py test_machine_memory.py test_firmware_mailbox.py))
+PYTEST = $(VENV)/bin/python -m pytest -q -c Tests/Clients/pytest.ini --rootdir .
 
 test-clients: deps-test
 	@swift build --no-color-diagnostics --product kinglet
-	@$(VENV)/bin/python -m pytest -q -n $(CLIENT_TESTS) --dist loadfile -c Tests/Clients/pytest.ini \
-	    --rootdir . Tests/Clients Benchmarks
+	@$(PYTEST) -n $(CLIENT_TESTS) --dist loadfile $(WAITING_TESTS)
+	@$(PYTEST) $(addprefix --ignore=,$(WAITING_TESTS)) Tests/Clients Benchmarks
 
 crash: deps-test ## Kill the server under load, 300 times in each mode: RUNS=50 MODE=kill|restart|fail|forget
 	@swift build --no-color-diagnostics --product kinglet

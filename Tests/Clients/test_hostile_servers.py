@@ -244,6 +244,10 @@ def closed_in_tls(stream):
     stream.greet(START_TLS)
     stream.read_through("<starttls[^>]*>")
     stream.send("<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
+    # Not at once: what has come and was not read would make a reset of the end.
+    stream.connection.shutdown(socket.SHUT_WR)
+    while stream.connection.recv(4096):
+        pass
     stream.connection.close()
 
 
