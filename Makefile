@@ -5,7 +5,7 @@ PYTHON ?= /usr/bin/python3
 BUILD_PACKAGES := libssl-dev libsqlite3-dev libmicrohttpd-dev libunistring-dev libidn2-dev \
     libcurl4-openssl-dev libc-ares-dev
 # Programs that the Swift tests start.
-SWIFT_TEST_PACKAGES := python3 rsync openssh-server openssh-client rclone age sqlite3 cron dosfstools \
+SWIFT_TEST_PACKAGES := python3 curl rsync openssh-server openssh-client rclone age sqlite3 cron dosfstools \
     dnsmasq-base python3-h2
 TEST_PACKAGES := $(SWIFT_TEST_PACKAGES) python3-venv openssl prometheus prometheus-alertmanager profanity \
     go-sendxmpp tmux gcc libc6-dev nut-server nut-client nftables iproute2 prosody ejabberd \

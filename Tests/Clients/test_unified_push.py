@@ -277,6 +277,23 @@ async def test_what_is_posted_reaches_the_client(distributor, server, body):
     assert gone.status == 404
 
 
+async def test_curl_wakes_an_app(distributor, server, tmp_path):
+    """The real program, as a shell script of an app's server would use it."""
+    phone = await distributor()
+    endpoint = await phone.endpoint()
+    body = tmp_path / "body"
+    body.write_bytes(bytes(range(256)) * 8)
+    parts = urlsplit(endpoint)
+    curl = await asyncio.create_subprocess_exec(
+        "curl", "--silent", "--show-error", "--max-time", str(2 * LONG),
+        "--cacert", server.authority, "--data-binary", f"@{body}", "--header", "TTL: 60",
+        "--resolve", f"{parts.hostname}:{parts.port}:{server.address}",
+        "--write-out", "%{http_code}", endpoint,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+    assert await phone.take() == body.read_bytes()
+    assert await curl.communicate() == (b"201", b"")
+
+
 async def test_endpoints_do_not_mix(distributor, server):
     """Each leads to its client and its instance."""
     phone, tablet = await distributor(), await distributor()
