@@ -127,7 +127,7 @@ def test_the_server_of_a_test_ends_with_a_killed_command(testing):
     command.kill()
     command.wait()
     eventually(lambda: not lives(server), "the server has ended")
-    assert is_free(kinglet)
+    eventually(lambda: is_free(kinglet), "nobody has the lock")
     kinglet.command("backup", "verify", "--restore")
     assert not scratch.exists()
 

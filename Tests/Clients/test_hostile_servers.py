@@ -8,6 +8,7 @@ import time
 import pytest
 
 from server_peer import MANAGEMENT, START_TLS, SUCCESS, ask, chat, old_tls, refusal
+from waiting import eventually
 
 # What goes back at once, and what waits for another attempt (RFC 6120 sections 8.3.3.16 and 17).
 GIVEN_UP, LATER = "remote-server-not-found", "remote-server-timeout"
@@ -39,6 +40,8 @@ def fails_for_good(peers, romeo, eve, reason, *words, script=None):
     assert condition == GIVEN_UP, text
     for word in (eve.name, *words):
         assert word in text, text
+    # The answer may be here before the line of the log is.
+    eventually(lambda: len(peers.lines(eve.name)) > before, f"a line about {eve.name}")
     assert len(peers.lines(eve.name)) == before + 1, peers.lines(eve.name)
     romeo.expect_answer()
 
@@ -55,6 +58,8 @@ def fails_for_now(peers, romeo, eve, reason, *words, script=None):
     assert condition == LATER, text
     for word in (eve.name, *words):
         assert word in text, text
+    # The answer may be here before the line of the log is.
+    eventually(lambda: len(peers.lines(eve.name)) > before, f"a line about {eve.name}")
     assert len(peers.lines(eve.name)) == before + 1, peers.lines(eve.name)
     romeo.expect_answer()
     works_again(peers, eve, "it can wait")
@@ -473,6 +478,7 @@ def test_silence(make_peers):
             condition, text = refusal(romeo)
             assert condition == LATER and "did not answer in time" in text
         for eve in domains:
+            eventually(lambda eve=eve: peers.lines(eve.name), f"a line about {eve.name}")
             assert len(peers.lines(eve.name)) == 1, peers.lines(eve.name)
         chat(romeo, domains[0].user, "later")
         works_again(peers, domains[0], "later")
