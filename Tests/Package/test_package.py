@@ -235,7 +235,7 @@ async def test_it_serves(installed):
 def nas(installed):
     """The port of a real sshd inside, and a user there; beside it what the package recommends."""
     control = installed.run("dpkg-query", "-W", "-f", "${Recommends}", "kinglet").stdout
-    assert control.split(", ") == ["rsync", "openssh-client"]
+    assert control.split(", ") == ["ca-certificates", "rsync", "openssh-client"]
     # rrsync, which limits the key at the other end, is a Python program.
     installed.install("rsync", "openssh-client", "openssh-server", "python3-minimal", "age", "sqlite3")
     installed.run("useradd", "--create-home", "--shell", "/bin/sh", "--password", "*", "nas")
