@@ -236,24 +236,12 @@ public struct PushSummary: Codable, Sendable, Equatable {
 
 // MARK: In words
 
-extension PushNotification.Kind {
-    /// Such as `call_ended`.
-    var text: String {
-        switch self {
-        case .message: "message"
-        case .call: "call"
-        case .callEnded: "call_ended"
-        case .test: "test"
-        }
-    }
-}
-
 extension WaitingPush {
     /// What a row of the queue holds; nil if nothing waits.
     init?(_ row: PushQueueRow) {
         guard let due = row.due else { return nil }
         self.init(
-            kind: row.kind.text, unread: row.unread, tries: row.tries,
+            kind: row.kind.word, unread: row.unread, tries: row.tries,
             added: Clock.timestamp(row.added / 1000), next: Clock.timestamp(due / 1000),
             expires: Clock.timestamp(row.expires / 1000))
     }
@@ -278,7 +266,7 @@ extension DeadPushList.Letter {
     init(_ letter: DeadLetter) {
         self.init(
             id: letter.id, target: letter.target, jid: letter.account, provider: letter.provider,
-            kind: letter.kind.text, reason: letter.reason,
+            kind: letter.kind.word, reason: letter.reason,
             code: letter.code.isEmpty ? nil : letter.code, unread: letter.unread,
             tries: letter.tries, added: Clock.timestamp(letter.added / 1000),
             died: Clock.timestamp(letter.died / 1000))

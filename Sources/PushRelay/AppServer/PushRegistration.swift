@@ -78,7 +78,7 @@ struct PushRegistration: Sendable {
     }
 
     private static func digest(_ address: String, _ device: String) -> String {
-        Hexadecimal.text(
+        HexDigits.text(
             DigestAlgorithm.sha1.hash(Array(address.utf8) + [0] + Array(device.utf8)))
     }
 

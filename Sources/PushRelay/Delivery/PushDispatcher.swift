@@ -336,7 +336,8 @@ final class PushDispatcher: Sendable {
             environment = providers.otherEnvironment(
                 item.provider, app: item.app, than: environment ?? "production")
         }
-        return providers.provider(item.provider, app: item.app, environment: environment)
+        return providers.provider(item.provider, app: item.app, environment: environment)?
+            .serving(target)
     }
 
     /// One that needs an authorization fetches it for all; it waits with them.

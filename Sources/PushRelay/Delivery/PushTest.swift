@@ -236,7 +236,8 @@ public final class PushTest: Sendable {
             while true {
                 guard
                     let provider = dispatcher.providers.provider(
-                        item.provider, app: item.app, environment: environment)
+                        item.provider, app: item.app, environment: environment)?
+                        .serving(secret)
                 else { return fail(.credential, .noApp, item.app) }
                 guard
                     await authorize(

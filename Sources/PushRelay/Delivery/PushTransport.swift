@@ -68,7 +68,8 @@ public final class HTTPPushTransport: PushTransport {
         then: @escaping @Sendable (Result<HTTPResponse, HTTPError>, _ written: Duration?) -> Void
     ) {
         let rules = HTTPRules(
-            timeLimit: Self.patience, needsHTTP2: request.needsHTTP2,
+            timeLimit: Self.patience, bodyLimit: request.longestAnswer,
+            needsHTTP2: request.needsHTTP2,
             forbidsPrivateAddresses: request.isToUsersHost && !options.allowsPrivateTargets.value)
         pool.send(request.request, rules) { result in
             then(result, (try? result.get())?.requestSent)

@@ -141,7 +141,7 @@ struct APNs: ConfiguredProvider {
             ("authorization", "bearer \(try token.text(at: time))"),
             ("apns-topic", callToken != nil ? "\(topic).voip" : topic),
             ("apns-push-type", type),
-            ("apns-priority", type == "background" ? "5" : "10"),
+            ("apns-priority", type != "background" && notification.hurries(true) ? "10" : "5"),
             ("apns-expiration", lifetime == 0 ? "0" : String(time.seconds + Int64(lifetime))),
             ("apns-collapse-id", Base64URL.encode(notification.collapse.prefix(32))),
             ("apns-id", notification.uuid),
@@ -165,13 +165,12 @@ struct APNs: ConfiguredProvider {
             alert["title"] = notification.sender.map { .string($0) }
             aps["alert"] = .object(alert)
             aps["badge"] = notification.unread.map { .integer(Int64(max(0, $0))) }
-            fields["sender"] = nil
-            fields["body"] = nil
+            for name in ["sender", "body", "title", "text", "badge"] { fields[name] = nil }
         case "background": aps["content-available"] = .integer(1)
         default: break
         }
         fields["aps"] = .object(aps)
-        return JSONValue.object(fields).bytes
+        return JSONValue.object(fields).merged(with: notification.content?.extras[.apns]).bytes
     }
 
     func renew(at time: PushTime) { token.refuse() }

@@ -99,26 +99,27 @@ struct FCM: ConfiguredProvider {
         // Google counts names and values; that as JSON is never less.
         let data = try notification.fitted(
             Self.longestPayload, { JSONValue.object(Self.data($0)) }, size: { $0.bytes.count })
-        let isUrgent = notification.isUrgent || notification.isVisible
+        let isUrgent = notification.hurries(notification.isUrgent || notification.isVisible)
         let lifetime = notification.lifetime(atMost: Self.longestLifetime)
-        let message: JSONValue = .object([
-            "message": .object([
-                "token": .string(target.token),
-                "data": data,
-                "android": .object([
-                    "collapse_key": .string(Self.collapseKey(notification)),
-                    "priority": .string(isUrgent ? "HIGH" : "NORMAL"),
-                    "ttl": .string("\(lifetime)s"),
-                ]),
-            ])
-        ])
+        let message = JSONValue.object([
+            "token": .string(target.token),
+            "data": data,
+            "android": .object([
+                "collapse_key": .string(Self.collapseKey(notification)),
+                "priority": .string(isUrgent ? "HIGH" : "NORMAL"),
+                "ttl": .string("\(lifetime)s"),
+            ]),
+        ]).merged(with: notification.content?.extras[.fcm], except: Self.own)
         return PushRequest(
             HTTPRequest(
                 "POST", "\(server)/v1/projects/\(account.project)/messages:send",
                 headers: [
                     ("Authorization", "Bearer \(token)"), ("Content-Type", "application/json"),
-                ], body: message.bytes))
+                ], body: JSONValue.object(["message": message]).bytes))
     }
+
+    /// Where it goes is no program's business.
+    private static let own: Set = ["token", "topic", "condition", "name"]
 
     /// Google keeps four keys for a device. What only wakes an app needs one for each account, as
     /// in p2; what says more has one for its conversation; a call takes no message's place.
@@ -133,8 +134,8 @@ struct FCM: ConfiguredProvider {
 
     /// Values are texts, whatever they are.
     private static func data(_ notification: PushNotification) -> [String: JSONValue] {
-        var fields = notification.fields.mapValues { value in
-            value.whole.map { .string(String($0)) } ?? value
+        var fields = notification.fields.mapValues { value -> JSONValue in
+            .string(value.text ?? String(decoding: value.bytes, as: UTF8.self))
         }
         // As p2 has it: an account, perhaps a room, no more.
         if notification.kind == .message { fields["type"] = nil }

@@ -80,10 +80,11 @@ final class FCMAccount: Sendable {
         guard time.isRight else { throw .clock }
         return PushRequest(
             HTTPRequest(
-                "POST", url, headers: [("Content-Type", "application/x-www-form-urlencoded")],
-                body: Array(
-                    ("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer"
-                        + "&assertion=\(try assertion(at: time))").utf8)))
+                "POST", url, headers: [("Content-Type", FormText.type)],
+                body: FormText.bytes([
+                    ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+                    ("assertion", try assertion(at: time)),
+                ])))
     }
 
     private func assertion(at time: PushTime) throws(PushFault) -> String {

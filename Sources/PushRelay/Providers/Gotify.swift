@@ -52,12 +52,14 @@ struct Gotify: PushProvider {
     }
 
     private static func message(_ notification: PushNotification) -> [UInt8] {
-        let priority: Int64 = notification.kind == .call ? 8 : notification.isVisible ? 5 : 0
+        let priority: Int64 =
+            notification.kind == .call || notification.hurries(false)
+            ? 8 : notification.isVisible ? 5 : 0
         return JSONValue.object([
             "title": .string(notification.sender ?? notification.title),
             "message": .string(notification.text),
             "priority": .integer(priority),
-        ]).bytes
+        ]).merged(with: notification.content?.extras[.gotify]).bytes
     }
 
     private func token(of target: PushTarget) -> String? {

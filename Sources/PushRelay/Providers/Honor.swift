@@ -6,16 +6,17 @@ internal import HTTPClient
 internal import Options
 
 /// Delivers to telephones of Honor.
-struct Honor: ConfiguredProvider {
+struct Honor: MakerProvider {
     /// Bytes of a message at most, with room for how they are counted.
     private static let longest = 3840
     /// Seconds for which a message is kept at most.
     static let longestLifetime = 1_296_000
 
-    private let app: String
+    let app: String
     private let identifier: String
     private let credentials: ClientCredentials
     private let server: String
+    private let badgeClass: String?
 
     // MARK: The credential
 
@@ -23,6 +24,7 @@ struct Honor: ConfiguredProvider {
 
     static let fields = [
         VendorFields.appID, VendorFields.clientID, VendorFields.secretFile, VendorFields.tokenURL,
+        VendorFields.badgeClass,
     ]
 
     static func problems(
@@ -43,6 +45,7 @@ struct Honor: ConfiguredProvider {
             identifier: record.string("client_id") ?? identifier,
             secret: try VendorFields.secret(record, read))
         server = try record.server("url") ?? "https://push-api.cloud.hihonor.com"
+        badgeClass = record.string("badge_class")
     }
 
     func authorization(at time: PushTime) -> PushRequest? { credentials.authorization(at: time) }
@@ -57,76 +60,93 @@ struct Honor: ConfiguredProvider {
 
     // MARK: A request
 
-    var kind: ProviderKind { Self.kind }
-
-    func circuit(of target: PushTarget) -> String { app }
-
-    func problem(of target: PushTarget) -> String? { VendorFields.problem(ofToken: target.token) }
+    var batchSize: Int { 1000 }
 
     func request(
-        _ notification: PushNotification, to target: PushTarget, at time: PushTime
+        _ notification: PushNotification, to targets: [PushTarget], at time: PushTime
     ) throws(PushFault) -> PushRequest {
-        guard problem(of: target) == nil else {
-            throw PushFault(.invalidToken(.token, since: nil), .badToken)
-        }
         // The request says when it was made.
         guard time.isRight else { throw .clock }
         guard let token = credentials.token.text(at: time) else {
             throw PushFault(.authorizationExpired(.expired), .credentialExpired)
         }
-        var message = try notification.fitted(
-            Self.longest, { Self.message($0) }, size: { JSONValue.object($0).bytes.count })
-        message["token"] = .array([.string(target.token)])
+        let message = try notification.fitted(
+            Self.longest, { self.message($0) }, size: { $0.bytes.count })
         return PushRequest(
             HTTPRequest(
                 "POST", "\(server)/api/v1/\(identifier)/sendMessage",
                 headers: [
                     ("Authorization", "Bearer \(token)"), ("Content-Type", "application/json"),
                     ("timestamp", String(time.seconds * 1000)),
-                ], body: JSONValue.object(message).bytes))
+                ],
+                body: message.merged(with: [
+                    "token": .array(targets.map { .string($0.token) })
+                ]).bytes), longestAnswer: PushAnswers.longest(targets.count))
     }
 
-    private static func message(_ notification: PushNotification) -> [String: JSONValue] {
-        let lifetime = max(1, notification.lifetime(atMost: longestLifetime))
+    private func message(_ notification: PushNotification) -> JSONValue {
+        let lifetime = max(1, notification.lifetime(atMost: Self.longestLifetime))
         var android: [String: JSONValue] = ["ttl": .string("\(lifetime)s")]
+        android["biTag"] = (notification.receipt?.reference).map { .string($0) }
         if notification.isVisible {
-            android["notification"] = .object([
+            var shown: [String: JSONValue] = [
                 "title": .string(notification.heading), "body": .string(notification.text),
                 "importance": .string("NORMAL"), "notifyId": .integer(notification.place),
                 "clickAction": .object(["type": .integer(3)]),
-            ])
+            ]
+            if let badgeClass, let badge = notification.badge {
+                let (name, count) =
+                    switch badge {
+                    case .set(let count): ("setNum", min(max(0, count), 99))
+                    case .add(let count): ("addNum", min(max(1, count), 99))
+                    }
+                shown["badge"] = .object([
+                    name: .integer(Int64(count)), "badgeClass": .string(badgeClass),
+                ])
+            }
+            android["notification"] = .object(shown)
         }
         let data = String(decoding: JSONValue.object(notification.fields).bytes, as: UTF8.self)
-        return ["android": .object(android), "data": .string(data)]
+        return JSONValue.object(["android": .object(android), "data": .string(data)])
+            .merged(with: notification.content?.extras[.honor], except: ["token"])
     }
 
     // MARK: An answer
 
     /// Clients of Honor do not agree which code is a success, so `sendResult` says it.
     func judge(
-        _ response: HTTPResponse, to target: PushTarget, at time: PushTime
-    ) -> PushAnswer {
+        _ response: HTTPResponse, to targets: [PushTarget], at time: PushTime
+    ) -> PushAnswers {
         let json = JSONValue(response.body)
         let code = json?["code"]?.code ?? String(response.status)
+        return judge(code, json ?? .null, response, to: targets, at: time)
+    }
+
+    func judge(
+        _ code: String, _ json: JSONValue, _ response: HTTPResponse, to targets: [PushTarget],
+        at time: PushTime
+    ) -> PushAnswers {
         func answer(_ outcome: PushOutcome, _ reason: PushReason) -> PushAnswer {
             PushAnswer(outcome, reason, code: code)
         }
-        if code == "80300007" {
-            return answer(.invalidToken(.token, since: nil), .unregistered)
-        }
+        let gone = answer(.invalidToken(.token, since: nil), .unregistered)
+        if code == "80300007" { return PushAnswers(gone) }
         if response.status == 401 || code == "401" {
-            return answer(.authorizationExpired(.expired), .credentialExpired)
+            return PushAnswers(answer(.authorizationExpired(.expired), .credentialExpired))
         }
-        guard response.isSuccess else { return PushAnswer(status: response, at: time, code: code) }
-        guard let data = json?["data"], case .boolean(let isSent)? = data["sendResult"] else {
-            return .garbage(response)
+        guard response.isSuccess else {
+            return PushAnswers(PushAnswer(status: response, at: time, code: code))
         }
-        if data["expireTokens"]?.contains(target.token) ?? false {
-            return answer(.invalidToken(.token, since: nil), .unregistered)
+        guard let data = json["data"], case .boolean(let isSent)? = data["sendResult"] else {
+            return PushAnswers(.garbage(response))
         }
-        if data["failTokens"]?.contains(target.token) ?? false {
-            return answer(.retry(.device, after: nil), .unavailable)
-        }
-        return isSent ? answer(.accepted, .accepted) : answer(.rejected, .request)
+        var answers = PushAnswers(
+            isSent ? answer(.accepted, .accepted) : answer(.rejected, .request),
+            except: data["failTokens"]?.texts ?? [],
+            answer(.retry(.device, after: nil), .unavailable), of: targets)
+        let expired = PushAnswers(
+            gone, except: data["expireTokens"]?.texts ?? [], gone, of: targets)
+        answers.others.merge(expired.others) { $1 }
+        return answers
     }
 }

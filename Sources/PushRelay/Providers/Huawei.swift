@@ -8,7 +8,7 @@ internal import Options
 internal import Synchronization
 
 /// Delivers to telephones of Huawei.
-final class Huawei: ConfiguredProvider {
+final class Huawei: MakerProvider {
     /// Bytes of a message without its tokens, as Huawei counts them, and what is left of them for
     /// the spaces that may be counted too.
     static let longestMessage = 4096
@@ -16,12 +16,13 @@ final class Huawei: ConfiguredProvider {
     /// Seconds for which a message is kept at most.
     static let longestLifetime = 15 * 86_400
 
-    private let app: String
+    let app: String
     private let identifier: String
     private let credentials: ClientCredentials
     private let server: String
     private let channel: String?
     private let category: String
+    private let badgeClass: String?
     /// The app was not granted the haste that calls want.
     private let mayHurry = Atomic<Bool>(true)
 
@@ -31,7 +32,7 @@ final class Huawei: ConfiguredProvider {
 
     static let fields = [
         VendorFields.appID, VendorFields.clientID, VendorFields.secretFile, VendorFields.tokenURL,
-        VendorFields.channel, VendorFields.category,
+        VendorFields.channel, VendorFields.category, VendorFields.badgeClass,
     ]
 
     static func problems(
@@ -53,6 +54,7 @@ final class Huawei: ConfiguredProvider {
         server = try record.server("url") ?? "https://push-api.cloud.huawei.com"
         channel = record.string("channel_id")
         category = record.string("category") ?? "IM"
+        badgeClass = record.string("badge_class")
     }
 
     func authorization(at time: PushTime) -> PushRequest? { credentials.authorization(at: time) }
@@ -67,41 +69,40 @@ final class Huawei: ConfiguredProvider {
 
     // MARK: A request
 
-    var kind: ProviderKind { Self.kind }
-
-    func circuit(of target: PushTarget) -> String { app }
-
-    func problem(of target: PushTarget) -> String? { VendorFields.problem(ofToken: target.token) }
+    var batchSize: Int { 1000 }
 
     func request(
-        _ notification: PushNotification, to target: PushTarget, at time: PushTime
+        _ notification: PushNotification, to targets: [PushTarget], at time: PushTime
     ) throws(PushFault) -> PushRequest {
-        guard problem(of: target) == nil else {
-            throw PushFault(.invalidToken(.token, since: nil), .badToken)
-        }
         guard let token = credentials.token.text(at: time) else {
             throw PushFault(.authorizationExpired(.expired), .credentialExpired)
         }
-        var message = try notification.fitted(
-            Self.longest, { self.message($0) }, size: { JSONValue.object($0).bytes.count })
-        message["token"] = .array([.string(target.token)])
+        let message = try notification.fitted(
+            Self.longest, { self.message($0) }, size: { $0.bytes.count })
         return PushRequest(
             HTTPRequest(
                 "POST", "\(server)/v1/\(identifier)/messages:send",
                 headers: [
                     ("Authorization", "Bearer \(token)"), ("Content-Type", "application/json"),
-                ], body: JSONValue.object(["message": .object(message)]).bytes))
+                ],
+                body: JSONValue.object([
+                    "message": message.merged(with: [
+                        "token": .array(targets.map { .string($0.token) })
+                    ])
+                ]).bytes), longestAnswer: PushAnswers.longest(targets.count))
     }
 
-    private func message(_ notification: PushNotification) -> [String: JSONValue] {
+    private func message(_ notification: PushNotification) -> JSONValue {
         let lifetime = max(1, notification.lifetime(atMost: Self.longestLifetime))
-        let isUrgent = notification.isUrgent && mayHurry.load(ordering: .relaxed)
+        let isUrgent =
+            notification.hurries(notification.isUrgent) && mayHurry.load(ordering: .relaxed)
         var android: [String: JSONValue] = [
             "collapse_key": .integer(notification.place % 101),
             "urgency": .string(isUrgent ? "HIGH" : "NORMAL"),
             "category": .string(notification.kind == .call ? "VOIP" : category),
             "ttl": .string("\(lifetime)s"),
         ]
+        android["bi_tag"] = (notification.receipt?.reference).map { .string($0) }
         if notification.isVisible {
             var shown: [String: JSONValue] = [
                 "title": .string(notification.heading), "body": .string(notification.text),
@@ -109,35 +110,48 @@ final class Huawei: ConfiguredProvider {
                 "click_action": .object(["type": .integer(3)]),
             ]
             shown["channel_id"] = channel.map { .string($0) }
+            if let badgeClass, let badge = notification.badge {
+                let (name, count) =
+                    switch badge {
+                    case .set(let count): ("set_num", min(max(0, count), 99))
+                    case .add(let count): ("add_num", min(max(1, count), 99))
+                    }
+                shown["badge"] = .object([
+                    name: .integer(Int64(count)), "class": .string(badgeClass),
+                ])
+            }
             android["notification"] = .object(shown)
         }
         let data = String(decoding: JSONValue.object(notification.fields).bytes, as: UTF8.self)
-        return ["android": .object(android), "data": .string(data)]
+        return JSONValue.object(["android": .object(android), "data": .string(data)])
+            .merged(with: notification.content?.extras[.huawei], except: ["token"])
     }
 
     // MARK: An answer
 
     /// A success of HTTP is none of the message's: its code says what became of it.
     func judge(
-        _ response: HTTPResponse, to target: PushTarget, at time: PushTime
-    ) -> PushAnswer {
-        let json = JSONValue(response.body)
-        guard let code = json?["code"]?.code else {
-            return response.isSuccess
-                ? .garbage(response) : PushAnswer(status: response, at: time)
-        }
+        _ code: String, _ json: JSONValue, _ response: HTTPResponse, to targets: [PushTarget],
+        at time: PushTime
+    ) -> PushAnswers {
         func answer(_ outcome: PushOutcome, _ reason: PushReason) -> PushAnswer {
             PushAnswer(outcome, reason, code: code)
         }
+        if code == "80100000" {
+            // Which of the tokens are none stands in a text that is JSON.
+            let list = json["msg"]?.text.flatMap { JSONValue(Array($0.utf8)) }
+            return PushAnswers(
+                answer(.accepted, .accepted), except: list?["illegal_tokens"]?.texts ?? [],
+                answer(.invalidToken(.token, since: nil), .unregistered), of: targets)
+        }
+        return PushAnswers(self.answer(code, answer, RetryAfter.of(response, at: time)))
+    }
+
+    private func answer(
+        _ code: String, _ answer: (PushOutcome, PushReason) -> PushAnswer, _ after: Duration?
+    ) -> PushAnswer {
         switch code {
         case "80000000": return answer(.accepted, .accepted)
-        case "80100000":
-            // Which of the tokens are none stands in a text that is JSON.
-            let list = json?["msg"]?.text.flatMap { JSONValue(Array($0.utf8)) }
-            let isIllegal = list?["illegal_tokens"]?.contains(target.token) ?? false
-            return isIllegal
-                ? answer(.invalidToken(.token, since: nil), .unregistered)
-                : answer(.accepted, .accepted)
         case "80300007": return answer(.invalidToken(.token, since: nil), .unregistered)
         case "80200001", "80200003", "80200005":
             return answer(.authorizationExpired(.expired), .credentialExpired)
@@ -146,9 +160,7 @@ final class Huawei: ConfiguredProvider {
         case "80300011":
             mayHurry.store(false, ordering: .relaxed)
             return answer(.retry(.device, after: nil), .request)
-        case "81000001":
-            let after = RetryAfter.of(response, at: time)
-            return answer(.retry(.circuit, after: after), .unavailable)
+        case "81000001": return answer(.retry(.circuit, after: after), .unavailable)
         case "80300008": return answer(.rejected, .tooLarge)
         default: return answer(.rejected, .request)
         }

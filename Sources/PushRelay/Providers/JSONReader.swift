@@ -4,7 +4,7 @@
 /// A walk through a text; at each step, `position` is behind what has been read.
 struct JSONReader {
     /// Bytes and depth of what is read, at most.
-    private static let longest = 64 << 10
+    private static let longest = 1 << 20
     private static let deepest = 32
 
     private let bytes: UnsafeRawBufferPointer

@@ -7,14 +7,16 @@ internal import Options
 internal import TLS
 
 /// Delivers to telephones of Meizu.
-struct Meizu: ConfiguredProvider {
+struct Meizu: MakerProvider {
     /// Characters of a title and a content at most.
     private static let longestTitle = 32
     private static let longestContent = 100
+    /// Characters of what the app gets, at most.
+    private static let longestParameters = 1024
     /// Hours for which a message is kept at most.
     private static let longestHours = 72
 
-    private let app: String
+    let app: String
     private let identifier: String
     private let secret: String
     private let server: String
@@ -42,20 +44,14 @@ struct Meizu: ConfiguredProvider {
 
     // MARK: A request
 
-    var kind: ProviderKind { Self.kind }
-
-    func circuit(of target: PushTarget) -> String { app }
-
-    func problem(of target: PushTarget) -> String? { VendorFields.problem(ofToken: target.token) }
+    var batchSize: Int { 100 }
 
     func request(
-        _ notification: PushNotification, to target: PushTarget, at time: PushTime
+        _ notification: PushNotification, to targets: [PushTarget], at time: PushTime
     ) throws(PushFault) -> PushRequest {
-        guard problem(of: target) == nil else {
-            throw PushFault(.invalidToken(.token, since: nil), .badToken)
-        }
+        try notification.checkIsVisible()
         let hours = (notification.lifetime(atMost: Self.longestHours * 3600) + 3599) / 3600
-        let message: JSONValue = .object([
+        var message: [String: JSONValue] = [
             "noticeBarInfo": .object([
                 "noticeMsgType": .integer(1), "noticeBarType": .integer(0),
                 "title": .string(
@@ -71,11 +67,22 @@ struct Meizu: ConfiguredProvider {
             "advanceInfo": .object([
                 "notifyKey": .string(String(HexDigits.text(notification.collapse).prefix(8)))
             ]),
-        ])
+        ]
+        if let parameters = try notification.custom(Self.longestParameters) {
+            message["clickTypeInfo"] = .object([
+                "clickType": .integer(0), "parameters": .object(parameters),
+            ])
+        }
+        if let receipt = notification.receipt, let url = receipt.url {
+            message["extra"] = .object([
+                "callback": .string(url), "callback.param": .string(receipt.reference),
+            ])
+        }
+        let text = JSONValue.object(message).merged(with: notification.content?.extras[.meizu])
         var fields = [
             ("appId", identifier),
-            ("messageJson", String(decoding: message.bytes, as: UTF8.self)),
-            ("pushIds", target.token),
+            ("messageJson", String(decoding: text.bytes, as: UTF8.self)),
+            ("pushIds", targets.map(\.token).joined(separator: ",")),
         ]
         // In the order of their names, as they are before they are escaped.
         let signed = fields.map { "\($0)=\($1)" }.joined() + secret
@@ -86,34 +93,35 @@ struct Meizu: ConfiguredProvider {
         return PushRequest(
             HTTPRequest(
                 "POST", "\(server)/garcia/api/server/push/varnished/pushByPushId",
-                headers: [("Content-Type", FormText.type)], body: FormText.bytes(fields)))
+                headers: [("Content-Type", FormText.type)], body: FormText.bytes(fields)),
+            longestAnswer: PushAnswers.longest(targets.count))
     }
 
     // MARK: An answer
 
     func judge(
-        _ response: HTTPResponse, to target: PushTarget, at time: PushTime
-    ) -> PushAnswer {
-        let json = JSONValue(response.body)
-        guard let code = json?["code"]?.code else {
-            return response.isSuccess
-                ? .garbage(response) : PushAnswer(status: response, at: time)
-        }
+        _ code: String, _ json: JSONValue, _ response: HTTPResponse, to targets: [PushTarget],
+        at time: PushTime
+    ) -> PushAnswers {
         func answer(_ outcome: PushOutcome, _ reason: PushReason) -> PushAnswer {
             PushAnswer(outcome, reason, code: code)
         }
         switch code {
         case "200":
-            guard case .object(let failures)? = json?["value"],
-                let failure = failures.first(where: { $1.contains(target.token) })?.key
-            else { return answer(.accepted, .accepted) }
-            return Self.answer(ofToken: failure)
+            var answers = PushAnswers(answer(.accepted, .accepted))
+            guard case .object(let failures)? = json["value"] else { return answers }
+            for (failure, tokens) in failures {
+                let other = Self.answer(ofToken: failure)
+                let failed = PushAnswers(other, except: tokens.texts, other, of: targets)
+                answers.others.merge(failed.others) { $1 }
+            }
+            return answers
         case "110010", "1003":
-            return answer(.retry(.circuit, after: RetryAfter.of(response, at: time)), .rate)
-        case "110019", "110051", "110053": return answer(.quotaOfDay, .quota)
+            return PushAnswers(answer(.retry(.circuit, after: RetryAfter.of(response, at: time)), .rate))
+        case "110019", "110051", "110053": return PushAnswers(answer(.quotaOfDay, .quota))
         case "1006", "110000", "110001", "110009", "110031", "110033":
-            return answer(.authorizationExpired(.refused), .credentialRefused)
-        default: return answer(.rejected, .request)
+            return PushAnswers(answer(.authorizationExpired(.refused), .credentialRefused))
+        default: return PushAnswers(answer(.rejected, .request))
         }
     }
 

@@ -69,7 +69,9 @@ struct Ntfy: PushProvider {
     }
 
     private static func message(_ notification: PushNotification, topic: String) -> [UInt8] {
-        let priority: Int64 = notification.kind == .call ? 5 : notification.isVisible ? 3 : 1
+        let priority: Int64 =
+            notification.kind == .call
+            ? 5 : notification.hurries(false) ? 4 : notification.isVisible ? 3 : 1
         let tag = notification.kind == .call ? "telephone_receiver" : "speech_balloon"
         return JSONValue.object([
             "topic": .string(topic),
@@ -77,7 +79,7 @@ struct Ntfy: PushProvider {
             "message": .string(notification.text),
             "priority": .integer(priority),
             "tags": .array([.string(tag)]),
-        ]).bytes
+        ]).merged(with: notification.content?.extras[.ntfy], except: ["topic"]).bytes
     }
 
     /// The server's URL without a slash at its end, and the topic's name.

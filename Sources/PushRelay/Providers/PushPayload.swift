@@ -7,16 +7,6 @@ extension PushNotification {
     /// Bytes of a sender's name at most.
     private static let longestSender = 256
 
-    /// What happened, for a program.
-    var word: String {
-        switch kind {
-        case .message: "message"
-        case .call: "call"
-        case .callEnded: "call_ended"
-        case .test: "test"
-        }
-    }
-
     /// What happened, for a person who asked for no more.
     var title: String {
         switch kind {
@@ -24,6 +14,7 @@ extension PushNotification {
         case .call: "Incoming call"
         case .callEnded: "Call ended"
         case .test: "Test notification"
+        case .notification: "Notification"
         }
     }
 
@@ -31,17 +22,29 @@ extension PushNotification {
     var text: String {
         if let body, !body.isEmpty { return body }
         if kind == .test { return "Notifications arrive." }
+        if kind == .notification { return sender ?? title }
         guard let unread, unread > 0 else { return title }
         return unread == 1 ? "1 unread message" : "\(unread) unread messages"
     }
 
     /// Everything that an app may use, without what is not known.
     var fields: [String: JSONValue] {
-        var fields: [String: JSONValue] = ["type": .string(word), "account": .string(account)]
+        guard content == nil else { return fieldsOfProgram }
+        var fields: [String: JSONValue] = ["type": .string(kind.word), "account": .string(account)]
         fields["channel"] = channel.map { .string($0) }
         fields["unread"] = unread.map { .integer(Int64($0)) }
         fields["sender"] = sender.map { .string($0) }
         fields["body"] = body.map { .string($0) }
+        return fields
+    }
+
+    /// What a program says has names of its own, and no account: it is the same for many.
+    private var fieldsOfProgram: [String: JSONValue] {
+        var fields: [String: JSONValue] = ["type": .string(kind.word)]
+        fields["title"] = sender.map { .string($0) }
+        fields["text"] = body.map { .string($0) }
+        fields["badge"] = unread.map { .integer(Int64($0)) }
+        if let data = content?.data, !data.isEmpty { fields["data"] = .object(data) }
         return fields
     }
 
@@ -112,6 +115,19 @@ extension PushNotification {
         let hex = Array(HexDigits.text(bytes).utf8)
         let parts = [hex[0..<8], hex[8..<12], hex[12..<16], hex[16..<20], hex[20..<32]]
         return parts.map { String(decoding: $0, as: UTF8.self) }.joined(separator: "-")
+    }
+}
+
+extension PushNotification.Kind {
+    /// For a program.
+    var word: String {
+        switch self {
+        case .message: "message"
+        case .call: "call"
+        case .callEnded: "call_ended"
+        case .test: "test"
+        case .notification: "notification"
+        }
     }
 }
 

@@ -44,6 +44,8 @@ public struct PushNotification: Sendable, Equatable {
         case callEnded = 2
         /// An administrator or a user tries whether it works.
         case test = 3
+        /// A program tells somebody something.
+        case notification = 4
     }
 
     /// What happened.
@@ -68,6 +70,10 @@ public struct PushNotification: Sendable, Equatable {
     public var isVisible: Bool
     /// Seconds for which it is of use; 0 is now or never.
     public var lifetime: Int
+    /// What a program adds; nil for what this server tells by itself.
+    var content: PushContent?
+    /// Where the provider may say that it has arrived.
+    var receipt: PushReceiptAddress?
 
     /// Creates a notification; the parts are described at the properties.
     public init(
@@ -89,6 +95,35 @@ public struct PushNotification: Sendable, Equatable {
 
     /// Whether it must not wait.
     public var isUrgent: Bool { kind == .call || kind == .callEnded }
+
+    /// Whether the device is to be woken from its deepest sleep: a program says it, or else `usually`.
+    func hurries(_ usually: Bool) -> Bool { content?.isHigh ?? usually }
+}
+
+/// What a program adds to a notification. Its title and text are the sender and the body.
+struct PushContent: Sendable, Equatable {
+    /// What an app's icon shows.
+    enum Badge: Sendable, Equatable {
+        case set(Int)
+        case add(Int)
+    }
+
+    /// For the app.
+    var data: [String: JSONValue] = [:]
+    /// What a device's own count becomes, where the service counts.
+    var badge: Badge?
+    /// It is worth the battery.
+    var isHigh = true
+    /// What only one service knows, as that names it.
+    var extras: [ProviderKind: [String: JSONValue]] = [:]
+}
+
+/// Where a provider may say what became of a notification.
+struct PushReceiptAddress: Sendable, Equatable {
+    /// Of this server; an unguessable one. Nil where the provider is told once, in its console.
+    var url: String?
+    /// Comes back with what is said.
+    var reference: String
 }
 
 /// Where a notification goes, as far as a provider has to know it. Secret: never in a log.
@@ -114,10 +149,16 @@ public struct PushRequest: Sendable, Equatable {
     public var needsHTTP2: Bool
     /// A user named the host: it must not be one of this network's (SSRF).
     public var isToUsersHost: Bool
+    /// Bytes of an answer at most.
+    public var longestAnswer: Int
 
     /// Creates a request.
-    public init(_ request: HTTPRequest, needsHTTP2: Bool = false, isToUsersHost: Bool = false) {
+    public init(
+        _ request: HTTPRequest, needsHTTP2: Bool = false, isToUsersHost: Bool = false,
+        longestAnswer: Int = 64 << 10
+    ) {
         self.request = request
+        self.longestAnswer = longestAnswer
         self.needsHTTP2 = needsHTTP2
         self.isToUsersHost = isToUsersHost
     }
@@ -232,6 +273,26 @@ public struct PushAnswer: Sendable, Equatable {
     }
 }
 
+/// What became of a push to several targets.
+public struct PushAnswers: Sendable, Equatable {
+    /// For those of which nothing else is said.
+    public var rest: PushAnswer
+    /// By the target's place in the request.
+    public var others: [Int: PushAnswer]
+
+    /// The same for all.
+    public init(_ rest: PushAnswer, _ others: [Int: PushAnswer] = [:]) {
+        self.rest = rest
+        self.others = others
+    }
+
+    /// Bytes that are looked at of an answer about so many.
+    static func longest(_ count: Int) -> Int { (64 << 10) + count * 512 }
+
+    /// What became of it for the target at a place.
+    public subscript(_ index: Int) -> PushAnswer { others[index] ?? rest }
+}
+
 /// Why there is no request.
 public struct PushFault: Error, Sendable, Equatable {
     /// What counts as the provider's answer.
@@ -261,6 +322,8 @@ public protocol PushProvider: Sendable {
     /// What shares a circuit breaker: the credential and the server. For one with a single server the
     /// app's name, for others the origin (`https://host:port`) of the target's URL.
     func circuit(of target: PushTarget) -> String
+    /// What delivers to a target: another one where a provider has several servers.
+    func serving(_ target: PushTarget) -> any PushProvider
     /// What is wrong with a target before anything is sent; nil when it is a possible one.
     func problem(of target: PushTarget) -> String?
     /// What has to be fetched before a request can be made; nil when nothing has. The relay sees to it
@@ -274,6 +337,14 @@ public protocol PushProvider: Sendable {
     ) throws(PushFault) -> PushRequest
     /// What the answer to it means.
     func judge(_ response: HTTPResponse, to target: PushTarget, at time: PushTime) -> PushAnswer
+    /// Targets that one request can be for at most, where all are told the same.
+    var batchSize: Int { get }
+    /// The request that carries a notification to several targets, all of them possible ones.
+    func request(
+        _ notification: PushNotification, to targets: [PushTarget], at time: PushTime
+    ) throws(PushFault) -> PushRequest
+    /// What the answer to it means for each.
+    func judge(_ response: HTTPResponse, to targets: [PushTarget], at time: PushTime) -> PushAnswers
     /// The credential was said to be expired: make or fetch another one.
     func renew(at time: PushTime)
     /// When what it holds now ends.
@@ -281,6 +352,25 @@ public protocol PushProvider: Sendable {
 }
 
 extension PushProvider {
+    /// This one.
+    public func serving(_ target: PushTarget) -> any PushProvider { self }
+    /// One.
+    public var batchSize: Int { 1 }
+    /// The one for the only target.
+    public func request(
+        _ notification: PushNotification, to targets: [PushTarget], at time: PushTime
+    ) throws(PushFault) -> PushRequest {
+        guard let target = targets.first else { throw PushFault(.rejected, .request) }
+        return try request(notification, to: target, at: time)
+    }
+    /// That of the only target.
+    public func judge(
+        _ response: HTTPResponse, to targets: [PushTarget], at time: PushTime
+    ) -> PushAnswers {
+        PushAnswers(
+            targets.first.map { judge(response, to: $0, at: time) }
+                ?? PushAnswer(.rejected, .request))
+    }
     /// Nothing.
     public func authorization(at time: PushTime) throws(PushFault) -> PushRequest? { nil }
     /// Nothing was asked for.

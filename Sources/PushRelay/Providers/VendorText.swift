@@ -34,6 +34,25 @@ extension PushNotification {
         String(decoding: try fitted(limit) { JSONValue.object($0.fields).bytes }, as: UTF8.self)
     }
 
+    /// What a program has for the app, as texts; nil if that is nothing.
+    ///
+    /// - Parameter limit: characters of it as JSON, at most.
+    func custom(_ limit: Int) throws(PushFault) -> [String: JSONValue]? {
+        guard let data = content?.data, !data.isEmpty else { return nil }
+        let texts = data.mapValues { value in
+            JSONValue.string(value.text ?? String(decoding: value.bytes, as: UTF8.self))
+        }
+        let length = String(decoding: JSONValue.object(texts).bytes, as: UTF8.self).utf16.count
+        guard length <= limit else { throw PushFault(.rejected, .tooLarge) }
+        return texts
+    }
+
+    /// What an app's icon is to show; nil for what it shows.
+    var badge: PushContent.Badge? {
+        guard let content else { return unread.map { .set($0) } }
+        return content.badge
+    }
+
     /// A number for what the notification is about: a later one with the same takes its place.
     var place: Int64 {
         collapse.prefix(4).reduce(0) { $0 << 8 | Int64($1) } & 0x7FFF_FFFF
@@ -49,9 +68,6 @@ extension JSONValue {
         else { return nil }
         return text
     }
-
-    /// Whether it is a list with this text.
-    func contains(_ text: String) -> Bool { elements.contains(.string(text)) }
 }
 
 /// Fields that records of several makers have.
@@ -68,6 +84,9 @@ enum VendorFields {
         name: "token_url", help: "another server than its own for access tokens.")
     static let channel = RecordField(
         name: "channel_id", help: "the notification channel that was granted for messages.")
+    static let badgeClass = RecordField(
+        name: "badge_class",
+        help: "the name of the activity whose icon bears a count; none is shown without.")
     static let category = RecordField(
         name: "category", help: "the class of messages that was granted; IM if not set.")
 

@@ -7,10 +7,12 @@ internal import Options
 internal import TLS
 
 /// Delivers to telephones of vivo.
-struct Vivo: ConfiguredProvider {
+struct Vivo: MakerProvider {
     /// How wide a title and a content may be; what is not Latin counts twice.
     private static let widestTitle = 40
     private static let widestContent = 100
+    /// Characters of what the app gets, at most.
+    private static let longestCustom = 1024
     /// Seconds for which a message is kept, at least and at most, and a token lives.
     private static let shortestLifetime = 60
     private static let longestLifetime = 86_400
@@ -18,7 +20,7 @@ struct Vivo: ConfiguredProvider {
     /// Seconds that vivo's clock may be from ours before a refusal is the time's fault.
     private static let tolerance: Int64 = 300
 
-    private let app: String
+    let app: String
     private let identifier: Int64
     private let key: String
     private let secret: String
@@ -100,24 +102,19 @@ struct Vivo: ConfiguredProvider {
 
     // MARK: A request
 
-    var kind: ProviderKind { Self.kind }
-
-    func circuit(of target: PushTarget) -> String { app }
-
-    func problem(of target: PushTarget) -> String? { VendorFields.problem(ofToken: target.token) }
-
     func request(
         _ notification: PushNotification, to target: PushTarget, at time: PushTime
     ) throws(PushFault) -> PushRequest {
         guard problem(of: target) == nil else {
             throw PushFault(.invalidToken(.token, since: nil), .badToken)
         }
+        try notification.checkIsVisible()
         guard let token = token.text(at: time) else {
             throw PushFault(.authorizationExpired(.expired), .credentialExpired)
         }
         let lifetime = max(
             Self.shortestLifetime, notification.lifetime(atMost: Self.longestLifetime))
-        let message: JSONValue = .object([
+        var message: [String: JSONValue] = [
             "appId": .integer(identifier), "regId": .string(target.token),
             "notifyType": .integer(4), "notifyId": .integer(notification.place),
             "title": .string(
@@ -128,42 +125,46 @@ struct Vivo: ConfiguredProvider {
             "networkType": .integer(-1), "classification": .integer(1),
             "category": .string(category), "pushMode": .integer(0),
             "requestId": .string(HexDigits.text(notification.identifier)),
-        ])
+        ]
+        if let receipt = notification.receipt, let url = receipt.url {
+            message["extra"] = .object([
+                "callback": .string(url), "callback.param": .string(receipt.reference),
+            ])
+        }
+        message["clientCustomMap"] = try notification.custom(Self.longestCustom).map { .object($0) }
         return PushRequest(
             HTTPRequest(
                 "POST", "\(server)/message/send",
                 headers: [("authToken", token), ("Content-Type", "application/json")],
-                body: message.bytes))
+                body: JSONValue.object(message).merged(
+                    with: notification.content?.extras[.vivo],
+                    except: ["appId", "regId", "alias"]
+                ).bytes))
     }
 
     // MARK: An answer
 
+    static let codeName = "result"
+
     func judge(
-        _ response: HTTPResponse, to target: PushTarget, at time: PushTime
-    ) -> PushAnswer {
-        let json = JSONValue(response.body)
-        guard let code = json?["result"]?.code else {
-            return response.isSuccess
-                ? .garbage(response) : PushAnswer(status: response, at: time)
-        }
+        _ code: String, _ json: JSONValue, _ response: HTTPResponse, to targets: [PushTarget],
+        at time: PushTime
+    ) -> PushAnswers {
         func answer(_ outcome: PushOutcome, _ reason: PushReason) -> PushAnswer {
             PushAnswer(outcome, reason, code: code)
         }
+        let gone = answer(.invalidToken(.token, since: nil), .unregistered)
         switch code {
         case "0":
-            let isInvalid = (json?["invalidUsers"]?.elements ?? []).contains {
-                $0["userid"]?.text == target.token
-            }
-            return isInvalid
-                ? answer(.invalidToken(.token, since: nil), .unregistered)
-                : answer(.accepted, .accepted)
-        case "10000": return answer(.authorizationExpired(.expired), .credentialExpired)
-        case "10302": return answer(.invalidToken(.token, since: nil), .unregistered)
-        case "10070": return answer(.quotaOfDay, .quota)
+            let invalid = (json["invalidUsers"]?.elements ?? []).compactMap { $0["userid"]?.text }
+            return PushAnswers(answer(.accepted, .accepted), except: invalid, gone, of: targets)
+        case "10000": return PushAnswers(answer(.authorizationExpired(.expired), .credentialExpired))
+        case "10302": return PushAnswers(gone)
+        case "10070": return PushAnswers(answer(.quotaOfDay, .quota))
         case "10072", "10252", "10254":
-            return answer(.retry(.circuit, after: RetryAfter.of(response, at: time)), .rate)
-        case "10094": return answer(.authorizationExpired(.refused), .credentialRefused)
-        default: return answer(.rejected, .request)
+            return PushAnswers(answer(.retry(.circuit, after: RetryAfter.of(response, at: time)), .rate))
+        case "10094": return PushAnswers(answer(.authorizationExpired(.refused), .credentialRefused))
+        default: return PushAnswers(answer(.rejected, .request))
         }
     }
 }

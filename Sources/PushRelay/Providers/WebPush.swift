@@ -124,7 +124,8 @@ struct WebPush: ConfiguredProvider {
     /// What RFC 8030 section 5 says of a message.
     static func headers(_ notification: PushNotification) -> [(name: String, value: String)] {
         let urgency =
-            notification.isUrgent ? "high" : notification.isVisible ? "normal" : "low"
+            notification.hurries(notification.isUrgent)
+            ? "high" : notification.isVisible ? "normal" : "low"
         return [
             ("TTL", String(notification.lifetime(atMost: longestLifetime))),
             ("Urgency", urgency),

@@ -6,15 +6,19 @@ internal import HTTPClient
 internal import Options
 
 /// Delivers to telephones of Xiaomi.
-struct Xiaomi: ConfiguredProvider {
+struct Xiaomi: MakerProvider {
     /// Characters of a title and a description, and bytes of a payload, at most.
     private static let longestTitle = 49
     private static let longestDescription = 127
     private static let longestPayload = 4095
+    /// Characters of a URL for receipts at most.
+    private static let longestCallback = 128
+    /// Fields that are no program's business.
+    private static let own: Set = ["registration_id", "restricted_package_name"]
     /// Milliseconds for which a message is kept: a day, and ten with a channel of one's own.
     private static let longestLifetime: Int64 = 86_400_000
 
-    private let app: String
+    let app: String
     private let package: String
     private let secret: String
     private let server: String
@@ -47,22 +51,16 @@ struct Xiaomi: ConfiguredProvider {
 
     // MARK: A request
 
-    var kind: ProviderKind { Self.kind }
-
-    func circuit(of target: PushTarget) -> String { app }
-
-    func problem(of target: PushTarget) -> String? { VendorFields.problem(ofToken: target.token) }
+    var batchSize: Int { 1000 }
 
     func request(
-        _ notification: PushNotification, to target: PushTarget, at time: PushTime
+        _ notification: PushNotification, to targets: [PushTarget], at time: PushTime
     ) throws(PushFault) -> PushRequest {
-        guard problem(of: target) == nil else {
-            throw PushFault(.invalidToken(.token, since: nil), .badToken)
-        }
         let longest = Self.longestLifetime * (channel == nil ? 1 : 10)
         let lifetime = min(Int64(max(0, notification.lifetime)) * 1000, longest)
         var fields = [
-            ("registration_id", target.token), ("restricted_package_name", package),
+            ("registration_id", targets.map(\.token).joined(separator: ",")),
+            ("restricted_package_name", package),
             ("payload", try notification.data(Self.longestPayload)),
             ("time_to_live", String(lifetime)),
         ]
@@ -81,40 +79,49 @@ struct Xiaomi: ConfiguredProvider {
             fields.append(("pass_through", "1"))
         }
         if let channel { fields.append(("extra.channel_id", channel)) }
+        if let receipt = notification.receipt, let url = receipt.url,
+            url.utf8.count <= Self.longestCallback
+        {
+            fields += [("extra.callback", url), ("extra.callback.param", receipt.reference)]
+        }
+        for (name, value) in notification.content?.extras[.xiaomi] ?? [:]
+        where !Self.own.contains(name) {
+            let text = value.text ?? String(decoding: value.bytes, as: UTF8.self)
+            fields.removeAll { $0.0 == name }
+            fields.append((name, text))
+        }
         return PushRequest(
             HTTPRequest(
                 "POST", "\(server)/v3/message/regid",
                 headers: [("Authorization", "key=\(secret)"), ("Content-Type", FormText.type)],
-                body: FormText.bytes(fields)))
+                body: FormText.bytes(fields)),
+            longestAnswer: PushAnswers.longest(targets.count))
     }
 
     // MARK: An answer
 
     func judge(
-        _ response: HTTPResponse, to target: PushTarget, at time: PushTime
-    ) -> PushAnswer {
-        let json = JSONValue(response.body)
-        guard let code = json?["code"]?.code else {
-            return response.isSuccess
-                ? .garbage(response) : PushAnswer(status: response, at: time)
-        }
+        _ code: String, _ json: JSONValue, _ response: HTTPResponse, to targets: [PushTarget],
+        at time: PushTime
+    ) -> PushAnswers {
         func answer(_ outcome: PushOutcome, _ reason: PushReason) -> PushAnswer {
             PushAnswer(outcome, reason, code: code)
         }
+        let gone = answer(.invalidToken(.token, since: nil), .unregistered)
         switch code {
         case "0":
-            let bad = json?["data"]?["bad_regids"]?.text ?? ""
-            return bad.split(separator: ",").contains(target.token[...])
-                ? answer(.invalidToken(.token, since: nil), .unregistered)
-                : answer(.accepted, .accepted)
-        case "20301": return answer(.invalidToken(.token, since: nil), .unregistered)
+            let bad = json["data"]?["bad_regids"]?.text ?? ""
+            return PushAnswers(
+                answer(.accepted, .accepted), except: bad.split(separator: ","), gone, of: targets)
+        case "20301": return PushAnswers(gone)
         case "10002", "10003", "10027", "10037":
             let after = RetryAfter.of(response, at: time)
-            return answer(.retry(.circuit, after: after), .unavailable)
-        case "200001": return answer(.quotaOfDay, .quota)
-        case "21301": return answer(.authorizationExpired(.refused), .credentialRefused)
-        case "65015": return answer(.rejected, .tooLarge)
-        default: return answer(.rejected, .request)
+            return PushAnswers(answer(.retry(.circuit, after: after), .unavailable))
+        case "200001": return PushAnswers(answer(.quotaOfDay, .quota))
+        case "21301":
+            return PushAnswers(answer(.authorizationExpired(.refused), .credentialRefused))
+        case "65015": return PushAnswers(answer(.rejected, .tooLarge))
+        default: return PushAnswers(answer(.rejected, .request))
         }
     }
 }

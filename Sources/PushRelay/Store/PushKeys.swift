@@ -70,7 +70,7 @@ public struct PushKeys: Sendable {
     func hexName(_ purpose: String, _ texts: String..., bytes: Int = 20) -> String {
         var input = Array(purpose.utf8)
         for text in texts { input += [0] + Array(text.utf8) }
-        return Hexadecimal.text(DigestAlgorithm.sha256.hmac(key: names, input).prefix(bytes))
+        return HexDigits.text(DigestAlgorithm.sha256.hmac(key: names, input).prefix(bytes))
     }
 }
 
@@ -138,16 +138,5 @@ enum SealedText {
             position += length
         }
         return texts
-    }
-}
-
-/// Lower-case hexadecimal digits.
-enum Hexadecimal {
-    private static let digits = Array("0123456789abcdef".utf8)
-
-    static func text(_ bytes: some Sequence<UInt8>) -> String {
-        var text: [UInt8] = []
-        for byte in bytes { text += [digits[Int(byte >> 4)], digits[Int(byte & 15)]] }
-        return String(decoding: text, as: UTF8.self)
     }
 }
