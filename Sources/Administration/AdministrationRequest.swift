@@ -16,6 +16,7 @@ public struct AdministrationRequest: Codable, Sendable, Equatable {
         case listFederation, changeFederation, testFederation, showFederationTest
         case listPush, addPush, removePush, testPush, showPushTest, showPushProviders
         case showPushQueue, showDeadPushes, dropDeadPushes, redrivePushes
+        case addToken, listTokens, revokeToken
     }
 
     /// What to do.

@@ -36,6 +36,8 @@ extension Administrator {
             case .redrivePushes: report.redriven = try push.redrive(wish.letter)
             case .showPushProviders:
                 report.providers = try push.providers(isRunning: isRunning)
+            case .addToken, .listTokens, .revokeToken:
+                try answerTokens(request.operation, wish, push, &report)
             case .testPush: return try startTest(request, wish, push)
             case .showPushTest:
                 guard let number = request.run,
@@ -52,6 +54,29 @@ extension Administrator {
             throw AdministrationError(message: error.description)
         }
         return AdministrationAnswer(push: report)
+    }
+
+    private func answerTokens(
+        _ operation: AdministrationRequest.Operation, _ wish: PushWish, _ push: PushService,
+        _ report: inout PushReport
+    ) throws {
+        switch operation {
+        case .addToken:
+            guard let new = wish.newToken else {
+                throw AdministrationError(message: "which token?")
+            }
+            let added = try push.add(new)
+            report.tokens = [added.token]
+            report.tokenText = added.text
+        case .revokeToken:
+            guard let name = wish.token else {
+                throw AdministrationError(message: "which token?")
+            }
+            let revoked = try push.revokeToken(named: name, cancels: wish.cancels ?? false)
+            report.tokens = [revoked.token]
+            report.cancelled = revoked.cancelled
+        default: report.tokens = try push.tokens()
+        }
     }
 
     private func startTest(

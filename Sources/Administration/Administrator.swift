@@ -127,7 +127,8 @@ public struct Administrator: Sendable {
         case .listFederation, .changeFederation, .testFederation, .showFederationTest:
             return try federation(request)
         case .listPush, .addPush, .removePush, .testPush, .showPushTest, .showPushProviders,
-            .showPushQueue, .showDeadPushes, .dropDeadPushes, .redrivePushes:
+            .showPushQueue, .showDeadPushes, .dropDeadPushes, .redrivePushes, .addToken,
+            .listTokens, .revokeToken:
             return try push(request)
         }
     }

@@ -176,3 +176,10 @@ enum YAMLText {
         return result + "\""
     }
 }
+
+/// A duration as the configuration writes it, for arguments of commands.
+public enum DurationText {
+    /// A whole number directly followed by `ms`, `s`, `m`, `h` or `d`, or a plain 0; nil for anything
+    /// else.
+    public static func parse(_ text: String) -> Duration? { Quantity.duration(text) }
+}

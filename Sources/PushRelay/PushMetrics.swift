@@ -82,6 +82,7 @@ struct PushMetrics: Sendable {
     let noted: LabelledCounter<ProviderKind>
     let retries: LabelledCounter<ProviderKind>
     let collapsed: LabelledCounter<ProviderKind>
+    let passedOn: LabelledCounter<ProviderKind>
     let suppressed: LabelledCounter<SuppressionReason>
     let dead: LabelledCounter<PushReason>
     let invalidated: LabelledCounter<ProviderKind>
@@ -119,6 +120,9 @@ struct PushMetrics: Sendable {
         collapsed = registry.counter(
             "kinglet_push_collapsed_total", by: ProviderKind.self, where: isUsed,
             help: "Pushes whose place a later one took before they were sent.")
+        passedOn = registry.counter(
+            "kinglet_push_passed_on_total", by: ProviderKind.self, where: isUsed,
+            help: "Pushes that a device's next token was tried for instead.")
         suppressed = registry.counter(
             "kinglet_push_suppressed_total", by: SuppressionReason.self,
             where: { _ in !used.isEmpty },

@@ -10,11 +10,15 @@ final class PushRelayState: Sendable {
         var keys: PushKeys?
         var wakeups: Wakeups?
         var dispatcher: PushDispatcher?
+        var tasks: PushTasks?
     }
 
     let options: PushOptions
     let metrics: PushMetrics
     let gauges: PushGauges
+    /// Our own app servers.
+    let services = ServiceTable()
+    let receipts = ReceiptAddresses()
     private let parts = Mutex(Parts())
 
     init(_ options: PushOptions, _ registry: Registry) {
@@ -29,11 +33,15 @@ final class PushRelayState: Sendable {
     /// Nil before the server has started.
     var dispatcher: PushDispatcher? { parts.withLock { $0.dispatcher } }
 
+    /// What programs tell; nil before the server has started.
+    var tasks: PushTasks? { parts.withLock { $0.tasks } }
+
     func set(_ keys: PushKeys) { parts.withLock { $0.keys = keys } }
 
     func set(_ dispatcher: PushDispatcher) {
         parts.withLock { parts in
             parts.wakeups = dispatcher.wakeups
+            parts.tasks = PushTasks(dispatcher)
             parts.dispatcher = dispatcher
         }
     }

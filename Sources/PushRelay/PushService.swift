@@ -41,6 +41,8 @@ public final class PushService: Sendable {
     public let options: PushOptions
     /// Our own endpoints (UnifiedPush).
     public let endpoints: UnifiedPushProvider
+    /// For programs and apps, by HTTP.
+    public let api: PushAPI
     let state: PushRelayState
     let notifications: PushNotifications
     private let surroundings = Mutex<PushSurroundings?>(nil)
@@ -50,8 +52,9 @@ public final class PushService: Sendable {
     public init(in builder: HostBuilder) {
         options = PushOptions(builder.options)
         state = PushRelayState(options, builder.registry)
+        api = PushAPI(state, APIMetrics(builder.registry))
         endpoints = UnifiedPushProvider(options.endpoints, EndpointMetrics(builder.registry))
-        for step in PushTargetStore.schema + PushQueueStore.schema { builder.schema(step) }
+        for step in PushSchema.steps { builder.schema(step) }
         builder.follow(PushNotifications.specifications)
         notifications = PushNotifications(in: builder, state)
         let notifications = notifications
@@ -73,6 +76,7 @@ public final class PushService: Sendable {
         guard options.hasAppServer.value else { return }
         for domain in domains where !domain.isEmpty {
             let service = PushAppService("push.\(domain)", state)
+            state.services.add(service)
             if hasWeb { endpoints.serve(at: service, for: domain) }
             builder.add(service, key: "push.app_server")
         }
@@ -89,6 +93,9 @@ public final class PushService: Sendable {
         guard let surroundings = surroundings.withLock({ $0 }), let keys = state.keys else {
             return
         }
+        let endpoints = endpoints
+        let domain = host.domains.first ?? ""
+        state.receipts.set(keys) { endpoints.publicBase(domain) }
         let providers = ProviderTable()
         let wakeups = Wakeups(keys: keys, options: options, services: services(host))
         let dispatcher = PushDispatcher(
@@ -102,6 +109,8 @@ public final class PushService: Sendable {
         state.set(dispatcher)
         if surroundings.transport != nil { state.gauges.start(dispatcher) }
         notifications.load(host)
+        let watched = notifications.watched
+        try api.open(host) { watched.insert($0) }
         try endpoints.open(
             host, surroundings.endpointKeys, isClockRight: surroundings.isClockRight)
     }
@@ -127,6 +136,7 @@ public final class PushService: Sendable {
             return
         }
         state.dispatcher?.start()
+        state.tasks?.start()
     }
 
     /// Reads again what a reload may have changed: credentials among it. If one of them cannot be

@@ -353,12 +353,12 @@ final class RequestGuard: ChannelDuplexHandler {
         }
         status = problem.status
         closesAfter = true
-        let text = ByteBuffer(string: "\(status)\n")
+        let text = ByteBuffer(bytes: WebResponse.problemBody(status, "the request is refused"))
         var head = HTTPResponseHead(
             version: .http1_1, status: HTTPResponseStatus(statusCode: status),
             headers: [
                 "Content-Length": "\(text.readableBytes)",
-                "Content-Type": "text/plain; charset=utf-8",
+                "Content-Type": WebResponse.problemType,
             ])
         finish(&head)
         context.write(Self.wrapOutboundOut(.head(head)), promise: nil)

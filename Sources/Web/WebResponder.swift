@@ -34,22 +34,22 @@ struct WebResponder: Sendable {
 
     private func answer(_ request: Request, _ peer: WebPeer) async throws -> WebResponse {
         if let wait = admission.take(peer) {
-            return .text(429, "too many requests", headers: [("Retry-After", "\(wait)")])
+            return .problem(429, "too many requests from this address", headers: [("Retry-After", "\(wait)")])
         }
         guard let target = WebTarget(request.head.path ?? "") else {
-            return .text(400, "bad request")
+            return .problem(400, "the target is none")
         }
         switch routes.judge(method: request.method.rawValue, path: target.path) {
         case .notFound:
-            return .text(404, "not found")
+            return .problem(404, "there is nothing here")
         case .options(let allow):
             return WebResponse(204, headers: [("Allow", allow)])
         case .methodNotAllowed(let allow):
-            return .text(405, "method not allowed", headers: [("Allow", allow)])
+            return .problem(405, "not with this method", headers: [("Allow", allow)])
         case .route(let route, let parameter, _):
             guard let body = try await body(of: request, limit: route.bodyLimit) else {
                 metrics.refused(.body)
-                return .text(413, "at most \(route.bodyLimit) bytes")
+                return .problem(413, "at most \(route.bodyLimit) bytes")
             }
             let response = await route.handle(
                 WebRequest(

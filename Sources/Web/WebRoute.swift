@@ -1,6 +1,8 @@
 // What other parts of the program hang into the web's listener: requests and answers as plain
 // values.
 
+internal import NIOHTTP1
+
 /// A method that routes can have (RFC 9110 section 9). HEAD comes with GET, and OPTIONS with all.
 public enum WebMethod: String, Sendable, CaseIterable {
     /// GET
@@ -29,6 +31,8 @@ public struct WebRequest: Sendable {
     public let body: [UInt8]
     /// The client's address in numeric form.
     public let remoteAddress: String
+    /// The network that counts as one client: the address, or the /64 that an IPv6 address is in.
+    public var remoteNetwork: String { WebPeer(remoteAddress).network }
 
     let headers: [String: String]
 
@@ -78,6 +82,28 @@ public struct WebResponse: Sendable {
     }
 }
 
+extension WebResponse {
+    static let problemType = "application/problem+json"
+
+    /// An error for a program and a person (RFC 9457).
+    ///
+    /// - Parameter detail: without characters that JSON escapes.
+    static func problem(
+        _ status: Int, _ detail: String, headers: [(String, String)] = []
+    ) -> WebResponse {
+        WebResponse(
+            status, headers: headers + [("Content-Type", problemType)],
+            body: problemBody(status, detail))
+    }
+
+    static func problemBody(_ status: Int, _ detail: String) -> [UInt8] {
+        let title = HTTPResponseStatus(statusCode: status).reasonPhrase
+        return Array(
+            #"{"type":"about:blank","title":"\#(title)","status":\#(status),"detail":"\#(detail)"}"#
+                .utf8)
+    }
+}
+
 /// One thing that the listener answers.
 public struct WebRoute: Sendable {
     /// Where it is.
@@ -86,6 +112,8 @@ public struct WebRoute: Sendable {
         case exact(String)
         /// This path, which ends in `/`, and one more segment behind it: the parameter.
         case parameter(after: String)
+        /// The same with something more behind the parameter, which begins with `/`.
+        case inner(after: String, before: String)
     }
 
     let method: WebMethod
@@ -114,6 +142,7 @@ public struct WebRoute: Sendable {
         switch path {
         case .exact(let path): "\(method.rawValue) \(path)"
         case .parameter(let path): "\(method.rawValue) \(path)*"
+        case .inner(let path, let rest): "\(method.rawValue) \(path)*\(rest)"
         }
     }
 }

@@ -69,11 +69,18 @@ struct WebRoutes: Sendable {
     private func find(_ path: String) -> ([WebRoute], String)? {
         if let exact = routes[.exact(path)] { return (exact, "") }
         guard let slash = path.lastIndex(of: "/") else { return nil }
-        let segment = path[path.index(after: slash)...]
-        guard !segment.isEmpty, let found = routes[.parameter(after: String(path[...slash]))],
-            let parameter = Self.decoded(segment)
+        if let found = routes[.parameter(after: String(path[...slash]))] {
+            return Self.parameter(path[path.index(after: slash)...]).map { (found, $0) }
+        }
+        guard let first = path[..<slash].lastIndex(of: "/"),
+            let found = routes[
+                .inner(after: String(path[...first]), before: String(path[slash...]))]
         else { return nil }
-        return (found, parameter)
+        return Self.parameter(path[path.index(after: first)..<slash]).map { (found, $0) }
+    }
+
+    private static func parameter(_ segment: Substring) -> String? {
+        segment.isEmpty ? nil : decoded(segment)
     }
 
     /// Takes percent-encoding away (RFC 3986 section 2.1); nil where it is wrong or no text.

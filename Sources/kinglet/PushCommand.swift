@@ -189,7 +189,7 @@ struct PushCommand: AsyncParsableCommand {
             discussion: """
                 A way is open while nothing is sent on it, for it has failed. In the books, all \
                 that was requested is the sum of what was sent, collapsed, suppressed, given up, \
-                dropped, and what waits.
+                dropped, passed on to a device's next token, and what waits.
                 """)
         @OptionGroup var common: CommonArguments
         @Flag(help: "One JSON document.") var json = false

@@ -100,13 +100,28 @@ extension PushTargetDescription {
             parts.append("failed: \(reason.words)\(code.map { " (\($0))" } ?? "")")
             if lastSent != nil { parts.append("last accepted \(Age.since(lastSent, now))") }
         }
+        if let waker = waker(now) { parts.append(waker) }
         return parts.joined(separator: "; ")
+    }
+
+    /// For which of the account's devices it is.
+    private var place: String {
+        guard let name else { return device ?? (jid == nil ? "-" : "all") }
+        return order.map { "\(name), token \($0)" } ?? name
+    }
+
+    /// Who reached its device last, if it has several tokens.
+    private func waker(_ now: Int64) -> String? {
+        guard name != nil, let wokenBy else { return nil }
+        let who =
+            ProviderKind(rawValue: wokenBy).map { "by \($0.words)" } ?? "over its own connection"
+        return "device woken \(who) \(Age.since(woken, now))"
     }
 
     fileprivate func cells(now: Int64) -> [String] {
         [
             "\(id)", jid ?? domain.map { "a device of \($0)" } ?? "a device",
-            (device ?? (jid == nil ? "-" : "all")) + (always ? " (always)" : ""), way,
+            place + (always ? " (always)" : ""), way,
             "since \(since.prefix(10))", result(now),
         ]
     }
@@ -122,6 +137,14 @@ extension PushTargetList {
 
 // MARK: What waits, and what does not any more
 
+extension PushQueueDescription.Entry {
+    /// For whom it is.
+    fileprivate var who: String {
+        guard let task, let targets else { return "target \(target)" }
+        return "task \(task): \(counted(targets, "target"))"
+    }
+}
+
 extension PushQueueDescription {
     /// Lines for a terminal.
     func lines(now: Int64) -> [String] {
@@ -129,8 +152,9 @@ extension PushQueueDescription {
         let age = oldestAge.map { ", the oldest for \(BackupReports.age(Int64($0)))" } ?? ""
         let rows = entries.map { entry in
             [
-                "target \(entry.target)", entry.jid ?? "-", entry.provider.words, entry.push.kind,
-                "\(entry.push.unread) unread", "asked \(Age.since(entry.push.added, now))",
+                entry.who, entry.jid ?? "-", entry.provider.words, entry.push.kind,
+                entry.task == nil ? "\(entry.push.unread) unread" : "-",
+                "asked \(Age.since(entry.push.added, now))",
                 "next \(Age.until(entry.push.next, now))",
                 "\(counted(entry.push.tries, "failed try", "tries"))"
                     + (entry.circuit.map { $0 == "closed" ? "" : "; way \($0)" } ?? ""),
@@ -191,20 +215,21 @@ extension PushProvidersDescription {
                 app.expiries.isEmpty
                     ? "-"
                     : app.expiries.map { "\($0.kind) until \($0.time)" }.joined(separator: ", "),
+                app.receipts.map { "receipts to \($0)" } ?? "",
             ]
         }
         lines += section("providers", rows)
         lines += section("ways", circuits.map { $0.cells(now: now) })
         if omitted > 0 { lines.append("and \(omitted) more") }
         let header = [
-            "", "requested", "sent", "collapsed", "suppressed", "given up", "dropped", "waiting",
-            "tried again", "",
+            "", "requested", "sent", "collapsed", "suppressed", "given up", "dropped", "passed on",
+            "waiting", "tried again", "",
         ]
         let numbers = books.map { book in
             [
                 book.provider.words, "\(book.requested)", "\(book.sent)", "\(book.collapsed)",
-                "\(book.suppressed)", "\(book.dead)", "\(book.dropped)", "\(book.waiting)",
-                "\(book.retried)", book.balanced ? "balanced" : "NOT BALANCED",
+                "\(book.suppressed)", "\(book.dead)", "\(book.dropped)", "\(book.passedOn)",
+                "\(book.waiting)", "\(book.retried)", book.balanced ? "balanced" : "NOT BALANCED",
             ]
         }
         if !numbers.isEmpty { lines += section("books", [header] + numbers) }

@@ -22,8 +22,8 @@ extension Server {
         let endpoints = program.push.endpoints
         let web = try await WebServer.open(
             program.web, tls: tls, metrics: metrics,
-            routes: [page].compactMap { $0 } + WebRoute.endpoints(endpoints), group: group, log: log
-        )
+            routes: [page].compactMap { $0 } + WebRoute.endpoints(endpoints)
+                + WebRoute.interface(program.push.api), group: group, log: log)
         endpoints.setPublicPort(web.bound.first?.port)
         return web
     }
@@ -40,6 +40,30 @@ extension WebRoute {
             },
             WebRoute(.get, path) { _ in WebResponse(.discovery) },
         ]
+    }
+}
+
+extension WebRoute {
+    /// What programs and apps ask for, and what makers of telephones say.
+    static func interface(_ api: PushAPI) -> [WebRoute] {
+        (api.routes + [api.receiptRoute]).compactMap { route in
+            guard let method = WebMethod(rawValue: route.method.rawValue) else { return nil }
+            let path: Path =
+                switch route.rest {
+                case nil: .exact(route.path)
+                case ""?: .parameter(after: route.path)
+                case let rest?: .inner(after: route.path, before: rest)
+                }
+            return WebRoute(method, path, bodyLimit: route.bodyLimit) { request in
+                let answer = await route.handle(
+                    APIRequest(
+                        parameter: request.parameter, query: request.query,
+                        authorization: request.header("authorization"),
+                        contentType: request.header("content-type"), body: request.body,
+                        network: request.remoteNetwork))
+                return WebResponse(answer.status, headers: answer.headers, body: answer.body)
+            }
+        }
     }
 }
 

@@ -287,23 +287,32 @@ class FakeOPPO(FakeVendor):
 
     def check_message(self, request):
         form = self.form(request, oppo_code(15))
-        try:
-            message = json.loads(form.get("message", "").encode())
-            self.targets(request, [message["target_value"]], oppo_code(15))
-            notification = message["notification"]
-        except (ValueError, KeyError, TypeError) as error:
-            _refuse(oppo_code(15), "message", repr(error))
-        if request.path != "/server/v1/message/notification/unicast":
+        name = {
+            "/server/v1/message/notification/unicast": "message",
+            "/server/v1/message/notification/unicast_batch": "messages"}.get(request.path)
+        if name is None:
             _refuse(Answer(404), "path", request.path)
+        try:
+            messages = json.loads(form.get(name, "").encode())
+            messages = [messages] if name == "message" else messages
+            self.targets(
+                request, [message["target_value"] for message in messages], oppo_code(15))
+            message, notification = messages[0], messages[0]["notification"]
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            _refuse(oppo_code(15), "message", repr(error))
         if not self.knows(request.header("auth_token") or form.get("auth_token")):
             raise Refused(oppo_code(11, "Invalid AuthToken"))
         style = notification.get("style", 1)
+        has_template = "private_msg_template_id" in notification
         _check("oppo", oppo_code(40), [
-            (message.get("target_type") == 2, "target_type"),
+            (all(one.get("target_type") == 2 for one in messages), "target_type"),
+            (all(one["notification"] == notification for one in messages), "notification"),
             (style in (1, 2, 3), "style"),
-            (1 <= len(notification.get("title", "")) <= 50, "title"),
+            (has_template or 1 <= len(notification.get("title", "")) <= 50, "title"),
+            (not has_template or not {"title", "content"} & notification.keys(), "free text"),
             (len(notification.get("sub_title", "")) <= 10, "sub_title"),
-            (1 <= len(notification.get("content", "")) <= (128 if style == 2 else 50), "content"),
+            (has_template or 1 <= len(notification.get("content", ""))
+             <= (128 if style == 2 else 50), "content"),
             (notification.get("click_action_type", 0) in (0, 1, 2, 4, 5), "click_action_type"),
             (_between(notification.get("off_line_ttl", 3600), 0, 10 * DAY), "off_line_ttl"),
             ("notify_level" not in notification or "category" in notification, "notify_level"),
@@ -314,7 +323,17 @@ class FakeOPPO(FakeVendor):
         return oppo_code(0, "Success")
 
     def refuse_devices(self, dead, request):
-        return oppo_code(10000, "Invalid registration_id")
+        tokens = request.token.split(",")
+        if len(tokens) == 1:
+            return oppo_code(10000, "Invalid registration_id")
+        # Of several, each has a code of its own.
+        answer = oppo_code(0, "Success")
+        answer.body["data"] = [
+            {"messageId": str(number), "registrationId": token,
+             "errorCode": 10000 if token in dead else 0}
+            for number, token in enumerate(tokens)]
+        answer.delivers = len(dead) < len(tokens)
+        return answer
 
     def over_quota(self):
         return oppo_code(33)

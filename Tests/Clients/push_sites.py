@@ -178,7 +178,8 @@ KINDS = {"apns": Apple, "fcm": Google, "web-push": Web, "ntfy": Ntfy, "gotify": 
 class World:
     """A server, and a site for each of these names: pairs of a provider and anything."""
 
-    def __init__(self, authority, directory, stops, names, settings=None):
+    def __init__(self, authority, directory, stops, names, settings=None, people=()):
+        """`people` are names of accounts besides those that sites need; see `password`."""
         self.authority, self.stops = authority, stops
         numbers = itertools.count(1)
         self.sites = {name: KINDS[name[0]](self, name[0], next(numbers)) for name in names}
@@ -190,15 +191,19 @@ class World:
             "push.authorities": authority.file, "push.contact": "mailto:admin@example.org",
             "push.apps": f"[{', '.join(apps)}]", **(settings or {})})
         self.kinglet.initialize()
-        people = directory / "people"
-        people.write_text("".join(
-            f"{site.name} password of {site.name}\n" for site in self.sites.values()
-            if isinstance(site, Own)))
-        self.kinglet.command("user", "import", people)
+        names = [site.name for site in self.sites.values() if isinstance(site, Own)]
+        file = directory / "people"
+        file.write_text("".join(
+            f"{name} {self.password(name)}\n" for name in [*names, *people]))
+        self.kinglet.command("user", "import", file)
         self.state = PushState(self.kinglet)
         self.publisher = None
         self.start()
         stops.callback(self.stop)
+
+    @staticmethod
+    def password(name):
+        return f"password of {name}"
 
     def start(self, **options):
         self.kinglet.start(isolated=False, **options)

@@ -5,7 +5,7 @@ import sqlite3
 
 from waiting import LONG, eventually
 
-BOOKS = ("sent", "collapsed", "suppressed", "dead", "dropped")
+BOOKS = ("sent", "collapsed", "suppressed", "dead", "dropped", "passed")
 
 
 class PushState:
@@ -37,6 +37,10 @@ class PushState:
             return self.rows(statement)
         return self.rows(f"{statement} AND target = ?", target)
 
+    def parcels(self):
+        """What is still to be sent of what programs tell."""
+        return self.rows("SELECT * FROM push_parcels")
+
     def dead(self, target=None):
         statement = "SELECT * FROM push_dead"
         if target is None:
@@ -54,6 +58,9 @@ class PushState:
             # One that came since has no book here yet.
             if row["provider"] in books:
                 books[row["provider"]]["waiting"] += 1
+        for row in self.parcels():
+            if row["provider"] in books:
+                books[row["provider"]]["waiting"] += row["count"]
         return books
 
     def balance(self):
@@ -68,6 +75,6 @@ class PushState:
     def settle(self, timeout=LONG):
         """The books, once nothing waits."""
         eventually(
-            lambda: not self.waiting(), lambda: f"nothing waits; there are {self.waiting()}",
-            timeout)
+            lambda: not self.waiting() and not self.parcels(),
+            lambda: f"nothing waits; there are {self.waiting()}, {self.parcels()}", timeout)
         return self.balance()

@@ -31,6 +31,14 @@ public struct PushTargetDescription: Codable, Sendable, Equatable {
     public var server: String?
     /// The resource of the client that registered; nil for the account as a whole.
     public var device: String?
+    /// The app's name for its device, where the app registered by HTTP.
+    public var name: String?
+    /// Its place among the tokens of that device: 1 is tried first.
+    public var order: Int?
+    /// Who reached that device last: one of the providers, or `connection`.
+    public var wokenBy: String?
+    /// When that was.
+    public var woken: String?
     /// It is woken though another client is in use.
     public var always: Bool
     /// When it was registered, and when it was the last time, as XEP-0082 writes it.
@@ -74,6 +82,10 @@ public struct PushQueueDescription: Codable, Sendable, Equatable {
         public var jid: String?
         /// Who delivers.
         public var provider: ProviderKind
+        /// Of what a program tells: the task, and how many targets wait.
+        public var task: Int64?
+        /// The target is the first of them.
+        public var targets: Int?
         /// What waits.
         public var push: WaitingPush
         /// Whether anything is sent that way: `closed`, `open` or `half_open`.
@@ -167,6 +179,9 @@ public struct PushAppDescription: Codable, Sendable, Equatable {
     public var environment: String?
     /// When what it holds ends.
     public var expiries: [Expiry]
+    /// Where its provider may say that a notification has arrived, if that is told once, in its
+    /// console. Who knows it can say so too.
+    public var receipts: String?
 }
 
 /// What shares a credential and a server.
@@ -201,6 +216,8 @@ public struct PushBooksDescription: Codable, Sendable, Equatable {
     public var dead: Int
     /// Its target was removed.
     public var dropped: Int
+    /// The device's next token was tried instead.
+    public var passedOn: Int
     /// It is still to be sent.
     public var waiting: Int
     /// Tries beyond the first.
@@ -216,6 +233,7 @@ public struct PushBooksDescription: Codable, Sendable, Equatable {
         suppressed = books.suppressed
         dead = books.dead
         dropped = books.dropped
+        passedOn = books.passedOn
         waiting = books.waiting
         retried = books.retried
         balanced = books.isBalanced
@@ -243,6 +261,15 @@ extension WaitingPush {
         self.init(
             kind: row.kind.word, unread: row.unread, tries: row.tries,
             added: Clock.timestamp(row.added / 1000), next: Clock.timestamp(due / 1000),
+            expires: Clock.timestamp(row.expires / 1000))
+    }
+}
+
+extension WaitingPush {
+    init(_ row: ParcelRow) {
+        self.init(
+            kind: PushNotification.Kind.notification.word, unread: 0, tries: row.tries,
+            added: Clock.timestamp(row.added / 1000), next: Clock.timestamp(row.due / 1000),
             expires: Clock.timestamp(row.expires / 1000))
     }
 }
@@ -276,7 +303,8 @@ extension DeadPushList.Letter {
 extension PushTargetRow {
     /// As a person may see it.
     func description(
-        _ keys: PushKeys, _ queued: PushQueueRow?, _ circuit: PushCircuitDescription?
+        _ keys: PushKeys, _ queued: PushQueueRow?, _ circuit: PushCircuitDescription?,
+        device: PushDeviceRow? = nil, reached: Reached? = nil
     ) -> PushTargetDescription {
         PushTargetDescription(
             id: id, jid: account?.description, provider: provider,
@@ -284,7 +312,9 @@ extension PushTargetRow {
             service: account == nil || service.isEmpty ? nil : service,
             node: node.isEmpty ? nil : Self.shortened(node),
             domain: account == nil && !domain.isEmpty ? domain : nil, server: server(keys),
-            device: resource, always: isAlways, since: Clock.timestamp(created),
+            device: resource, name: device?.name,
+            order: device == nil ? nil : Int(clamping: rank) + 1, wokenBy: reached?.way,
+            woken: (reached?.time).map { Clock.timestamp($0) }, always: isAlways, since: Clock.timestamp(created),
             refreshed: Clock.timestamp(refreshed), lastSent: sentAt.map { Clock.timestamp($0) },
             reason: reason, code: code.isEmpty ? nil : code, failures: failures,
             disabled: disabledAt.map { Clock.timestamp($0) },

@@ -31,7 +31,13 @@ extension PushService {
             let targets = try rows.prefix(Self.longestList).map { row in
                 let queued = try PushQueueStore.find(connection, row.id)
                 let way = queued?.due == nil ? row.circuit : queued?.circuit
-                return row.description(dispatcher.keys, queued, circuits[way ?? ""])
+                guard let number = row.device,
+                    let device = try PushDeviceStore.device(connection, number)
+                else { return row.description(dispatcher.keys, queued, circuits[way ?? ""]) }
+                let tokens = try PushDeviceStore.tokens(connection, of: number)
+                return row.description(
+                    dispatcher.keys, queued, circuits[way ?? ""], device: device,
+                    reached: Reached(device, tokens))
             }
             return PushTargetList(targets: targets, hasMore: rows.count > targets.count)
         }
@@ -54,12 +60,19 @@ extension PushService {
         return try dispatcher.host.database.readNow { connection in
             let depth = try PushQueueStore.depth(connection)
             let limit = min(max(0, limit), Self.longestList)
-            let entries = try PushQueueStore.waiting(connection, limit: limit).compactMap { entry in
+            var entries = try PushQueueStore.waiting(connection, limit: limit).compactMap { entry in
                 WaitingPush(entry.row).map {
                     PushQueueDescription.Entry(
                         target: entry.target, jid: entry.account, provider: entry.row.provider,
                         push: $0, circuit: circuits[entry.row.circuit]?.state)
                 }
+            }
+            let parcels = try ParcelStore.waiting(connection, limit: limit - entries.count)
+            entries += parcels.map { row in
+                PushQueueDescription.Entry(
+                    target: row.parcel.first, provider: row.provider, task: row.parcel.task,
+                    targets: row.parcel.count, push: WaitingPush(row),
+                    circuit: circuits[row.circuit]?.state)
             }
             return PushQueueDescription(
                 entries: entries, total: depth.count, oldestAge: Self.age(depth.oldest, now))
@@ -89,21 +102,23 @@ extension PushService {
         let books = try dispatcher.host.database.readNow { try PushQueueStore.books($0) }
         return PushProvidersDescription(
             sending: isRunning && sends,
-            apps: dispatcher.providers.current.map(Self.apps) ?? [],
+            apps: dispatcher.providers.current.map(apps) ?? [],
             circuits: Array(circuits.prefix(Self.mostCircuits)),
             omitted: max(0, circuits.count - Self.mostCircuits),
             books: books.map { PushBooksDescription($0.key, $0.value) }
                 .sorted { $0.provider.rawValue < $1.provider.rawValue })
     }
 
-    private static func apps(_ providers: PushProviders) -> [PushAppDescription] {
+    private func apps(_ providers: PushProviders) -> [PushAppDescription] {
         let own = (NewPushTarget.kinds + [.webPush]).compactMap { providers.own($0) }
         return providers.apps.map { app in
             PushAppDescription(
                 provider: app.provider.kind, app: app.name, environment: app.environment,
-                expiries: expiries(app.provider))
+                expiries: Self.expiries(app.provider),
+                receipts: Receipt.way(of: app.provider.kind) == .console
+                    ? state.receipts.url(app.provider.kind, app: app.name) : nil)
         }
-            + own.map { PushAppDescription(provider: $0.kind, expiries: expiries($0)) }
+            + own.map { PushAppDescription(provider: $0.kind, expiries: Self.expiries($0)) }
     }
 
     private static func expiries(

@@ -11,11 +11,21 @@ public struct PushWish: Codable, Sendable, Equatable {
     public var limit: Int?
     /// A target to add.
     public var new: NewPushTarget?
+    /// A token for a program, to make.
+    public var newToken: NewAPIToken?
+    /// The name of a token.
+    public var token: String?
+    /// Whether with a token also what it wanted to be sent goes.
+    public var cancels: Bool?
 
     /// Creates a wish.
     public init(
-        target: Int64? = nil, letter: Int64? = nil, limit: Int? = nil, new: NewPushTarget? = nil
+        target: Int64? = nil, letter: Int64? = nil, limit: Int? = nil, new: NewPushTarget? = nil,
+        newToken: NewAPIToken? = nil, token: String? = nil, cancels: Bool? = nil
     ) {
+        self.newToken = newToken
+        self.token = token
+        self.cancels = cancels
         self.target = target
         self.letter = letter
         self.limit = limit
@@ -75,6 +85,12 @@ public struct PushReport: Codable, Sendable, Equatable {
     public var providers: PushProvidersDescription?
     /// How far a test is.
     public var test: PushTestProgress?
+    /// The tokens of programs; one that was made or revoked.
+    public var tokens: [APITokenDescription]?
+    /// The text of the token that was made. Secret: it is shown once, to who made it.
+    public var tokenText: String?
+    /// So many tasks were cancelled.
+    public var cancelled: Int?
 
     /// Creates an empty report.
     public init() {}

@@ -118,6 +118,8 @@ struct Circuit {
     /// One got through over the connection that stands, as far as that is known. Until then APNs takes
     /// one request at a time.
     var provenUntil: Int64?
+    /// While nothing is sent, devices with another way were found among those that wait.
+    var passesOn = false
     /// More is due in the database than is held here.
     var hasBacklog = false
     var isLoading = false
@@ -157,18 +159,24 @@ struct Circuit {
 
     mutating func popFirst() -> Int64? { urgent.popFirst() ?? ready.popFirst() }
 
-    mutating func remove(_ target: Int64) {
-        urgent.removeAll { $0 == target }
-        ready.removeAll { $0 == target }
+    mutating func remove(_ target: Int64) { remove([target]) }
+
+    mutating func remove(_ targets: Set<Int64>) {
+        urgent.removeAll { targets.contains($0) }
+        ready.removeAll { targets.contains($0) }
     }
 
-    /// Takes one from the bucket; false when it is empty.
-    mutating func takeToken(rate: Int, burst: Int, now: Int64) -> Bool {
+    /// Those that are to go.
+    var keys: [Int64] { Array(urgent) + Array(ready) }
+
+    /// Takes some from the bucket; false when it is empty. Who takes more than there is leaves it
+    /// empty for longer.
+    mutating func takeToken(_ count: Double = 1, rate: Int, burst: Int, now: Int64) -> Bool {
         let earned = Double(max(0, now - filledAt)) * Double(rate) / 1000
         tokens = min(tokens + earned, Double(burst))
         filledAt = now
         guard tokens >= 1 else { return false }
-        tokens -= 1
+        tokens -= count
         return true
     }
 

@@ -17,17 +17,6 @@ struct DeliveryLimits: Sendable, Equatable {
     var burst = 200
 }
 
-/// What became of one that was under way.
-enum DeliveryEnd: Sendable, Equatable {
-    case sent
-    /// It is tried again, at this time (milliseconds since 1970); it has failed so often.
-    case later(due: Int64, tries: Int)
-    /// It waits here for its circuit.
-    case waiting
-    /// It is given up.
-    case dead(disables: Bool)
-}
-
 /// The state. Owner: whoever holds it, behind a lock.
 struct Deliveries {
     var limits: DeliveryLimits
@@ -55,28 +44,28 @@ struct Deliveries {
     ///
     /// - Parameter due: milliseconds since 1970.
     mutating func add(_ item: DeliveryItem, due: Int64, now: PushMoment) -> Bool {
-        if underWay.contains(item.target) {
-            unwanted.remove(item.target)
+        if underWay.contains(item.key) {
+            unwanted.remove(item.key)
             // It may go another way than the one under way.
             if let circuit = circuit(item, now: now) { circuits[item.circuit] = circuit }
-            let isNew = again.updateValue((due, item.circuit), forKey: item.target) == nil
+            let isNew = again.updateValue((due, item.circuit), forKey: item.key) == nil
             return !isNew
         }
-        if var old = held[item.target] {
+        if var old = held[item.key] {
             guard item.version > old.version else { return false }
             guard item.circuit == old.circuit, item.secret == old.secret else {
                 // It registered anew, and is reached in another way.
-                held[item.target] = nil
-                circuits[old.circuit]?.remove(item.target)
+                held[item.key] = nil
+                circuits[old.circuit]?.remove(item.key)
                 hold(item, due: due, now: now)
                 return true
             }
             let becomesUrgent = item.isUrgent && !old.isUrgent
             old.replace(with: item)
-            held[item.target] = old
+            held[item.key] = old
             if becomesUrgent {
-                circuits[old.circuit]?.remove(item.target)
-                circuits[old.circuit]?.append(item.target, isUrgent: true)
+                circuits[old.circuit]?.remove(item.key)
+                circuits[old.circuit]?.append(item.key, isUrgent: true)
             }
             return true
         }
@@ -100,8 +89,8 @@ struct Deliveries {
             circuit.hasBacklog = true
             return
         }
-        held[item.target] = item
-        circuit.append(item.target, isUrgent: item.isUrgent)
+        held[item.key] = item
+        circuit.append(item.key, isUrgent: item.isUrgent)
     }
 
     /// The circuit of an item; nil if there are too many, and it waits in the database.
@@ -159,7 +148,8 @@ struct Deliveries {
             let isDue = circuit.hasBacklog || circuit.isDue(now)
             // What cannot be sent is not loaded.
             let isOpen = circuit.breaker.state == .open && now.monotonic < circuit.breaker.until
-            guard isDue, !isOpen, circuit.readyCount <= limits.held / 2 else { continue }
+            guard isDue, !isOpen || circuit.passesOn, circuit.readyCount <= limits.held / 2
+            else { continue }
             // What is noted from now on may be missed by the load, and is kept beside what it finds.
             circuits[name]?.isLoading = true
             circuits[name]?.hasBacklog = false
@@ -181,9 +171,9 @@ struct Deliveries {
         circuit.isLoading = false
         circuit.hasBacklog = hasMore || circuit.hasBacklog
         circuit.nextDue = [circuit.nextDue, nextDue].compactMap { $0 }.min()
-        for item in items where held[item.target] == nil {
-            held[item.target] = item
-            circuit.append(item.target, isUrgent: item.isUrgent)
+        for item in items where held[item.key] == nil {
+            held[item.key] = item
+            circuit.append(item.key, isUrgent: item.isUrgent)
         }
         circuits[name] = circuit
     }
@@ -221,7 +211,8 @@ struct Deliveries {
                     continue
                 }
                 guard
-                    circuit.takeToken(rate: limits.rate, burst: limits.burst, now: now.monotonic),
+                    circuit.takeToken(
+                        item.weight, rate: limits.rate, burst: limits.burst, now: now.monotonic),
                     circuit.breaker.allows(inFlight: circuit.inFlight, now: now.monotonic)
                 else {
                     circuit.giveBack(target, isUrgent: item.isUrgent)
@@ -232,6 +223,25 @@ struct Deliveries {
                 items.append(item)
             }
             circuits[name] = circuit
+        }
+        return items
+    }
+
+    /// Those that need not wait for a way on which nothing is sent, for their devices have another;
+    /// each with why nothing is sent. Each ends with `settle`.
+    mutating func takePassing(now: PushMoment) -> [(item: DeliveryItem, reason: PushReason)] {
+        var items: [(DeliveryItem, PushReason)] = []
+        guard !isStopping else { return items }
+        for (name, circuit) in circuits where circuit.breaker.state == .open {
+            guard circuit.readyCount > 0, now.monotonic < circuit.breaker.until else { continue }
+            let passing = circuit.keys.filter { held[$0]?.hasNext ?? false }
+            circuits[name]?.passesOn = !passing.isEmpty
+            circuits[name]?.remove(Set(passing))
+            for key in passing {
+                guard let item = held[key] else { continue }
+                underWay.insert(key)
+                items.append((item, circuit.breaker.reason ?? .unavailable))
+            }
         }
         return items
     }
@@ -252,6 +262,11 @@ struct Deliveries {
         func consider(_ time: Int64) { next = min(next ?? .max, max(1, time)) }
         for circuit in circuits.values {
             let isOpen = circuit.breaker.state == .open && now.monotonic < circuit.breaker.until
+            if isOpen, circuit.passesOn, circuit.hasBacklog, !circuit.isLoading,
+                circuit.readyCount <= limits.held / 2
+            {
+                consider(1)
+            }
             if isOpen, circuit.readyCount > 0 || circuit.hasBacklog || circuit.nextDue != nil {
                 consider(circuit.breaker.until - now.monotonic)
                 continue
@@ -286,21 +301,21 @@ struct Deliveries {
     mutating func didAuthorize(_ circuit: String) { circuits[circuit]?.isAuthorizing = false }
 
     private mutating func giveBack(_ item: DeliveryItem, isLast: Bool = false) {
-        underWay.remove(item.target)
+        underWay.remove(item.key)
         circuits[item.circuit]?.inFlight -= 1
         // The newer one is in the database, and is loaded in its turn.
-        let isUnwanted = unwanted.remove(item.target) != nil
-        if let next = again.removeValue(forKey: item.target) {
-            held[item.target] = nil
+        let isUnwanted = unwanted.remove(item.key) != nil
+        if let next = again.removeValue(forKey: item.key) {
+            held[item.key] = nil
             noteNext(next.circuit, next.due)
         } else if isUnwanted {
-            held[item.target] = nil
+            held[item.key] = nil
         } else {
-            held[item.target] = item
+            held[item.key] = item
             if isLast {
-                circuits[item.circuit]?.append(item.target, isUrgent: item.isUrgent)
+                circuits[item.circuit]?.append(item.key, isUrgent: item.isUrgent)
             } else {
-                circuits[item.circuit]?.giveBack(item.target, isUrgent: item.isUrgent)
+                circuits[item.circuit]?.giveBack(item.key, isUrgent: item.isUrgent)
             }
         }
     }
@@ -324,10 +339,10 @@ struct Deliveries {
     ///
     /// - Parameter next: when the target's next push is due; nil if there is none.
     mutating func settle(_ item: DeliveryItem, next: Int64?) {
-        underWay.remove(item.target)
-        held[item.target] = nil
-        let again = again.removeValue(forKey: item.target)
-        unwanted.remove(item.target)
+        underWay.remove(item.key)
+        held[item.key] = nil
+        let again = again.removeValue(forKey: item.key)
+        unwanted.remove(item.key)
         if let due = next ?? again?.due { noteNext(again?.circuit ?? item.circuit, due) }
     }
 
@@ -363,11 +378,11 @@ struct Deliveries {
         case .invalidToken:
             circuits[item.circuit]?.breaker.didSucceed()
             release(item)
-            return (.dead(disables: true), false)
+            return (item.hasNext ? .passedOn(disables: true) : .dead(disables: true), false)
         case .rejected:
             circuits[item.circuit]?.breaker.didSucceed()
             release(item)
-            return (.dead(disables: false), false)
+            return (giveUp(item), false)
         case .retry(.device, let after):
             circuits[item.circuit]?.breaker.didSucceed()
             return (postpone(item, after, random: random(), now: now), false)
@@ -386,35 +401,45 @@ struct Deliveries {
         case .authorizationExpired:
             if hasFailedAlone(item) {
                 release(item)
-                return (.dead(disables: false), false)
+                return (giveUp(item), false)
             }
-            return (
-                .waiting,
-                open(item, for: CircuitBreaker.refused, .credentialRefused, now: now)
-            )
+            return open(item, for: CircuitBreaker.refused, .credentialRefused, now: now)
         case .quotaOfDay:
             let day: Int64 = 86_400_000
             let time = (now.wall + item.provider.dayOffset) % day
-            return (.waiting, open(item, for: day - time, .quota, now: now))
+            return open(item, for: day - time, .quota, now: now)
         }
     }
 
     private mutating func open(
         _ item: DeliveryItem, for time: Int64, _ reason: PushReason, now: PushMoment
-    ) -> Bool {
+    ) -> (DeliveryEnd, Bool) {
         let wasOpen = circuits[item.circuit]?.breaker.state == .open
         circuits[item.circuit]?.breaker.open(for: time, reason, now: now.monotonic)
+        if item.hasNext {
+            release(item)
+            return (.passedOn(disables: false), !wasOpen)
+        }
         var item = item
         item.hasRenewed = false
         item.successesAtFailure = circuits[item.circuit]?.successes
         // Behind the others: it may be the only one that is refused.
         giveBack(item, isLast: true)
-        return !wasOpen
+        return (.waiting, !wasOpen)
+    }
+
+    /// It will not arrive here.
+    private func giveUp(_ item: DeliveryItem) -> DeliveryEnd {
+        item.hasNext ? .passedOn(disables: false) : .dead(disables: false)
     }
 
     private mutating func postpone(
         _ item: DeliveryItem, _ after: Duration?, random: @autoclosure () -> Double, now: PushMoment
     ) -> DeliveryEnd {
+        if item.hasNext {
+            release(item)
+            return .passedOn(disables: false)
+        }
         let tries = item.tries + 1
         let due =
             now.wall
@@ -432,7 +457,9 @@ struct Deliveries {
     private mutating func wait(
         _ item: DeliveryItem, _ after: Duration?, random: @autoclosure () -> Double, now: PushMoment
     ) -> DeliveryEnd {
-        if circuits[item.circuit]?.breaker.state == .closed || hasFailedAlone(item) {
+        if item.hasNext || circuits[item.circuit]?.breaker.state == .closed
+            || hasFailedAlone(item)
+        {
             return postpone(item, after, random: random(), now: now)
         }
         var item = item

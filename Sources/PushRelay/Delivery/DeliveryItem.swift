@@ -19,7 +19,7 @@ struct PushMoment: Sendable, Equatable {
 
 /// A push that is to be made.
 struct DeliveryItem: Sendable {
-    /// Whose queue it is in: the row of the target.
+    /// Whose queue it is in: the row of the target; 0 for a parcel.
     let target: Int64
     /// Counts what was asked for this target; what comes later takes the place of what waits.
     var version: Int64
@@ -49,6 +49,11 @@ struct DeliveryItem: Sendable {
     /// How often it failed by itself.
     var tries: Int
 
+    /// The device has another token, which is tried where this one fails.
+    var hasNext = false
+    /// What a program tells many; nil for what is told to one.
+    var parcel: Parcel?
+
     /// A new credential was made for it.
     var hasRenewed = false
     /// The other environment is being tried.
@@ -69,4 +74,10 @@ struct DeliveryItem: Sendable {
     }
 
     var isUrgent: Bool { kind == .call || kind == .callEnded }
+
+    /// What stands for it among all that are to be made.
+    var key: Int64 { parcel.map { -$0.id } ?? target }
+
+    /// What it takes of a rate: thirty targets of one request are as much as one alone.
+    var weight: Double { Double(max(1, (parcel?.count ?? 1) / 30)) }
 }

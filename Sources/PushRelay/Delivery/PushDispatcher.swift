@@ -18,7 +18,7 @@ final class PushDispatcher: Sendable {
     /// The environment of a target, where a provider has several.
     static let environment = "environment"
 
-    private struct State {
+    struct State {
         var deliveries: Deliveries
         /// When the timer goes off, by the monotonic clock; nil if it is not set.
         var timer: Int64?
@@ -26,6 +26,23 @@ final class PushDispatcher: Sendable {
         /// Outcomes that are not written yet.
         var unwritten = 0
         var drained: [@Sendable () -> Void] = []
+
+        /// What is to be done now, and milliseconds after which the next turn is, if no other is set.
+        mutating func turn(
+            _ now: PushMoment
+        ) -> (
+            items: [DeliveryItem], passing: [(item: DeliveryItem, reason: PushReason)],
+            loads: [(circuit: String, count: Int)], wake: Int64?
+        ) {
+            guard isStarted else { return ([], [], [], nil) }
+            let items = deliveries.takeReady(now: now)
+            let passing = deliveries.takePassing(now: now)
+            let loads = deliveries.circuitsToLoad(now: now)
+            guard let wake = deliveries.nextWake(now: now), now.monotonic + wake < timer ?? .max
+            else { return (items, passing, loads, nil) }
+            timer = now.monotonic + wake
+            return (items, passing, loads, wake)
+        }
 
         /// Whether there is something to do before the timer goes off: waking a loop for nothing
         /// costs as much as a request.
@@ -43,9 +60,12 @@ final class PushDispatcher: Sendable {
     let wakeups: Wakeups
     let transport: any PushTransport
     let publication: Publication
-    private let clock: @Sendable () -> PushMoment
-    private let isClockRight: @Sendable () -> Bool
-    private let state: Mutex<State>
+    /// Those of apps, for what programs tell them.
+    let appConnections: AppConnections
+    let receipts: ReceiptAddresses
+    let clock: @Sendable () -> PushMoment
+    let isClockRight: @Sendable () -> Bool
+    let state: Mutex<State>
 
     init(
         host: Host, keys: PushKeys, relay: PushRelayState,
@@ -64,6 +84,8 @@ final class PushDispatcher: Sendable {
         self.isClockRight = isClockRight
         self.clock = clock
         publication = Publication(host: host)
+        appConnections = AppConnections(host, services: relay.services)
+        receipts = relay.receipts
         var limits = DeliveryLimits()
         limits.rate = options.rate.value
         limits.burst = 2 * options.rate.value
@@ -123,32 +145,24 @@ final class PushDispatcher: Sendable {
     }
 
     /// Off the writer's thread, which others wait for.
-    private func turnSoon() {
+    func turnSoon() {
         guard let loop = host.loops.first else { return }
         loop.eventLoop.execute { self.turn() }
     }
 
     private func turn() {
         let now = clock()
-        let (items, loads, wake): ([DeliveryItem], [(circuit: String, count: Int)], Int64?) =
-            state.withLock { state in
-                guard state.isStarted else { return ([], [], nil) }
-                let items = state.deliveries.takeReady(now: now)
-                let loads = state.deliveries.circuitsToLoad(now: now)
-                guard let wake = state.deliveries.nextWake(now: now) else {
-                    return (items, loads, nil)
-                }
-                let due = now.monotonic + wake
-                guard due < state.timer ?? .max else { return (items, loads, nil) }
-                state.timer = due
-                return (items, loads, wake)
-            }
+        let (items, passing, loads, wake) = state.withLock { $0.turn(now) }
         if let wake, let loop = host.loops.first {
             loop.eventLoop.scheduleTask(in: .milliseconds(min(wake, 3_600_000))) {
                 self.timerFired(now.monotonic + wake)
             }
         }
         for load in loads { self.load(load.circuit, load.count) }
+        for (item, reason) in passing {
+            let answer = PushAnswer(.retry(.circuit, after: nil), reason)
+            record(item, answer, .passedOn(disables: false), now)
+        }
         for item in items { send(item) }
     }
 
@@ -159,141 +173,10 @@ final class PushDispatcher: Sendable {
         turn()
     }
 
-    // MARK: From the database
-
-    private func load(_ circuit: String, _ count: Int) {
-        let held = state.withLock { $0.deliveries.heldTargets(of: circuit) }
-        let wakeups = wakeups
-        let now = clock()
-        let limit = options.deadLetters.value
-        host.database.writer.submit(
-            size: 0,
-            { connection -> (items: [DeliveryItem], dead: Int, hasMore: Bool, next: Int64?) in
-                let found = try PushQueueStore.due(
-                    connection, circuit, now: now.wall, limit: count, held: held)
-                var items: [DeliveryItem] = []
-                var dead = 0
-                for (target, queued) in found.rows {
-                    if let way = try wakeups.way(of: target, connection) {
-                        items.append(way.item(for: target, queued))
-                    } else {
-                        let letter = DeadLetter(
-                            target.id, queued, target.account?.description, .unregistered,
-                            died: now.wall)
-                        try PushQueueStore.noteDead(
-                            connection, letter, version: queued.version, endsAll: true,
-                            limit: limit)
-                        dead += 1
-                    }
-                }
-                return (
-                    items, dead, found.hasMore,
-                    try PushQueueStore.nextDue(connection, circuit, after: now.wall)
-                )
-            },
-            then: { result in
-                self.state.withLock { state in
-                    switch result {
-                    case .success(let found):
-                        self.metrics.dead[.unregistered].add(found.dead)
-                        state.deliveries.didLoad(
-                            circuit, found.items, hasMore: found.hasMore, nextDue: found.next)
-                    case .failure:
-                        state.deliveries.didNotLoad(circuit, now: self.clock())
-                    }
-                }
-                self.turnSoon()
-            })
-    }
-
-    /// Looks for what waits in the database and is not known here.
-    private func lookForCircuits() {
-        let limit = state.withLock { state in
-            state.deliveries.overflow = false
-            return state.deliveries.limits.circuits
-        }
-        host.database.writer.submit(
-            size: 0, { try PushQueueStore.circuits($0, limit: limit) },
-            then: { result in
-                guard case .success(let circuits) = result else { return }
-                let now = self.clock()
-                self.state.withLock { state in
-                    for circuit in circuits {
-                        state.deliveries.noteDue(
-                            circuit.circuit, circuit.provider, at: circuit.due, now: now)
-                    }
-                    // There may be more.
-                    if circuits.count >= limit { state.deliveries.overflow = true }
-                }
-                self.turnSoon()
-            })
-    }
-
-    /// Every minute: what nobody needs any more, and what was overlooked.
-    private func sweep() {
-        guard let loop = host.loops.first else { return }
-        loop.eventLoop.scheduleRepeatedTask(initialDelay: .seconds(1), delay: .seconds(60)) {
-            [weak self] task in
-            guard let self, !self.state.withLock({ $0.deliveries.isStopping }) else {
-                return task.cancel()
-            }
-            self.giveUpExpired()
-            if self.state.withLock({ $0.deliveries.overflow }) { self.lookForCircuits() }
-        }
-    }
-
-    /// What could not be signed goes out as soon as the time is known.
-    private func waitForClock() {
-        guard !isClockRight(), let loop = host.loops.first else { return }
-        loop.eventLoop.scheduleTask(in: .seconds(2)) { [weak self] in
-            guard let self, self.isClockRight() else { return self?.waitForClock() ?? () }
-            self.giveUpExpired()
-            self.reload()
-        }
-    }
-
-    private func giveUpExpired() {
-        let now = clock()
-        let limit = options.deadLetters.value
-        let lifetime = Deliveries.milliseconds(options.lifetime.value)
-        host.database.writer.submit(
-            size: 0,
-            { connection -> (dead: [Int64], changed: [Int64], rebased: Int) in
-                // What was asked for before the clock was right has its time from now on.
-                let rebased =
-                    now.wall > Self.sensible
-                    ? try PushQueueStore.rebase(connection, before: Self.sensible, now: now.wall)
-                    : 0
-                var (dead, changed): ([Int64], [Int64]) = ([], [])
-                let expired = try PushQueueStore.expired(connection, now: now.wall, limit: 1000)
-                for (target, account, row) in expired {
-                    if try PushQueueStore.endCall(
-                        connection, target, lifetime: lifetime, now: now.wall)
-                    {
-                        changed.append(target)
-                        continue
-                    }
-                    let letter = DeadLetter(target, row, account, .expired, died: now.wall)
-                    try PushQueueStore.noteDead(
-                        connection, letter, version: row.version, endsAll: true, limit: limit)
-                    dead.append(target)
-                }
-                return (dead, changed, rebased)
-            },
-            then: { result in
-                guard case .success(let done) = result else { return }
-                self.metrics.dead[.expired].add(done.dead.count)
-                self.didSuppress(done.dead + done.changed)
-                if !done.changed.isEmpty || done.rebased > 0 { self.lookForCircuits() }
-            })
-    }
-
-    /// The beginning of 2025 in milliseconds: before it, no clock was right when this was written.
-    private static let sensible: Int64 = 1_735_689_600_000
-
     // MARK: Out
 
-    private func send(_ item: DeliveryItem) {
+    func send(_ item: DeliveryItem) {
+        if let parcel = item.parcel { return send(item, parcel) }
         guard let target = keys.target(item.secret) else {
             return finish(item, PushAnswer(.rejected, .badToken, code: "sealed by another key"))
         }
@@ -330,7 +213,7 @@ final class PushDispatcher: Sendable {
         }
     }
 
-    private func provider(of item: DeliveryItem, _ target: PushTarget) -> (any PushProvider)? {
+    func provider(of item: DeliveryItem, _ target: PushTarget) -> (any PushProvider)? {
         var environment = target.parameters[Self.environment]
         if item.isInOtherEnvironment {
             environment = providers.otherEnvironment(
@@ -341,7 +224,7 @@ final class PushDispatcher: Sendable {
     }
 
     /// One that needs an authorization fetches it for all; it waits with them.
-    private func authorize(
+    func authorize(
         _ item: DeliveryItem, _ provider: any PushProvider, _ request: PushRequest
     ) {
         let isFirst = state.withLock { $0.deliveries.authorize(item) }
@@ -386,7 +269,9 @@ final class PushDispatcher: Sendable {
         if answer.outcome != .accepted { metrics.failures[answer.reason].add() }
         switch answer.outcome {
         case .invalidToken(.environment, let since):
-            if !item.isInOtherEnvironment, hasOtherEnvironment(item) {
+            if !item.isInOtherEnvironment, let target = keys.target(item.secret),
+                hasOtherEnvironment(item, target)
+            {
                 item.isInOtherEnvironment = true
                 return send(item)
             }
@@ -395,17 +280,7 @@ final class PushDispatcher: Sendable {
             if let target = keys.target(item.secret) { provider(of: item, target)?.renew(at: time) }
         default: break
         }
-        if item.isInOtherEnvironment, case .authorizationExpired = answer.outcome {
-            // The credential of the circuit's own environment is not the one that was refused.
-            answer.outcome = .retry(.device, after: nil)
-        }
-        // Where anybody names the server, a refusal is one subscription's affair, not all others'.
-        if item.app.isEmpty || item.provider == .webPush,
-            case .authorizationExpired(let credential) = answer.outcome,
-            credential == .refused || item.hasRenewed
-        {
-            answer = PushAnswer(.rejected, .credentialRefused, code: answer.code)
-        }
+        answer = judged(item, answer)
         let now = clock()
         let (end, opened, hasMore) = state.withLock { state in
             let (end, opened) = state.deliveries.finish(
@@ -417,8 +292,24 @@ final class PushDispatcher: Sendable {
         if hasMore { turnSoon() }
     }
 
-    private func hasOtherEnvironment(_ item: DeliveryItem) -> Bool {
-        guard let target = keys.target(item.secret) else { return false }
+    /// What an answer means for an item, beyond what the provider can know.
+    func judged(_ item: DeliveryItem, _ answer: PushAnswer) -> PushAnswer {
+        var answer = answer
+        if item.isInOtherEnvironment, case .authorizationExpired = answer.outcome {
+            // The credential of the circuit's own environment is not the one that was refused.
+            answer.outcome = .retry(.device, after: nil)
+        }
+        // Where anybody names the server, a refusal is one subscription's affair, not all others'.
+        if item.app.isEmpty || item.provider == .webPush,
+            case .authorizationExpired(let credential) = answer.outcome,
+            credential == .refused || item.hasRenewed
+        {
+            answer = PushAnswer(.rejected, .credentialRefused, code: answer.code)
+        }
+        return answer
+    }
+
+    func hasOtherEnvironment(_ item: DeliveryItem, _ target: PushTarget) -> Bool {
         let environment = target.parameters[Self.environment] ?? "production"
         return providers.otherEnvironment(item.provider, app: item.app, than: environment) != nil
     }
@@ -427,12 +318,16 @@ final class PushDispatcher: Sendable {
     private func record(
         _ item: DeliveryItem, _ answer: PushAnswer, _ end: DeliveryEnd, _ now: PushMoment
     ) {
-        state.withLock { $0.unwritten += 1 }
+        if item.parcel != nil { return recordParcel(item, answer, end, now) }
         let outcome = PushRecord(
             item: item, answer: answer, end: end, now: now, window: options.window.value,
-            lifetime: options.lifetime.value, deadLetters: options.deadLetters.value, keys: keys)
+            lifetime: options.lifetime.value, deadLetters: options.deadLetters.value,
+            wakeups: wakeups)
         switch end {
         case .later: metrics.retries[item.provider].add()
+        case .passedOn(let disables):
+            metrics.passedOn[item.provider].add()
+            if disables { metrics.invalidated[item.provider].add() }
         case .dead(let disables):
             metrics.dead[answer.reason].add()
             if disables { metrics.invalidated[item.provider].add() }
@@ -441,32 +336,41 @@ final class PushDispatcher: Sendable {
         write(outcome)
     }
 
-    private func write(_ outcome: PushRecord) {
+    func write(_ outcome: any DeliveryRecord) {
+        state.withLock { $0.unwritten += 1 }
+        submit(outcome)
+    }
+
+    private func submit(_ outcome: any DeliveryRecord) {
         host.database.writer.submit(
             size: 256, within: Self.gathering, { try outcome.write($0) },
             then: { result in
                 guard case .failure(let error) = result, error.code != .closed else {
-                    return self.didWrite(outcome, next: (try? result.get()) ?? nil)
+                    return self.didWrite(outcome.item, (try? result.get()) ?? Written())
                 }
                 // To forget it would be to send it again and again.
                 guard let loop = self.host.loops.first else { return }
-                loop.eventLoop.scheduleTask(in: .seconds(5)) { self.write(outcome) }
+                loop.eventLoop.scheduleTask(in: .seconds(5)) { self.submit(outcome) }
             })
     }
 
-    private func didWrite(_ outcome: PushRecord, next: Int64?) {
+    private func didWrite(_ item: DeliveryItem, _ written: Written) {
         let now = clock()
         let hasMore = state.withLock { state in
-            state.deliveries.settle(outcome.item, next: next)
+            state.deliveries.settle(item, next: written.next)
             state.unwritten -= 1
             return state.isTurnNeeded(now)
         }
         finishDraining()
+        didCommit(written.noted)
+        didCommit(written.parcels)
+        didCommit(written.postponed, isNew: false)
+        metrics.count(written)
         if hasMore { turnSoon() }
     }
 
     /// Calls those who wait for the end, if that was the last that was under way.
-    private func finishDraining() {
+    func finishDraining() {
         let drained = state.withLock { state -> [@Sendable () -> Void] in
             guard state.deliveries.isStopping, state.unwritten == 0,
                 state.deliveries.underWayCount == 0
@@ -491,6 +395,9 @@ final class PushDispatcher: Sendable {
         }
         if isEmpty { then() }
     }
+
+    /// Whether nothing is begun any more.
+    var isStopping: Bool { state.withLock { $0.deliveries.isStopping } }
 
     /// The circuits with something to do, by their names.
     var circuits: [String: Circuit] { state.withLock { $0.deliveries.circuits } }

@@ -3,7 +3,28 @@
 internal import Addresses
 internal import Storage
 
-struct PushRecord: Sendable {
+/// What writing an outcome down has brought.
+struct Written: Sendable {
+    /// When the next of the same is due, milliseconds since 1970; nil if there is none.
+    var next: Int64?
+    /// What other targets are told now.
+    var noted: [NotedPush] = []
+    var parcels: [ParcelRow] = []
+    /// What is tried again by itself.
+    var postponed: [ParcelRow] = []
+    /// What came of the members of a parcel.
+    var failed: [PushReason: Int] = [:]
+    var invalidated: [ProviderKind: Int] = [:]
+    var passedOn: [ProviderKind: Int] = [:]
+}
+
+/// The outcome of an item, to be written in a transaction.
+protocol DeliveryRecord: Sendable {
+    var item: DeliveryItem { get }
+    func write(_ connection: Connection) throws -> Written
+}
+
+struct PushRecord: DeliveryRecord {
     /// So many final answers in a row end a registration with another app server: one may be a mistake
     /// of theirs (XEP-0357 section 7).
     static let finalErrors = 5
@@ -15,14 +36,16 @@ struct PushRecord: Sendable {
     let window: Duration
     let lifetime: Duration
     let deadLetters: Int
-    let keys: PushKeys
+    let wakeups: Wakeups
 
+    private var keys: PushKeys { wakeups.keys }
     private var seconds: Int64 { now.wall / 1000 }
 
-    /// Writes it; gives when the target's next one is due, nil if there is none.
-    func write(_ connection: Connection) throws -> Int64? {
+    /// Writes it.
+    func write(_ connection: Connection) throws -> Written {
+        var written = Written()
         switch end {
-        case .waiting: return nil
+        case .waiting: return written
         case .sent:
             try PushQueueStore.noteSent(
                 connection, item.target, version: item.version, provider: item.booked,
@@ -31,16 +54,36 @@ struct PushRecord: Sendable {
             if let device = item.device, device != item.target {
                 try PushTargetStore.noteSent(connection, device, now: seconds)
             }
-            if item.isInOtherEnvironment { try keepEnvironment(connection) }
+            if item.isInOtherEnvironment {
+                try keys.keepEnvironment(
+                    of: item.device ?? item.target, item.secret, connection)
+            }
         case .later(let due, let tries):
             try PushQueueStore.noteRetry(
                 connection, item.target, version: item.version, provider: item.booked,
                 due: due, tries: tries)
             try noteFailure(connection, isFinal: false)
+        case .passedOn(let disables):
+            try noteFailure(connection, isFinal: true)
+            let noted = try wakeups.passOn(
+                item, endsAll: disables, now: now.wall, connection)
+            if let noted {
+                written.noted = [noted]
+            } else if try PushQueueStore.find(connection, item.target)?.version == item.version {
+                // The other token is gone meanwhile.
+                try writeDead(connection, disables: disables)
+                break
+            }
+            if disables { try disable(item.target, connection) }
         case .dead(let disables):
             try writeDead(connection, disables: disables)
         }
-        return try PushQueueStore.find(connection, item.target)?.due
+        written.next = try PushQueueStore.find(connection, item.target)?.due
+        return written
+    }
+
+    private func disable(_ id: Int64, _ connection: Connection) throws {
+        try PushTargetStore.disable(connection, id, answer.reason, answer.code, now: seconds)
     }
 
     private func noteFailure(_ connection: Connection, isFinal: Bool) throws {
@@ -85,8 +128,7 @@ struct PushRecord: Sendable {
             connection, letter, version: item.version, endsAll: ends, limit: deadLetters)
         guard ends else { return }
         for id in Set([item.target, item.device ?? item.target]) {
-            try PushTargetStore.disable(
-                connection, id, answer.reason, answer.code, now: seconds)
+            try disable(id, connection)
         }
     }
 
@@ -102,17 +144,19 @@ struct PushRecord: Sendable {
         let tries = item.tries + 1
         return (Backoff.delay(tries: tries, wish: nil, random: .random(in: 0...1)), tries)
     }
+}
 
-    /// The other environment was the right one.
-    private func keepEnvironment(_ connection: Connection) throws {
-        let id = item.device ?? item.target
-        guard let row = try PushTargetStore.target(connection, id),
-            row.secret == item.secret, var target = keys.target(row.secret)
+extension PushKeys {
+    /// The other environment was the right one, if the target is still the same.
+    func keepEnvironment(
+        of id: Int64, _ secret: [UInt8], _ connection: Connection
+    ) throws {
+        guard let row = try PushTargetStore.target(connection, id), row.secret == secret,
+            var target = target(row.secret)
         else { return }
         let known = target.parameters[PushDispatcher.environment] ?? "production"
         target.parameters[PushDispatcher.environment] =
             known == "production" ? "sandbox" : "production"
-        try PushTargetStore.update(
-            connection, id, secret: try keys.seal(target), circuit: row.circuit)
+        try PushTargetStore.update(connection, id, secret: try seal(target), circuit: row.circuit)
     }
 }

@@ -48,8 +48,15 @@ struct Wakeups: Sendable {
         isAsleep: (PushTargetRow) -> Bool
     ) throws -> [NotedPush] {
         var noted: [NotedPush] = []
-        for (target, queued) in try PushQueueStore.targets(connection, of: account)
-        where isAsleep(target) {
+        var devices: Set<Int64> = []
+        for (target, queued) in try PushQueueStore.targets(connection, of: account) {
+            // Of a device's tokens the first is tried; it stops ringing where it rings.
+            if let device = target.device, reason.kind != .callEnded,
+                !devices.insert(device).inserted
+            {
+                continue
+            }
+            guard isAsleep(target) else { continue }
             if let message = reason.message, let queued, queued.message >= message { continue }
             if reason.kind == .callEnded {
                 // Only where it rings.
@@ -130,6 +137,43 @@ struct Wakeups: Sendable {
         return try note(reason, node, queued, unread: unread, now: now, connection)
     }
 
+    /// The next token of a device is told what this one could not be; nil where there is none, or
+    /// nobody is to be told any more.
+    ///
+    /// - Parameter endsAll: also what took the place of the item meanwhile.
+    func passOn(
+        _ item: DeliveryItem, endsAll: Bool, now: Int64, _ connection: Connection
+    ) throws -> NotedPush? {
+        guard let row = try PushQueueStore.find(connection, item.target), let due = row.due,
+            endsAll || row.version == item.version,
+            let target = try PushTargetStore.target(connection, item.target),
+            let next = try PushTargetStore.next(connection, after: target),
+            let way = try way(of: next, connection)
+        else { return nil }
+        try PushQueueStore.passOn(connection, target.id, row.provider)
+        var other =
+            try PushQueueStore.find(connection, next.id)
+            ?? PushQueueRow(circuit: way.circuit, provider: way.provider)
+        let isCollapsed = other.due != nil
+        try PushQueueStore.count(
+            connection, way.provider, requested: 1, collapsed: isCollapsed ? 1 : 0)
+        other.provider = way.provider
+        other.circuit = way.circuit
+        other.due = min(due, now)
+        other.kind = row.kind
+        other.added = row.added
+        other.expires = row.expires
+        other.unread = max(other.unread, row.unread)
+        other.message = max(other.message, row.message)
+        other.conversation = row.conversation
+        other.details = row.details
+        other.tries = 0
+        other.version += 1
+        try PushQueueStore.put(connection, next.id, other)
+        return NotedPush(
+            item: way.item(for: next, other), due: min(due, now), isCollapsed: isCollapsed)
+    }
+
     // MARK: The way to a device
 
     /// What a target leads to.
@@ -147,7 +191,7 @@ struct Wakeups: Sendable {
                 circuit: row.circuit, secret: secret, account: target.account,
                 service: target.service, node: target.node, device: device, kind: row.kind,
                 unread: row.unread, details: row.details, added: row.added,
-                expires: row.expires, tries: row.tries)
+                expires: row.expires, tries: row.tries, hasNext: target.hasNext)
         }
     }
 

@@ -59,7 +59,7 @@ extension PushQueueStore {
         var books: [ProviderKind: PushBooks] = [:]
         try connection.rows(
             """
-            SELECT provider, requested, sent, collapsed, suppressed, dead, dropped, retried
+            SELECT provider, requested, sent, collapsed, suppressed, dead, dropped, passed, retried
             FROM push_books
             """
         ) { row in
@@ -67,7 +67,8 @@ extension PushQueueStore {
             func number(_ column: Int) -> Int { Int(clamping: row.integer(column)) }
             books[provider] = PushBooks(
                 requested: number(1), sent: number(2), collapsed: number(3),
-                suppressed: number(4), dead: number(5), dropped: number(6), retried: number(7))
+                suppressed: number(4), dead: number(5), dropped: number(6), passedOn: number(7),
+                retried: number(8))
         }
         try connection.rows(
             "SELECT provider, count(*) FROM push_queue WHERE due IS NOT NULL GROUP BY provider"
@@ -75,16 +76,29 @@ extension PushQueueStore {
             guard let provider = row.text(0).flatMap(ProviderKind.init(rawValue:)) else { return }
             books[provider, default: PushBooks()].waiting = Int(clamping: row.integer(1))
         }
+        try connection.rows(
+            "SELECT provider, sum(count) FROM push_parcels GROUP BY provider"
+        ) { row in
+            guard let provider = row.text(0).flatMap(ProviderKind.init(rawValue:)) else { return }
+            books[provider, default: PushBooks()].waiting += Int(clamping: row.integer(1))
+        }
         return books
     }
 
     /// How many wait, and since when the oldest does (milliseconds since 1970).
     static func depth(_ connection: Connection) throws -> (count: Int, oldest: Int64?) {
-        try connection.first(
-            "SELECT count(*), min(added) FROM push_queue WHERE due IS NOT NULL"
-        ) { row in
-            (Int(clamping: row.integer(0)), row.optionalInteger(1))
-        } ?? (0, nil)
+        let (count, oldest): (Int64, Int64?) =
+            try connection.first(
+                "SELECT count(*), min(added) FROM push_queue WHERE due IS NOT NULL"
+            ) { row in (row.integer(0), row.optionalInteger(1)) } ?? (0, nil)
+        let (parcels, first): (Int64, Int64?) =
+            try connection.first(
+                """
+                SELECT sum(p.count), min(k.created)
+                FROM push_parcels p JOIN push_tasks k ON k.id = p.task
+                """
+            ) { row in (row.integer(0), row.optionalInteger(1)) } ?? (0, nil)
+        return (Int(clamping: count + parcels), [oldest, first].compactMap { $0 }.min())
     }
 
     // MARK: What providers remember

@@ -73,6 +73,8 @@ struct PushBooks: Sendable, Equatable {
     var dead = 0
     /// Its target was removed.
     var dropped = 0
+    /// The device's next token is tried instead: it is another's push from then on.
+    var passedOn = 0
     /// Tries beyond the first.
     var retried = 0
     /// Of all these, what is still to be sent.
@@ -80,7 +82,7 @@ struct PushBooks: Sendable, Equatable {
 
     /// Everything that was asked for has become something.
     var isBalanced: Bool {
-        requested == sent + collapsed + suppressed + dead + dropped + waiting
+        requested == sent + collapsed + suppressed + dead + dropped + passedOn + waiting
     }
 }
 
@@ -135,7 +137,10 @@ enum PushQueueStore {
                 name TEXT PRIMARY KEY,
                 value BLOB NOT NULL
             ) WITHOUT ROWID;
-            """)
+            """),
+        SchemaStep(
+            "push_queue", 2,
+            "ALTER TABLE push_books ADD COLUMN passed INTEGER NOT NULL DEFAULT 0;"),
     ]
 
     static let columns = """
@@ -165,7 +170,8 @@ enum PushQueueStore {
         ) { row($0, at: 0) } ?? nil
     }
 
-    /// The targets of an account that are enabled, each with its row of the queue.
+    /// The targets of an account that are enabled, each with its row of the queue; the tokens of one
+    /// device in the order in which they are tried.
     static func targets(
         _ connection: Connection, of account: BareJID
     ) throws -> [(target: PushTargetRow, queued: PushQueueRow?)] {
@@ -174,7 +180,7 @@ enum PushQueueStore {
             """
             SELECT \(PushTargetStore.columns), \(columns)
             FROM push_targets t LEFT JOIN push_queue q ON q.target = t.id
-            WHERE t.account = ? AND t.disabled IS NULL ORDER BY t.id
+            WHERE t.account = ? AND t.disabled IS NULL ORDER BY t.device, t.rank, t.id
             """, .text(account.description)
         ) { result in
             guard let target = PushTargetStore.target(result) else { return }
@@ -208,21 +214,22 @@ enum PushQueueStore {
     static func count(
         _ connection: Connection, _ provider: ProviderKind, requested: Int = 0, sent: Int = 0,
         collapsed: Int = 0, suppressed: Int = 0, dead: Int = 0, dropped: Int = 0,
-        retried: Int = 0
+        passedOn: Int = 0, retried: Int = 0
     ) throws {
         try connection.execute(
             """
             INSERT INTO push_books (
-                provider, requested, sent, collapsed, suppressed, dead, dropped, retried
-            ) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                provider, requested, sent, collapsed, suppressed, dead, dropped, passed, retried
+            ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (provider) DO UPDATE SET requested = requested + excluded.requested,
                 sent = sent + excluded.sent, collapsed = collapsed + excluded.collapsed,
                 suppressed = suppressed + excluded.suppressed, dead = dead + excluded.dead,
-                dropped = dropped + excluded.dropped, retried = retried + excluded.retried
+                dropped = dropped + excluded.dropped, passed = passed + excluded.passed,
+                retried = retried + excluded.retried
             """,
             .text(provider.rawValue), .integer(Int64(requested)), .integer(Int64(sent)),
             .integer(Int64(collapsed)), .integer(Int64(suppressed)), .integer(Int64(dead)),
-            .integer(Int64(dropped)), .integer(Int64(retried)))
+            .integer(Int64(dropped)), .integer(Int64(passedOn)), .integer(Int64(retried)))
     }
 
     /// Nobody has to be told any more what waits for a target: its device is in use.
@@ -247,6 +254,16 @@ enum PushQueueStore {
             try count(connection, row.provider, dropped: 1)
         }
         try connection.execute("DELETE FROM push_queue WHERE target = ?", .integer(target))
+    }
+
+    /// What waits is another target's from now on.
+    static func passOn(
+        _ connection: Connection, _ target: Int64, _ provider: ProviderKind
+    ) throws {
+        try count(connection, provider, passedOn: 1)
+        try connection.execute(
+            "UPDATE push_queue SET due = NULL, tries = 0, details = x'' WHERE target = ?",
+            .integer(target))
     }
 
     // MARK: Out

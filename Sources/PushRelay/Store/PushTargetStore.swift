@@ -28,6 +28,12 @@ struct PushTargetRow: Sendable, Equatable {
     var secret: [UInt8]
     /// It is woken though another client of the account is in use.
     var isAlways = false
+    /// The device that has this token besides others; nil where that is not known.
+    var device: Int64?
+    /// Its place among the tokens of the device: the lowest is tried first.
+    var rank: Int64 = 0
+    /// The device has another token to try after this one.
+    var hasNext = false
     /// Seconds since 1970.
     var created: Int64
     var refreshed: Int64
@@ -90,15 +96,27 @@ enum PushTargetStore {
                 UPDATE push_device_counts SET devices = devices - 1
                 WHERE owner IN ('all', iif(OLD.domain = '', OLD.service, OLD.domain));
             END;
-            """)
+            """),
+        SchemaStep(
+            "push", 2,
+            """
+            ALTER TABLE push_targets ADD COLUMN device INTEGER;
+            ALTER TABLE push_targets ADD COLUMN rank INTEGER NOT NULL DEFAULT 0;
+            CREATE INDEX push_targets_tokens ON push_targets (device, rank)
+                WHERE device IS NOT NULL;
+            CREATE UNIQUE INDEX push_targets_token ON push_targets (fingerprint)
+                WHERE device IS NOT NULL;
+            """),
     ]
 
     static let columns = """
         t.id, t.provider, t.app, t.account, t.resource, t.service, t.node, t.domain, t.circuit,
         t.fingerprint, t.secret, t.always, t.created, t.refreshed, t.sent, t.reason, t.code,
-        t.failures, t.disabled
+        t.failures, t.disabled, t.device, t.rank, t.device IS NOT NULL AND EXISTS (
+            SELECT 1 FROM push_targets o
+            WHERE o.device = t.device AND o.rank > t.rank AND o.disabled IS NULL)
         """
-    static let columnCount = 19
+    static let columnCount = 22
 
     static func target(_ row: ResultRow) -> PushTargetRow? {
         guard let provider = row.text(1).flatMap(ProviderKind.init(rawValue:)) else { return nil }
@@ -118,6 +136,9 @@ enum PushTargetStore {
         target.code = row.text(16) ?? ""
         target.failures = Int(row.integer(17))
         target.disabledAt = row.optionalInteger(18)
+        target.device = row.optionalInteger(19)
+        target.rank = row.integer(20)
+        target.hasNext = row.integer(21) != 0
         return target
     }
 
@@ -132,12 +153,14 @@ enum PushTargetStore {
             try connection.execute(
                 """
                 UPDATE push_targets SET provider = ?, app = ?, resource = ?, circuit = ?,
-                    secret = ?, always = ?, refreshed = ?, failures = 0, disabled = NULL
+                    secret = ?, always = ?, refreshed = ?, device = ?, rank = ?, failures = 0,
+                    disabled = NULL
                 WHERE id = ?
                 """,
                 .text(target.provider.rawValue), .text(target.app), SQLValue(target.resource),
                 .text(target.circuit), .blob(target.secret), .integer(target.isAlways ? 1 : 0),
-                .integer(target.refreshed), .integer(known))
+                .integer(target.refreshed), target.device.map { .integer($0) } ?? .null,
+                .integer(target.rank), .integer(known))
             return (known, false)
         }
         if let account = target.account {
@@ -162,15 +185,16 @@ enum PushTargetStore {
             """
             INSERT INTO push_targets (
                 provider, app, account, resource, service, node, domain, circuit, fingerprint,
-                secret, always, created, refreshed
-            ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                secret, always, created, refreshed, device, rank
+            ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             .text(target.provider.rawValue), .text(target.app),
             SQLValue(target.account?.description), SQLValue(target.resource),
             .text(target.service), .text(target.node), .text(target.domain),
             .text(target.circuit), .blob(target.fingerprint), .blob(target.secret),
             .integer(target.isAlways ? 1 : 0), .integer(target.created),
-            .integer(target.refreshed))
+            .integer(target.refreshed), target.device.map { .integer($0) } ?? .null,
+            .integer(target.rank))
         return (connection.lastInsertedRow, true)
     }
 
@@ -233,7 +257,8 @@ enum PushTargetStore {
         ) { $0.integer(0) }
     }
 
-    /// Removes a target, and what waits for it is dropped.
+    /// Removes a target, and what waits for it is dropped. What programs wanted to tell it finds
+    /// nobody.
     static func remove(_ connection: Connection, _ id: Int64) throws {
         try PushQueueStore.drop(connection, id)
         try connection.execute("DELETE FROM push_targets WHERE id = ?", .integer(id))
@@ -306,6 +331,19 @@ enum PushTargetStore {
         ) { target($0) } ?? nil
     }
 
+    /// The token of a device that is to be tried after one; nil if there is none.
+    static func next(
+        _ connection: Connection, after target: PushTargetRow
+    ) throws -> PushTargetRow? {
+        guard let device = target.device else { return nil }
+        return try connection.first(
+            """
+            SELECT \(columns) FROM push_targets t
+            WHERE t.device = ? AND t.rank > ? AND t.disabled IS NULL ORDER BY t.rank LIMIT 1
+            """, .integer(device), .integer(target.rank)
+        ) { Self.target($0) } ?? nil
+    }
+
     /// All targets of an account, in the order in which they came.
     static func targets(
         _ connection: Connection, of account: BareJID
@@ -356,6 +394,7 @@ enum PushTargetStore {
 
     static func removeAll(_ connection: Connection, of account: BareJID) throws {
         for target in try targets(connection, of: account) { try remove(connection, target.id) }
+        try PushDeviceStore.removeAll(connection, of: account)
     }
 
     /// The devices that an account has registered at the app server.

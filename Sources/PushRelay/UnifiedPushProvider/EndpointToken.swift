@@ -107,6 +107,11 @@ enum PaddedBase64 {
     /// The bytes of the one text that stands for them; nil for any other.
     static func decode(_ text: String, count: Int) -> [UInt8]? {
         guard text.utf8.count == (count + 2) / 3 * 4 else { return nil }
+        return decode(text).flatMap { $0.count == count ? $0 : nil }
+    }
+
+    /// The same of any number.
+    static func decode(_ text: String) -> [UInt8]? {
         let plain = text.utf8.map { byte in
             switch byte {
             case UInt8(ascii: "+"): UInt8(ascii: "-")
@@ -115,7 +120,7 @@ enum PaddedBase64 {
             }
         }
         guard let bytes = Base64URL.decode(String(decoding: plain, as: UTF8.self)),
-            bytes.count == count, encode(bytes) == text
+            encode(bytes) == text
         else { return nil }
         return bytes
     }

@@ -151,6 +151,11 @@ public final class UnifiedPushProvider: Sendable {
         options.base(domain: domain, port: state.withLock { $0.port })
     }
 
+    /// The same where the configuration says that the internet leads there; nil otherwise.
+    func publicBase(_ domain: String) -> String? {
+        options.publicURL.value == nil || state.withLock({ $0.port }) == nil ? nil : base(domain)
+    }
+
     func register(
         _ request: IQRequest, at service: String, for domain: String, _ host: Host
     ) throws(StanzaError) -> Element {

@@ -56,13 +56,12 @@ import Testing
         // printf 'key1780000000000s3cret' | sha256sum
         #expect(
             first["sign"]
-                == HexDigits.text(
-                    DigestAlgorithm.sha256.hash(Array("key1780000000000s3cret".utf8))))
+                == "0f849ff8c25eef3f4e40f057e7e94440ad3cd31cd3a431e4da50c9829aa6f77f")
         let vivo = try provider(Vivo.self, "app_id: '10004', app_key: key")
         let json = try #require(try vivo.authorization(at: now)?.json)
         #expect(json["appId"] == .integer(10004))
-        let digest = try #require(MD5.hash(Array("10004key1780000000000s3cret".utf8)))
-        #expect(json["sign"]?.text == HexDigits.text(digest))
+        // printf '10004key1780000000000s3cret' | md5sum
+        #expect(json["sign"]?.text == "1089da824a4c4401ae0591ab8d98596b")
         let wrong = PushTime(seconds: 0, isRight: false)
         #expect(fault { _ = try oppo.authorization(at: wrong) } == PushFault.clock.answer)
         #expect(fault { _ = try vivo.authorization(at: wrong) } == PushFault.clock.answer)
@@ -195,5 +194,146 @@ import Testing
         let text = String(
             decoding: FormText.bytes([("a b", "é&=+~-._"), ("c", "")]), as: UTF8.self)
         #expect(text == "a%20b=%C3%A9%26%3D%2B~-._&c=")
+    }
+
+    // MARK: Several at once
+
+    private static let many = [PushTarget("a"), PushTarget("b"), PushTarget("c")]
+
+    @Test("One request is for a thousand, or a hundred; of the others each has its own")
+    func batchSizes() throws {
+        let sizes = try providers().map { ($0.kind, $0.batchSize) }
+        #expect(
+            Dictionary(uniqueKeysWithValues: sizes) == [
+                .huawei: 1000, .honor: 1000, .xiaomi: 1000, .oppo: 1000, .vivo: 1, .meizu: 100,
+            ])
+    }
+
+    @Test("Of several, those that a maker names are gone, and the others have it")
+    func severalAnswers() throws {
+        let answers: [ProviderKind: String] = [
+            .huawei:
+                #"{"code":"80100000","msg":"{\"illegal_tokens\":[\"b\"],\"success\":2}"}"#,
+            .honor: #"{"code":200,"data":{"sendResult":true,"expireTokens":["b"]}}"#,
+            .xiaomi: #"{"result":"ok","code":0,"data":{"bad_regids":"b"}}"#,
+            .oppo:
+                #"{"code":0,"data":[{"registrationId":"b","errorCode":10000},{"registrationId":"a","errorCode":0}]}"#,
+            .meizu: #"{"code":"200","value":{"110002":["b"]}}"#,
+        ]
+        for provider in try providers() {
+            guard let text = answers[provider.kind] else { continue }
+            let judged = provider.judge(answer(200, text), to: Self.many, at: now)
+            #expect(judged[0].outcome == .accepted, "\(provider.kind)")
+            #expect(
+                judged[1].outcome == .invalidToken(.token, since: nil), "\(provider.kind)")
+            #expect(judged[2].outcome == .accepted, "\(provider.kind)")
+        }
+    }
+
+    @Test("An answer about a thousand is read to its end")
+    func longAnswer() throws {
+        let tokens = (0..<1000).map { PushTarget(String(repeating: "t", count: 200) + "\($0)") }
+        let bad = tokens.map { "\"\($0.token)\"" }.joined(separator: ",")
+        let huawei = try #require(try providers().first { $0.kind == .huawei })
+        let list = "{\"illegal_tokens\":[\(bad)]}".replacing("\"", with: "\\\"")
+        let judged = huawei.judge(
+            answer(200, "{\"code\":\"80100000\",\"msg\":\"\(list)\"}"), to: tokens, at: now)
+        #expect(judged.others.count == 1000)
+        let request = try huawei.request(notification(body: "x"), to: tokens, at: now)
+        #expect(request.longestAnswer > list.utf8.count)
+    }
+
+    // MARK: OPPO
+
+    @Test(
+        "The beginning of a registration id says where OPPO's telephone was sold",
+        arguments: [
+            ("0123abc", false), ("CN_0123", false), ("OPPO_CN_0123", false), ("IN_0123", true),
+            ("OPPO_IN_0123", true), ("OPPO_0123", false), ("ab_0123", false),
+        ])
+    func abroad(token: String, isAbroad: Bool) throws {
+        let oppo = try provider(OPPO.self, "app_key: k")
+        let target = PushTarget(token)
+        #expect(OPPO.isFromAbroad(token) == isAbroad)
+        #expect(oppo.circuit(of: target) == (isAbroad ? "app abroad" : "app"))
+        let request = try #require(try oppo.serving(target).authorization(at: now))
+        #expect(request.request.url.contains("api-intl") == isAbroad)
+    }
+
+    @Test("A template stands for the text of a private message")
+    func template() throws {
+        let oppo = try provider(OPPO.self, "app_key: k, template_id: '17'")
+        _ = oppo.authorize(answer(200, #"{"code":0,"data":{"auth_token":"t"}}"#), at: now)
+        let message = try #require(
+            form(try oppo.request(notification(body: "secret"), to: target, at: now))["message"])
+        #expect(message.contains("\"private_msg_template_id\":\"17\""))
+        #expect(!message.contains("secret") && !message.contains("\"title\""))
+    }
+
+    // MARK: What programs tell
+
+    private func told(_ extras: [ProviderKind: [String: JSONValue]] = [:]) -> PushNotification {
+        var notification = PushNotification(
+            .notification, identifier: [1], account: "", collapse: [9, 9, 9, 9],
+            sender: "Title", body: "Text", lifetime: 60)
+        notification.content = PushContent(
+            data: ["door": .integer(3)], badge: .add(2), isHigh: true, extras: extras)
+        notification.receipt = PushReceiptAddress(
+            url: "https://chat.example.org/push/receipts/x", reference: "task-7")
+        return notification
+    }
+
+    @Test("Whom a message is for is no program's business")
+    func extras() throws {
+        let stolen: [String: JSONValue] = [
+            "token": .string("stolen"), "registration_id": .string("stolen"),
+            "regId": .string("stolen"), "restricted_package_name": .string("stolen"),
+            "mark": .string("kept"),
+        ]
+        let kinds = ProviderKind.allCases
+        let told = told(Dictionary(uniqueKeysWithValues: kinds.map { ($0, stolen) }))
+        for provider in try providers() {
+            let body = try provider.request(told, to: [target], at: now).request.body
+            let text = String(decoding: body, as: UTF8.self)
+            #expect(text.contains("device-1") && text.contains("kept"), "\(provider.kind)")
+            switch provider.kind {
+            case .oppo, .meizu: break
+            case .huawei, .honor: #expect(!text.contains("\"token\":\"stolen\""))
+            case .xiaomi: #expect(!text.contains("registration_id=stolen"))
+            default: #expect(!text.contains("\"regId\":\"stolen\""))
+            }
+        }
+    }
+
+    @Test("Makers that call back are told where, and what to say")
+    func receipts() throws {
+        for provider in try providers() {
+            let body = try provider.request(told(), to: [target], at: now).request.body
+            let text = String(decoding: body, as: UTF8.self)
+            #expect(text.contains("task-7"), "\(provider.kind)")
+            let isPerMessage = Receipt.way(of: provider.kind) == .perMessage
+            #expect(text.contains("receipts") == isPerMessage, "\(provider.kind)")
+        }
+    }
+
+    @Test("A count on the icon is more of it, where the maker counts itself")
+    func badge() throws {
+        let huawei = try provider(Huawei.self, "app_id: '1', badge_class: org.example.Main")
+        _ = huawei.authorize(answer(200, #"{"access_token":"t","expires_in":3600}"#), at: now)
+        let request = try huawei.request(told(), to: [target], at: now)
+        let badge = try #require(
+            request.json?["message"]?["android"]?["notification"]?["badge"])
+        #expect(badge["add_num"] == .integer(2) && badge["class"]?.text == "org.example.Main")
+    }
+
+    @Test("What there is nothing to see of is not for those that only show")
+    func nothingToShow() throws {
+        var silent = told()
+        (silent.sender, silent.body, silent.isVisible) = (nil, nil, false)
+        for provider in try providers() {
+            let onlyShows = [.oppo, .vivo, .meizu].contains(provider.kind)
+            let answer = fault { _ = try provider.request(silent, to: target, at: now) }
+            #expect((answer?.outcome == .rejected) == onlyShows, "\(provider.kind)")
+        }
     }
 }

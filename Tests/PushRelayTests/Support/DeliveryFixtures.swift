@@ -25,13 +25,14 @@ extension DeliveryItem {
     static func of(
         _ target: Int64, version: Int64 = 1, provider: ProviderKind = .fcm,
         circuit: String = "fcm:chat", kind: PushNotification.Kind = .message, tries: Int = 0,
-        expires: Int64 = .max, secret: [UInt8] = []
+        expires: Int64 = .max, secret: [UInt8] = [], hasNext: Bool = false
     ) -> DeliveryItem {
         DeliveryItem(
             target: target, version: version, provider: provider, booked: provider, app: "chat",
             circuit: circuit, secret: secret, account: nil, service: "", node: "", device: nil,
             kind: kind,
-            unread: 1, details: [], added: 0, expires: expires, tries: tries)
+            unread: 1, details: [], added: 0, expires: expires, tries: tries,
+            hasNext: hasNext)
     }
 }
 

@@ -21,7 +21,7 @@ final class PushDatabase {
     init(_ settings: String...) throws {
         directory = try TemporaryDirectory()
         database = try Database(
-            file: directory.database, steps: PushTargetStore.schema + PushQueueStore.schema,
+            file: directory.database, steps: PushSchema.steps,
             durability: .relaxed, registry: Registry())
         var document = ConfigurationDocument.empty
         for setting in settings { try document.override(setting) }
@@ -69,6 +69,27 @@ final class PushDatabase {
         }
     }
 
+    /// Adds a device with a token of each of these, in this order; gives their targets.
+    func addDevice(_ name: String, _ tokens: [(ProviderKind, String)]) throws -> [Int64] {
+        let keys = keys
+        return try write { connection in
+            let (device, _) = try PushDeviceStore.put(
+                connection,
+                PushDeviceRow(account: Self.account, name: name, created: 1, refreshed: 1))
+            return try tokens.enumerated().map { rank, token in
+                var row = PushTargetRow(
+                    provider: token.0, app: "chat", account: Self.account,
+                    circuit: "\(token.0.rawValue):chat",
+                    fingerprint: keys.name("device token", token.0.rawValue, "chat", token.1),
+                    secret: try keys.seal(PushTarget(token.1)), created: 1, refreshed: 1)
+                row.device = device
+                row.rank = Int64(rank)
+                return try #require(
+                    try PushTargetStore.insert(connection, row, limit: 1000)).id
+            }
+        }
+    }
+
     func target(_ id: Int64) throws -> PushTargetRow? {
         try database.readNow { try PushTargetStore.target($0, id) }
     }
@@ -100,8 +121,8 @@ final class PushDatabase {
         let record = PushRecord(
             item: item, answer: answer, end: end, now: PushMoment(monotonic: 0, wall: now),
             window: .seconds(5), lifetime: .seconds(3 * 86_400), deadLetters: deadLetters,
-            keys: keys)
-        return try write { try record.write($0) }
+            wakeups: wakeups)
+        return try write { try record.write($0).next }
     }
 
     func suppress(_ id: Int64) throws { try write { try PushQueueStore.suppress($0, id) } }
@@ -117,7 +138,7 @@ final class PushDatabase {
             #expect(books.isBalanced, comment, sourceLocation: sourceLocation)
             let counts = [
                 books.requested, books.sent, books.collapsed, books.suppressed, books.dead,
-                books.dropped, books.waiting,
+                books.dropped, books.passedOn, books.waiting,
             ]
             #expect(
                 counts.allSatisfy { $0 >= 0 }, "\(provider) \(books)",

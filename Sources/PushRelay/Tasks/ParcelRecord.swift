@@ -1,0 +1,230 @@
+// What is written down of a parcel: what became of each member, and what is tried again.
+
+internal import Addresses
+internal import Storage
+
+/// What is known of a parcel's members, besides what holds for all.
+struct ParcelOutcome: Sendable {
+    var members: [ParcelMember] = []
+    /// By the target.
+    var answers: [Int64: PushAnswer] = [:]
+
+    init(_ members: [ParcelMember] = []) { self.members = members }
+}
+
+struct ParcelRecord: DeliveryRecord {
+    let item: DeliveryItem
+    let outcome: ParcelOutcome
+    /// Of the members of which the outcome says nothing else.
+    let answer: PushAnswer
+    let end: DeliveryEnd
+    let now: PushMoment
+    let wakeups: Wakeups
+    let batchSize: @Sendable (ProviderKind, String) -> Int
+
+    private var seconds: Int64 { now.wall / 1000 }
+
+    /// What is gathered while it is written.
+    private struct Work {
+        var counts = PushTaskCounts()
+        var written = Written()
+        /// Those that are tried again by themselves, by how often they failed and when.
+        var later: [(target: Int64, badge: Int64?, due: Int64)] = []
+        /// Those that another token is tried for, by the way that it goes.
+        var passed: [Way: [(target: Int64, badge: Int64?)]] = [:]
+    }
+
+    private struct Way: Hashable {
+        var circuit: String
+        var provider: ProviderKind
+        var app: String
+        var hasNext: Bool
+    }
+
+    func write(_ connection: Connection) throws -> Written {
+        guard let parcel = item.parcel,
+            let row = try ParcelStore.find(connection, parcel.id)
+        else { return Written() }
+        var work = Work()
+        for member in outcome.members { try write(member, parcel, &work, connection) }
+        switch end {
+        case .waiting: break
+        case .sent:
+            try noteSent(parcel, connection)
+            work.counts.sent += try ParcelStore.endAll(
+                connection, parcel, .sent, nil, now: now.wall)
+        case .later(let due, let tries):
+            try ParcelStore.noteResult(connection, parcel, answer, now: seconds)
+            try ParcelStore.postpone(connection, parcel.id, due: due, tries: tries)
+            try PushQueueStore.count(connection, item.booked, retried: 1)
+            try keepRest(parcel, connection)
+            work.written.next = due
+        case .passedOn(let disables):
+            for member in try ParcelStore.members(connection, parcel) {
+                try fail(member, parcel, answer, disables: disables, &work, connection)
+            }
+            try ParcelStore.remove(connection, parcel.id)
+        case .dead(let disables):
+            if disables {
+                for member in try ParcelStore.members(connection, parcel) {
+                    try disable(member, answer, &work, connection)
+                }
+            }
+            try ParcelStore.noteResult(connection, parcel, answer, now: seconds)
+            let count = try ParcelStore.endAll(
+                connection, parcel, .failed, answer, now: now.wall)
+            work.counts.failed += count
+            work.written.failed[answer.reason, default: 0] += count
+        }
+        try insertLater(row, &work, connection)
+        try insertPassed(row, &work, connection)
+        try PushTaskStore.count(connection, parcel.task, item.booked, work.counts)
+        return work.written
+    }
+
+    // MARK: Members
+
+    private func write(
+        _ member: ParcelMember, _ parcel: Parcel, _ work: inout Work, _ connection: Connection
+    ) throws {
+        guard member.target != nil else {
+            let isEnded = try ParcelStore.end(
+                connection, parcel, member.id, .dropped, nil, now: now.wall)
+            work.counts.dropped += isEnded ? 1 : 0
+            return
+        }
+        guard let answer = outcome.answers[member.id] else { return }
+        switch answer.outcome {
+        case .accepted: break
+        case .invalidToken:
+            try fail(member, parcel, answer, disables: true, &work, connection)
+        case .rejected:
+            try fail(member, parcel, answer, disables: false, &work, connection)
+        case .retry(_, let after):
+            try retry(
+                member, parcel, answer, after.map(Deliveries.milliseconds), &work, connection)
+        case .authorizationExpired, .quotaOfDay:
+            let day: Int64 = 86_400_000
+            let rest = day - (now.wall + item.provider.dayOffset) % day
+            try retry(member, parcel, answer, rest, &work, connection)
+        }
+    }
+
+    /// A member is tried again alone, by its next token if it has one.
+    private func retry(
+        _ member: ParcelMember, _ parcel: Parcel, _ answer: PushAnswer, _ wish: Int64?,
+        _ work: inout Work, _ connection: Connection
+    ) throws {
+        let tries = item.tries + 1
+        let due =
+            now.wall + Backoff.delay(tries: tries, wish: wish, random: .random(in: 0...1))
+        guard !item.hasNext, tries < Backoff.mostTries, due < item.expires else {
+            return try fail(member, parcel, answer, disables: false, &work, connection)
+        }
+        let (badge, wasThere) = try ParcelStore.takeOut(connection, parcel, member.id)
+        guard wasThere else { return }
+        try PushTargetStore.noteFailure(
+            connection, member.id, answer.reason, answer.code, isFinal: false)
+        work.later.append((member.id, badge, due))
+    }
+
+    /// A member is told by its device's next token, or not at all.
+    private func fail(
+        _ member: ParcelMember, _ parcel: Parcel, _ answer: PushAnswer, disables: Bool,
+        _ work: inout Work, _ connection: Connection
+    ) throws {
+        try PushTargetStore.noteFailure(
+            connection, member.id, answer.reason, answer.code, isFinal: true)
+        if disables { try disable(member, answer, &work, connection) }
+        if let target = member.target,
+            let next = try PushTargetStore.next(connection, after: target),
+            try !ParcelStore.contains(connection, parcel.task, next.id)
+        {
+            let (badge, wasThere) = try ParcelStore.takeOut(connection, parcel, member.id)
+            guard wasThere else { return }
+            work.counts.passedOn += 1
+            work.written.passedOn[item.provider, default: 0] += 1
+            let way = Way(
+                circuit: next.circuit, provider: next.provider, app: next.app,
+                hasNext: next.hasNext)
+            work.passed[way, default: []].append((next.id, badge))
+            return
+        }
+        let isEnded = try ParcelStore.end(
+            connection, parcel, member.id, .failed, answer, now: now.wall)
+        guard isEnded else { return }
+        work.counts.failed += 1
+        work.written.failed[answer.reason, default: 0] += 1
+    }
+
+    /// Its token is none, unless it has another one by now.
+    private func disable(
+        _ member: ParcelMember, _ answer: PushAnswer, _ work: inout Work,
+        _ connection: Connection
+    ) throws {
+        guard let known = member.target,
+            let target = try PushTargetStore.target(connection, member.id),
+            target.secret == known.secret, target.disabledAt == nil
+        else { return }
+        if case .invalidToken(_, let since?) = answer.outcome, target.refreshed > since { return }
+        try PushTargetStore.disable(
+            connection, member.id, answer.reason, answer.code, now: seconds)
+        work.written.invalidated[item.provider, default: 0] += 1
+    }
+
+    // MARK: The others
+
+    private func noteSent(_ parcel: Parcel, _ connection: Connection) throws {
+        try ParcelStore.noteResult(connection, parcel, answer, now: seconds)
+        guard item.isInOtherEnvironment else { return }
+        for member in outcome.members {
+            guard let target = member.target else { continue }
+            try wakeups.keys.keepEnvironment(of: target.id, target.secret, connection)
+        }
+    }
+
+    /// A parcel that stays knows how many are left, and goes with the last.
+    private func keepRest(_ parcel: Parcel, _ connection: Connection) throws {
+        let left = try ParcelStore.count(connection, parcel)
+        if left == 0 {
+            try ParcelStore.remove(connection, parcel.id)
+        } else if left != parcel.count {
+            try ParcelStore.setCount(connection, parcel.id, left)
+        }
+    }
+
+    private func insertLater(
+        _ row: ParcelRow, _ work: inout Work, _ connection: Connection
+    ) throws {
+        guard let due = work.later.map(\.due).max() else { return }
+        let content = ParcelStore.Content(
+            task: row.parcel.task, circuit: row.circuit, provider: row.provider, app: row.app,
+            hasNext: row.hasNext, due: due, expires: row.expires, tries: item.tries + 1,
+            members: work.later.map { ($0.target, $0.badge) })
+        try PushQueueStore.count(connection, item.booked, retried: work.later.count)
+        if let parcel = try ParcelStore.insert(connection, content, added: row.added) {
+            work.written.postponed.append(parcel)
+        }
+    }
+
+    private func insertPassed(
+        _ row: ParcelRow, _ work: inout Work, _ connection: Connection
+    ) throws {
+        for (way, members) in work.passed {
+            var counts = PushTaskCounts()
+            counts.requested = members.count
+            try PushTaskStore.count(connection, row.parcel.task, way.provider, counts)
+            let size = max(1, batchSize(way.provider, way.app))
+            let sorted = members.sorted { $0.target < $1.target }
+            for start in stride(from: 0, to: sorted.count, by: size) {
+                let content = ParcelStore.Content(
+                    task: row.parcel.task, circuit: way.circuit, provider: way.provider,
+                    app: way.app, hasNext: way.hasNext, due: now.wall, expires: row.expires,
+                    members: Array(sorted[start..<min(start + size, sorted.count)]))
+                if let parcel = try ParcelStore.insert(connection, content, added: row.added) {
+                    work.written.parcels.append(parcel)
+                }
+            }
+        }
+    }
+}
