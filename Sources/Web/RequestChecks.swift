@@ -5,10 +5,6 @@ internal import NIOHTTP1
 
 /// The check of a head (RFC 9112).
 enum RequestChecks {
-    private static let methods: Set<String> = [
-        "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS",
-    ]
-
     /// Why a request is not served.
     struct Problem: Error, Equatable {
         let status: Int
@@ -22,9 +18,8 @@ enum RequestChecks {
         guard head.version == .http1_1 || head.version == .http1_0 else {
             throw Problem(status: 505, reason: .malformed)
         }
-        guard methods.contains(head.method.rawValue) else {
-            throw Problem(status: 501, reason: .malformed)
-        }
+        // RFC 9110 section 9.3.6: for proxies. What else nobody knows is not allowed anywhere.
+        guard head.method != .CONNECT else { throw .malformed }
         guard head.uri.utf8.count <= WebLimits.target else {
             throw Problem(status: 414, reason: .headers)
         }

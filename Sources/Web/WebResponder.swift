@@ -34,7 +34,8 @@ struct WebResponder: Sendable {
 
     private func answer(_ request: Request, _ peer: WebPeer) async throws -> WebResponse {
         if let wait = admission.take(peer) {
-            return .problem(429, "too many requests from this address", headers: [("Retry-After", "\(wait)")])
+            return .problem(
+                429, "too many requests from this address", headers: [("Retry-After", "\(wait)")])
         }
         guard let target = WebTarget(request.head.path ?? "") else {
             return .problem(400, "the target is none")

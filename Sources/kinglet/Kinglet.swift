@@ -22,7 +22,8 @@ struct Kinglet: AsyncParsableCommand {
         version: Software.version,
         subcommands: [
             Serve.self, Initialize.self, UserCommand.self, FederationCommand.self,
-            PushCommand.self, TokenCommand.self, BackupCommand.self, StatusCommand.self, ConfigCommand.self,
+            PushCommand.self, TokenCommand.self, BackupCommand.self, StatusCommand.self,
+            ConfigCommand.self,
             MetricsCommand.self,
         ])
 }

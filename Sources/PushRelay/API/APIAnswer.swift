@@ -202,12 +202,16 @@ extension APIRequest {
                     .malformed,
                     names.isEmpty
                         ? "no query is expected"
-                        : "in the query, each of \(names.sorted().joined(separator: ", ")) may stand once")
+                        : "in the query, each of \(names.sorted().joined(separator: ", ")) may stand once"
+                )
             }
             fields[name] = value
         }
         return fields
     }
+
+    /// Where a list goes on: what a number of JSON can be everywhere (RFC 8259 section 6).
+    static let places: ClosedRange<Int64> = 0...9_007_199_254_740_991
 
     /// A number of the query.
     static func number(

@@ -221,7 +221,8 @@ extension PushAPI {
         guard others.count + tokens.count <= limit else {
             return .failure(
                 APIProblem(
-                    .tooMany, "the user has as many devices and targets as limits.push_targets "
+                    .tooMany,
+                    "the user has as many devices and targets as limits.push_targets "
                         + "allows, \(limit)"))
         }
         let (id, isNew) = try PushDeviceStore.put(connection, fresh)
@@ -259,29 +260,40 @@ extension PushAPI {
     func showDevices(_ request: APIRequest) async throws -> APIAnswer {
         _ = try token(request, .devices)
         let fields = try request.fields(["user", "tag", "alias", "after", "limit"])
-        let after = try APIRequest.number(fields["after"], "after", in: 0...Int64.max, default: 0)
+        let after = try APIRequest.number(
+            fields["after"], "after", in: APIRequest.places, default: 0)
         let limit = try APIRequest.number(
             fields["limit"], "limit", in: 1...Self.mostDevices, default: 100)
-        let host = try openHost
-        var user: BareJID?
-        if let text = fields["user"] {
-            guard let jid = try? JID(text), jid.isBare, host.isLocal(jid.bare.domain) else {
-                throw APIProblem(.malformed, "user: expected the address of a user of this server")
-            }
-            user = jid.bare
+        guard (1...TaskRequest.longestAddress).contains(fields["user"]?.unicodeScalars.count ?? 1)
+        else {
+            throw APIProblem(.malformed, "user: expected the address of a user")
         }
-        let wanted = user
+        guard fields["tag"].map(APIName.isName) ?? true else {
+            throw APIProblem(.malformed, "tag: \(APIName.advice)")
+        }
+        guard fields["alias"].map(APIName.isKey) ?? true else {
+            throw APIProblem(.malformed, "alias: \(APIName.keyAdvice)")
+        }
+        // Who is no user here has no devices.
+        let user = fields["user"].map { (try? JID($0))?.bare }
+        if case .some(nil) = user { return Self.list([], isMore: false) }
+        let wanted = user ?? nil
         let found = try await read { connection in
             try PushDeviceStore.devices(
                 connection, of: wanted, tag: fields["tag"], alias: fields["alias"], after: after,
                 limit: Int(limit)
             ).map { ($0, try PushDeviceStore.tokens(connection, of: $0.id)) }
         }
-        let isMore = found.count == Int(limit)
-        return APIAnswer(
+        return Self.list(found, isMore: found.count == Int(limit))
+    }
+
+    private static func list(
+        _ found: [(PushDeviceRow, [PushTargetRow])], isMore: Bool
+    ) -> APIAnswer {
+        APIAnswer(
             200,
             .fields([
-                "devices": .array(found.map { Self.describe($0, $1) }),
+                "devices": .array(found.map { describe($0, $1) }),
                 "next": isMore ? found.last.map { .string(String($0.0.id)) } : nil,
             ]))
     }

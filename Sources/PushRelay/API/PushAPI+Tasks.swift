@@ -84,7 +84,8 @@ extension PushAPI {
     func showTargets(_ request: APIRequest) async throws -> APIAnswer {
         let token = try token(request, nil)
         let fields = try request.fields(["after", "limit"])
-        let after = try APIRequest.number(fields["after"], "after", in: 0...Int64.max, default: 0)
+        let after = try APIRequest.number(
+            fields["after"], "after", in: APIRequest.places, default: 0)
         let limit = try APIRequest.number(
             fields["limit"], "limit", in: 1...Self.mostResults, default: 100)
         guard let id = Self.number(request.parameter) else { throw Self.noTask }

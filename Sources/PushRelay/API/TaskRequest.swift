@@ -49,6 +49,7 @@ struct TaskRequest: Sendable {
         task.title = fields.text("title", 1...Self.longestTitle)
         task.text = fields.text("text", 1...Self.longestText)
         task.data = fields.object("data", atMost: Self.longestData) ?? [:]
+        if fields.has("data"), task.data.isEmpty { fields.wrong("data", "there is nothing in it") }
         task.badge = Self.badge(&fields)
         if let key = fields["collapse_key"] {
             if let text = key.text, APIName.isKey(text) {
@@ -85,13 +86,15 @@ struct TaskRequest: Sendable {
         guard let value = fields["badge"] else { return nil }
         if let count = value.whole, (0...mostBadge).contains(count) { return .set(Int(count)) }
         if let text = value.text, let sign = text.first, sign == "+" || sign == "-",
-            (2...6).contains(text.utf8.count), text.dropFirst().allSatisfy({ $0.isASCII && $0.isNumber }),
+            (2...6).contains(text.utf8.count),
+            text.dropFirst().allSatisfy({ $0.isASCII && $0.isNumber }),
             let count = Int(text)
         {
             return .add(count)
         }
         fields.wrong(
-            "badge", "expected a number from 0 to \(mostBadge), or a text such as +1 for so many more")
+            "badge",
+            "expected a number from 0 to \(mostBadge), or a text such as +1 for so many more")
         return nil
     }
 
@@ -177,7 +180,8 @@ struct TaskRequest: Sendable {
     }
 
     private static let addressAdvice = "expected the address of a user"
-    private static let longestAddress = 3071
+    /// Characters of a user's address at most.
+    static let longestAddress = 1023
 
     private static func address(_ value: JSONValue) -> Result<String, JSONFields.ListFault> {
         guard let text = value.text, (1...longestAddress).contains(text.unicodeScalars.count)

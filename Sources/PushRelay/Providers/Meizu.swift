@@ -117,7 +117,8 @@ struct Meizu: MakerProvider {
             }
             return answers
         case "110010", "1003":
-            return PushAnswers(answer(.retry(.circuit, after: RetryAfter.of(response, at: time)), .rate))
+            return PushAnswers(
+                answer(.retry(.circuit, after: RetryAfter.of(response, at: time)), .rate))
         case "110019", "110051", "110053": return PushAnswers(answer(.quotaOfDay, .quota))
         case "1006", "110000", "110001", "110009", "110031", "110033":
             return PushAnswers(answer(.authorizationExpired(.refused), .credentialRefused))

@@ -158,12 +158,15 @@ struct Vivo: MakerProvider {
         case "0":
             let invalid = (json["invalidUsers"]?.elements ?? []).compactMap { $0["userid"]?.text }
             return PushAnswers(answer(.accepted, .accepted), except: invalid, gone, of: targets)
-        case "10000": return PushAnswers(answer(.authorizationExpired(.expired), .credentialExpired))
+        case "10000":
+            return PushAnswers(answer(.authorizationExpired(.expired), .credentialExpired))
         case "10302": return PushAnswers(gone)
         case "10070": return PushAnswers(answer(.quotaOfDay, .quota))
         case "10072", "10252", "10254":
-            return PushAnswers(answer(.retry(.circuit, after: RetryAfter.of(response, at: time)), .rate))
-        case "10094": return PushAnswers(answer(.authorizationExpired(.refused), .credentialRefused))
+            return PushAnswers(
+                answer(.retry(.circuit, after: RetryAfter.of(response, at: time)), .rate))
+        case "10094":
+            return PushAnswers(answer(.authorizationExpired(.refused), .credentialRefused))
         default: return PushAnswers(answer(.rejected, .request))
         }
     }

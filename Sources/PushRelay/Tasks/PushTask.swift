@@ -45,7 +45,8 @@ extension PushTask {
             "lifetime": .integer(Int64(lifetime)), "high": .boolean(isHigh),
             "data": .object(data),
             "extras": .object(
-                Dictionary(uniqueKeysWithValues: extras.map { ($0.key.rawValue, .object($0.value)) })),
+                Dictionary(
+                    uniqueKeysWithValues: extras.map { ($0.key.rawValue, .object($0.value)) })),
             "audience": audience.json,
         ]
         fields["title"] = title.map { .string($0) }

@@ -85,7 +85,8 @@ final class PushDatabase {
                 row.device = device
                 row.rank = Int64(rank)
                 return try #require(
-                    try PushTargetStore.insert(connection, row, limit: 1000)).id
+                    try PushTargetStore.insert(connection, row, limit: 1000)
+                ).id
             }
         }
     }

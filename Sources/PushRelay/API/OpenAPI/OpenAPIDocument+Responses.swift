@@ -68,6 +68,12 @@ extension OpenAPIDocument {
               }
             }
           },
+          "TooLong": {
+            "description": "The path, the query or the headers are too long.",
+            "content": {
+              "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+            }
+          },
           "UnsupportedType": {
             "description": "The body is not application/json.",
             "content": {

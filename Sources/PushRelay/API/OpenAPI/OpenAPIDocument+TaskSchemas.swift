@@ -23,7 +23,7 @@ extension OpenAPIDocument {
                     "properties": {
                       "users": {
                         "type": "array",
-                        "items": {"type": "string", "minLength": 1, "maxLength": 3071},
+                        "items": {"type": "string", "minLength": 1, "maxLength": 1023},
                         "minItems": 1,
                         "maxItems": 1000,
                         "description": "Addresses of users: all of their devices and own \#
@@ -34,7 +34,7 @@ extension OpenAPIDocument {
                         "items": {
                           "type": "object",
                           "properties": {
-                            "user": {"type": "string", "minLength": 1, "maxLength": 3071},
+                            "user": {"type": "string", "minLength": 1, "maxLength": 1023},
                             "device": {
                               "type": "string",
                               "pattern": "^[A-Za-z0-9._:-]{1,64}$"
@@ -74,6 +74,7 @@ extension OpenAPIDocument {
               },
               "data": {
                 "type": "object",
+                "minProperties": 1,
                 "description": "For the app; 2048 bytes at most. Without a title and a text \#
         it is not shown: services that only show do not take it."
               },
@@ -124,8 +125,13 @@ extension OpenAPIDocument {
               }
             },
             "required": ["to"],
-            "additionalProperties": false,
-            "description": "There has to be a title, a text, data or a badge."
+            "anyOf": [
+              {"required": ["title"]},
+              {"required": ["text"]},
+              {"required": ["data"]},
+              {"required": ["badge"]}
+            ],
+            "additionalProperties": false
           },
           "Counts": {
             "type": "object",

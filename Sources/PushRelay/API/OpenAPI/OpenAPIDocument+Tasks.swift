@@ -16,6 +16,8 @@ extension OpenAPIDocument {
                 },
                 "400": {"$ref": "#/components/responses/Malformed"},
                 "413": {"$ref": "#/components/responses/TooLarge"},
+                "414": {"$ref": "#/components/responses/TooLong"},
+                "431": {"$ref": "#/components/responses/TooLong"},
                 "429": {"$ref": "#/components/responses/Rate"}
               }
             }
@@ -48,6 +50,20 @@ extension OpenAPIDocument {
                 },
                 "202": {
                   "description": "It is taken.",
+                  "links": {
+                    "task": {
+                      "operationId": "showTask",
+                      "parameters": {"task": "$response.body#/id"}
+                    },
+                    "targets": {
+                      "operationId": "showTargets",
+                      "parameters": {"task": "$response.body#/id"}
+                    },
+                    "cancelling": {
+                      "operationId": "cancelTask",
+                      "parameters": {"task": "$response.body#/id"}
+                    }
+                  },
                   "content": {
                     "application/json": {
                       "schema": {"$ref": "#/components/schemas/TakenTask"}
@@ -60,6 +76,8 @@ extension OpenAPIDocument {
                 "400": {"$ref": "#/components/responses/Malformed"},
                 "401": {"$ref": "#/components/responses/Unauthorized"},
                 "413": {"$ref": "#/components/responses/TooLarge"},
+                "414": {"$ref": "#/components/responses/TooLong"},
+                "431": {"$ref": "#/components/responses/TooLong"},
                 "429": {"$ref": "#/components/responses/Rate"},
                 "503": {"$ref": "#/components/responses/Unavailable"},
                 "403": {"$ref": "#/components/responses/Forbidden"},
@@ -95,6 +113,8 @@ extension OpenAPIDocument {
                 "400": {"$ref": "#/components/responses/Malformed"},
                 "401": {"$ref": "#/components/responses/Unauthorized"},
                 "413": {"$ref": "#/components/responses/TooLarge"},
+                "414": {"$ref": "#/components/responses/TooLong"},
+                "431": {"$ref": "#/components/responses/TooLong"},
                 "429": {"$ref": "#/components/responses/Rate"},
                 "503": {"$ref": "#/components/responses/Unavailable"},
                 "404": {"$ref": "#/components/responses/NotFound"}
@@ -125,6 +145,8 @@ extension OpenAPIDocument {
                 "400": {"$ref": "#/components/responses/Malformed"},
                 "401": {"$ref": "#/components/responses/Unauthorized"},
                 "413": {"$ref": "#/components/responses/TooLarge"},
+                "414": {"$ref": "#/components/responses/TooLong"},
+                "431": {"$ref": "#/components/responses/TooLong"},
                 "429": {"$ref": "#/components/responses/Rate"},
                 "503": {"$ref": "#/components/responses/Unavailable"},
                 "404": {"$ref": "#/components/responses/NotFound"}
@@ -178,6 +200,8 @@ extension OpenAPIDocument {
                 "400": {"$ref": "#/components/responses/Malformed"},
                 "401": {"$ref": "#/components/responses/Unauthorized"},
                 "413": {"$ref": "#/components/responses/TooLarge"},
+                "414": {"$ref": "#/components/responses/TooLong"},
+                "431": {"$ref": "#/components/responses/TooLong"},
                 "429": {"$ref": "#/components/responses/Rate"},
                 "503": {"$ref": "#/components/responses/Unavailable"},
                 "404": {"$ref": "#/components/responses/NotFound"}
@@ -196,7 +220,7 @@ extension OpenAPIDocument {
                   "name": "user",
                   "in": "query",
                   "description": "Only those of this user.",
-                  "schema": {"type": "string", "minLength": 1, "maxLength": 3071}
+                  "schema": {"type": "string", "minLength": 1, "maxLength": 1023}
                 },
                 {
                   "name": "tag",
@@ -243,6 +267,8 @@ extension OpenAPIDocument {
                 "400": {"$ref": "#/components/responses/Malformed"},
                 "401": {"$ref": "#/components/responses/Unauthorized"},
                 "413": {"$ref": "#/components/responses/TooLarge"},
+                "414": {"$ref": "#/components/responses/TooLong"},
+                "431": {"$ref": "#/components/responses/TooLong"},
                 "429": {"$ref": "#/components/responses/Rate"},
                 "503": {"$ref": "#/components/responses/Unavailable"},
                 "403": {"$ref": "#/components/responses/Forbidden"}
