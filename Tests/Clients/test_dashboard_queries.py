@@ -83,6 +83,10 @@ NEVER_FILLED = {
     ("push.json", "Collapsed"): "whether a push waits when the next comes is left to chance",
     ("push.json", "Endpoints given"): "nobody has an endpoint",
     ("push.json", "Posted to endpoints"): "nobody has an endpoint",
+    ("push.json", "Requests of programs and apps"): "no program asks",
+    ("push.json", "Told by programs"): "no program asks",
+    ("push.json", "Next tokens"): "nobody has a device with two tokens",
+    ("push.json", "Receipts"): "no maker says anything",
     ("push.json", "Keys and certificates end"): "no credential has an end",
 }
 BY_CHANCE = {

@@ -85,6 +85,7 @@ PUSH_GIVEN_UP = above("KingletPushGivenUp", warning=10)
 PUSH_ACCESS = below("KingletPushCredentialExpired", warning=0)
 PUSH_CREDENTIALS = below("KingletPushCredentialExpires", warning=14 * 86400)
 PUSH_REFUSALS = above("KingletPushPublishersRefused", warning=20)
+PUSH_PROGRAMS = above("KingletPushProgramsRefused", warning=50)
 
 # The board
 UNDERVOLTAGE = above("RaspberryPiUndervoltage", warning=1)

@@ -3,7 +3,7 @@
 from grafana import dashboard, graph, hourly, quantile, quantiles, stat
 from limits import (
     PUSH_ACCESS, PUSH_CIRCUITS, PUSH_CREDENTIALS, PUSH_FAILURES, PUSH_GIVEN_UP, PUSH_INVALID,
-    PUSH_QUEUE_AGE, PUSH_REFUSALS,
+    PUSH_PROGRAMS, PUSH_QUEUE_AGE, PUSH_REFUSALS,
 )
 
 OF = "kinglet_push_"
@@ -136,6 +136,26 @@ ENDPOINTS = [
           absent=NOTHING, width=12),
 ]
 
+PROGRAMS = [
+    graph("Requests of programs and apps", "To /api/ within an hour, by what they got. unauthorized: "
+          "no token or password, or one that is over, revoked or wrong. rate: more than its token "
+          "may.", "short", "push",
+          {"{{result}}": hourly(f"{OF}api_requests_total", "result") + " > 0"},
+          limits=PUSH_PROGRAMS, absent=NOTHING, width=6),
+    graph("Told by programs", "Notifications within an hour that programs wanted to be sent; "
+          "repeated ones were asked for before.", "short", "push",
+          {"{{result}}": hourly(f"{OF}api_tasks_total", "result") + " > 0"}, absent=NOTHING,
+          width=6),
+    graph("Next tokens", "Pushes within an hour that a device's next token was tried for, by the "
+          "provider that could not.", "short", "push",
+          {"{{provider}}": hourly(f"{OF}passed_on_total", "provider") + " > 0"}, absent=NOTHING,
+          width=6),
+    graph("Receipts", "What makers of telephones said within an hour: delivered, or gone. unknown: "
+          "about nothing that was told, or said before.", "short", "push",
+          {"{{result}}": hourly(f"{OF}receipts_total", "result") + " > 0"}, absent=NOTHING,
+          width=6),
+]
+
 PUSH = dashboard(
     "kinglet-push", "Kinglet: push",
     "Are phones woken: which pushes fail and why, what waits, and who is registered?", {
@@ -145,4 +165,5 @@ PUSH = dashboard(
         "Queue": QUEUE,
         "Devices": DEVICES,
         "Endpoints of UnifiedPush": ENDPOINTS,
+        "Programs": PROGRAMS,
     }, start="now-24h")
