@@ -132,11 +132,11 @@ public final class PushService: Sendable {
     /// Begins to send.
     public func start() {
         endpoints.start()
+        state.tasks?.start()
         guard options.isEnabled.value, surroundings.withLock({ $0?.transport != nil }) else {
             return
         }
         state.dispatcher?.start()
-        state.tasks?.start()
     }
 
     /// Reads again what a reload may have changed: credentials among it. If one of them cannot be

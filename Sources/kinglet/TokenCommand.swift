@@ -67,7 +67,7 @@ struct TokenCommand: AsyncParsableCommand {
         private func lifetime() throws -> Int64? {
             guard expires != "never" else { return nil }
             guard let time = DurationText.parse(expires), time >= .seconds(60),
-                time <= .seconds(3650 * 86_400)
+                time <= .seconds(NewAPIToken.longestLife)
             else { throw Failure("--expires: expected a time such as 90d or 12h, or never") }
             return time.components.seconds
         }

@@ -262,6 +262,17 @@ def test_badges_are_counted(town):
     assert town.app("anna").get("/api/v1/registrations/phone").json["badge"] == 6
 
 
+def test_google_keeps_what_many_programs_tell(town):
+    """It keeps four keys for a device: with more, it would drop some."""
+    token = town.phone("anna", "fcm")
+    to = {"users": [town.jid("anna")]}
+    for number in range(6):
+        town.program.done(town.send(to, title="x", collapse_key=f"key-{number % 3}"), sent=1)
+    messages = [request.json()["message"] for request in town.fake("fcm").deliveries(token)]
+    assert len({message["data"]["collapse"] for message in messages}) == 3
+    assert not [message for message in messages if "collapse_key" in message["android"]]
+
+
 def test_extras_of_one_service(town):
     apple, google = town.phone("anna", "apns"), town.phone("anna", "fcm", device="two")
     task = town.send(

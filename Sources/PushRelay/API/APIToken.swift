@@ -96,6 +96,12 @@ enum APITokenStore {
         return connection.changes == 1 ? connection.lastInsertedRow : nil
     }
 
+    static func contains(_ connection: Connection, _ id: Int64) throws -> Bool {
+        try connection.first(
+            "SELECT 1 FROM push_api_tokens WHERE id = ?", .integer(id)
+        ) { _ in true } ?? false
+    }
+
     static func remove(_ connection: Connection, _ id: Int64) throws {
         try connection.execute("DELETE FROM push_api_tokens WHERE id = ?", .integer(id))
     }

@@ -78,7 +78,7 @@ extension PushAPI {
         _ = try request.fields([])
         let name = try Self.name(request)
         let wanted = try DeviceRequest(try request.json())
-        let tokens = try rows(wanted, user)
+        let tokens = try rows(wanted, user, device: name)
         let now = try dispatcher.now.wall / 1000
         var device = PushDeviceRow(account: user, name: name, created: now, refreshed: now)
         device.alias = wanted.alias
@@ -125,7 +125,7 @@ extension PushAPI {
 
     /// The tokens of a registration as they are kept, or what is wrong with them.
     private func rows(
-        _ wanted: DeviceRequest, _ user: BareJID
+        _ wanted: DeviceRequest, _ user: BareJID, device: String
     ) throws -> [PushTargetRow] {
         let dispatcher = try dispatcher
         guard let providers = dispatcher.providers.current else { throw Self.storage }
@@ -157,8 +157,15 @@ extension PushAPI {
                 continue
             }
             let name = app?.name ?? ""
-            let fingerprint = dispatcher.keys.name(
-                "device token", token.provider.rawValue, name, token.token)
+            // A server or a topic may be many people's; a maker's token is one device's.
+            let isShared = token.provider == .gotify || token.provider == .ntfy
+            let fingerprint =
+                isShared
+                ? dispatcher.keys.name(
+                    "shared target", token.provider.rawValue, user.description, device,
+                    token.token, token.parameters["secret"] ?? "")
+                : dispatcher.keys.name(
+                    "device token", token.provider.rawValue, name, token.token)
             guard seen.insert(fingerprint).inserted else {
                 wrong("token", "it stands twice in the list")
                 continue
@@ -215,8 +222,11 @@ extension PushAPI {
             return .failure(APIProblem(.conflict, "the alias is another user's"))
         }
         let known = try PushDeviceStore.find(connection, fresh.account, fresh.name)
+        let wanted = Set(tokens.map(\.fingerprint))
+        // Those that are gone make room, and those that come from another device count once.
         let others = try PushTargetStore.targets(connection, of: fresh.account).filter {
-            $0.device == nil || $0.device != known?.id
+            ($0.device == nil || $0.device != known?.id) && $0.disabledAt == nil
+                && !wanted.contains($0.fingerprint)
         }
         guard others.count + tokens.count <= limit else {
             return .failure(
@@ -237,7 +247,6 @@ extension PushAPI {
                 _ = try PushDeviceStore.remove(connection, owner.device)
             }
         }
-        let wanted = Set(tokens.map(\.fingerprint))
         for old in try PushDeviceStore.tokens(connection, of: id)
         where !wanted.contains(old.fingerprint) {
             try PushTargetStore.remove(connection, old.id)
@@ -247,6 +256,7 @@ extension PushAPI {
             token.device = id
             _ = try PushTargetStore.insert(connection, token, limit: limit)
         }
+        try PushDeviceStore.removeEmpty(connection, of: fresh.account)
         guard let (device, rows) = try device(fresh.account, fresh.name, connection) else {
             return .failure(storage)
         }

@@ -51,6 +51,7 @@ extension PushAPI {
         case .failure(.conflict(let id)):
             throw APIProblem(
                 .conflict, "the dedupe_key was used for task \(id), which tells something else")
+        case .failure(.revoked): throw Self.unknownToken
         case .failure(.full):
             throw APIProblem(.unavailable, "too much waits to be sent").retrying(after: 60)
         case .failure(.storage): throw Self.storage

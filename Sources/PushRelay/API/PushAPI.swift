@@ -105,12 +105,16 @@ public final class PushAPI: Sendable {
         case .failure(.missing):
             throw Self.unauthorized("show a token: Authorization: Bearer kinglet_…", "")
         case .failure(.unknown):
-            throw Self.unauthorized("there is no such token", "error=\"invalid_token\"")
+            throw Self.unknownToken
         case .failure(.expired):
             throw Self.unauthorized("this token's time is over", "error=\"invalid_token\"")
         case .failure(.rate(let seconds)):
             throw APIProblem(.rate, "more than this token may ask").retrying(after: seconds)
         }
+    }
+
+    static var unknownToken: APIProblem {
+        unauthorized("there is no such token", "error=\"invalid_token\"")
     }
 
     /// RFC 6750 section 3.

@@ -34,6 +34,8 @@ public struct NewAPIToken: Codable, Sendable, Equatable {
     /// Requests a minute, and tokens, at most.
     public static let mostRequests = 60_000
     static let mostTokens = 100
+    /// Seconds.
+    public static let longestLife: Int64 = 3650 * 86_400
 
     /// What it is called: one of a kind.
     public var name: String
@@ -67,7 +69,9 @@ extension PushService {
         guard (1...NewAPIToken.mostRequests).contains(new.rate) else {
             throw PushRefused("the rate: expected 1 to \(NewAPIToken.mostRequests) a minute")
         }
-        guard new.lifetime ?? 1 > 0 else { throw PushRefused("it would be over at once") }
+        guard (1...NewAPIToken.longestLife).contains(new.lifetime ?? 1) else {
+            throw PushRefused("a token is good for ten years at most, or for ever")
+        }
         let text = APIToken.make()
         let now = dispatcher.now.wall / 1000
         var token = APIToken(

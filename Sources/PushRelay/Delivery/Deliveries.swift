@@ -385,7 +385,11 @@ struct Deliveries {
             return (giveUp(item), false)
         case .retry(.device, let after):
             circuits[item.circuit]?.breaker.didSucceed()
-            return (postpone(item, after, random: random(), now: now), false)
+            return (
+                postpone(
+                    item, after, isGone: answer.reason == .unregistered, random: random(), now: now),
+                false
+            )
         case .retry(.circuit, let after):
             circuits[item.circuit]?.provenUntil = nil
             let opened =
@@ -433,8 +437,10 @@ struct Deliveries {
         item.hasNext ? .passedOn(disables: false) : .dead(disables: false)
     }
 
+    /// - Parameter isGone: if it does not get there, its device is gone.
     private mutating func postpone(
-        _ item: DeliveryItem, _ after: Duration?, random: @autoclosure () -> Double, now: PushMoment
+        _ item: DeliveryItem, _ after: Duration?, isGone: Bool = false,
+        random: @autoclosure () -> Double, now: PushMoment
     ) -> DeliveryEnd {
         if item.hasNext {
             release(item)
@@ -446,7 +452,7 @@ struct Deliveries {
             + Backoff.delay(tries: tries, wish: after.map(Self.milliseconds), random: random())
         guard tries < Backoff.mostTries, due < item.expires else {
             release(item)
-            return .dead(disables: false)
+            return .dead(disables: isGone)
         }
         release(item)
         return .later(due: due, tries: tries)

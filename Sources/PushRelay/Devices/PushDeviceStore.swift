@@ -101,6 +101,14 @@ enum PushDeviceStore {
         return tokens
     }
 
+    /// Devices whose last token made room for others.
+    static func removeEmpty(_ connection: Connection, of account: BareJID) throws {
+        for device in try devices(connection, of: account)
+        where try tokens(connection, of: device.id).isEmpty {
+            _ = try remove(connection, device.id)
+        }
+    }
+
     static func removeAll(_ connection: Connection, of account: BareJID) throws {
         for device in try devices(connection, of: account) {
             _ = try remove(connection, device.id)

@@ -132,7 +132,8 @@ struct APNs: ConfiguredProvider {
         }
         // The end of a call goes where the call went, to take its place.
         let callToken = notification.isUrgent ? target.parameters[Self.callToken] : nil
-        let type = callToken != nil ? "voip" : notification.isVisible ? "alert" : "background"
+        let isSeen = notification.isVisible || notification.content?.badge != nil
+        let type = callToken != nil ? "voip" : isSeen ? "alert" : "background"
         let body = try notification.fitted(
             callToken != nil ? Self.longestCallPayload : Self.longestPayload
         ) { Self.payload($0, type: type) }
@@ -158,12 +159,14 @@ struct APNs: ConfiguredProvider {
         var aps: [String: JSONValue] = [:]
         switch type {
         case "alert":
-            // The app's own extension looks into it before it is shown.
-            aps["mutable-content"] = .integer(1)
-            aps["sound"] = .string("default")
-            var alert: [String: JSONValue] = ["body": .string(notification.text)]
-            alert["title"] = notification.sender.map { .string($0) }
-            aps["alert"] = .object(alert)
+            if notification.isVisible {
+                // The app's own extension looks into it before it is shown.
+                aps["mutable-content"] = .integer(1)
+                aps["sound"] = .string("default")
+                var alert: [String: JSONValue] = ["body": .string(notification.text)]
+                alert["title"] = notification.sender.map { .string($0) }
+                aps["alert"] = .object(alert)
+            }
             aps["badge"] = notification.unread.map { .integer(Int64(max(0, $0))) }
             for name in ["sender", "body", "title", "text", "badge"] { fields[name] = nil }
         case "background": aps["content-available"] = .integer(1)

@@ -101,14 +101,15 @@ struct FCM: ConfiguredProvider {
             Self.longestPayload, { JSONValue.object(Self.data($0)) }, size: { $0.bytes.count })
         let isUrgent = notification.hurries(notification.isUrgent || notification.isVisible)
         let lifetime = notification.lifetime(atMost: Self.longestLifetime)
+        var android: [String: JSONValue] = [
+            "priority": .string(isUrgent ? "HIGH" : "NORMAL"), "ttl": .string("\(lifetime)s"),
+        ]
+        // What programs tell would need more keys than Google keeps: the app sees to it.
+        if notification.content == nil {
+            android["collapse_key"] = .string(Self.collapseKey(notification))
+        }
         let message = JSONValue.object([
-            "token": .string(target.token),
-            "data": data,
-            "android": .object([
-                "collapse_key": .string(Self.collapseKey(notification)),
-                "priority": .string(isUrgent ? "HIGH" : "NORMAL"),
-                "ttl": .string("\(lifetime)s"),
-            ]),
+            "token": .string(target.token), "data": data, "android": .object(android),
         ]).merged(with: notification.content?.extras[.fcm], except: Self.own)
         return PushRequest(
             HTTPRequest(
@@ -136,6 +137,10 @@ struct FCM: ConfiguredProvider {
     private static func data(_ notification: PushNotification) -> [String: JSONValue] {
         var fields = notification.fields.mapValues { value -> JSONValue in
             .string(value.text ?? String(decoding: value.bytes, as: UTF8.self))
+        }
+        if notification.content != nil {
+            fields["collapse"] = .string(
+                String(HexDigits.text(notification.collapse).prefix(16)))
         }
         // As p2 has it: an account, perhaps a room, no more.
         if notification.kind == .message { fields["type"] = nil }

@@ -94,21 +94,18 @@ struct Honor: MakerProvider {
                 "importance": .string("NORMAL"), "notifyId": .integer(notification.place),
                 "clickAction": .object(["type": .integer(3)]),
             ]
-            if let badgeClass, let badge = notification.badge {
-                let (name, count) =
-                    switch badge {
-                    case .set(let count): ("setNum", min(max(0, count), 99))
-                    case .add(let count): ("addNum", min(max(1, count), 99))
-                    }
+            if let badgeClass,
+                let (name, count) = notification.badge(set: "setNum", add: "addNum")
+            {
                 shown["badge"] = .object([
-                    name: .integer(Int64(count)), "badgeClass": .string(badgeClass),
+                    name: .integer(count), "badgeClass": .string(badgeClass),
                 ])
             }
             android["notification"] = .object(shown)
         }
         let data = String(decoding: JSONValue.object(notification.fields).bytes, as: UTF8.self)
         return JSONValue.object(["android": .object(android), "data": .string(data)])
-            .merged(with: notification.content?.extras[.honor], except: ["token"])
+            .merged(with: notification.content?.extras[.honor], except: ["token", "topic", "condition"])
     }
 
     // MARK: An answer
@@ -143,7 +140,8 @@ struct Honor: MakerProvider {
         var answers = PushAnswers(
             isSent ? answer(.accepted, .accepted) : answer(.rejected, .request),
             except: data["failTokens"]?.texts ?? [],
-            answer(.retry(.device, after: nil), .unavailable), of: targets)
+            // Those that stay among them are gone.
+            answer(.retry(.device, after: nil), .unregistered), of: targets)
         let expired = PushAnswers(
             gone, except: data["expireTokens"]?.texts ?? [], gone, of: targets)
         answers.others.merge(expired.others) { $1 }

@@ -110,21 +110,18 @@ final class Huawei: MakerProvider {
                 "click_action": .object(["type": .integer(3)]),
             ]
             shown["channel_id"] = channel.map { .string($0) }
-            if let badgeClass, let badge = notification.badge {
-                let (name, count) =
-                    switch badge {
-                    case .set(let count): ("set_num", min(max(0, count), 99))
-                    case .add(let count): ("add_num", min(max(1, count), 99))
-                    }
+            if let badgeClass,
+                let (name, count) = notification.badge(set: "set_num", add: "add_num")
+            {
                 shown["badge"] = .object([
-                    name: .integer(Int64(count)), "class": .string(badgeClass),
+                    name: .integer(count), "class": .string(badgeClass),
                 ])
             }
             android["notification"] = .object(shown)
         }
         let data = String(decoding: JSONValue.object(notification.fields).bytes, as: UTF8.self)
         return JSONValue.object(["android": .object(android), "data": .string(data)])
-            .merged(with: notification.content?.extras[.huawei], except: ["token"])
+            .merged(with: notification.content?.extras[.huawei], except: ["token", "topic", "condition"])
     }
 
     // MARK: An answer
@@ -144,12 +141,15 @@ final class Huawei: MakerProvider {
                 answer(.accepted, .accepted), except: list?["illegal_tokens"]?.texts ?? [],
                 answer(.invalidToken(.token, since: nil), .unregistered), of: targets)
         }
-        return PushAnswers(self.answer(code, answer, RetryAfter.of(response, at: time)))
+        let after = RetryAfter.of(response, at: time)
+        return PushAnswers(
+            self.answer(code, answer, after) ?? .unknown(code, response, at: time))
     }
 
+    /// Nil for a code that nobody knows.
     private func answer(
         _ code: String, _ answer: (PushOutcome, PushReason) -> PushAnswer, _ after: Duration?
-    ) -> PushAnswer {
+    ) -> PushAnswer? {
         switch code {
         case "80000000": return answer(.accepted, .accepted)
         case "80300007": return answer(.invalidToken(.token, since: nil), .unregistered)
@@ -162,7 +162,9 @@ final class Huawei: MakerProvider {
             return answer(.retry(.device, after: nil), .request)
         case "81000001": return answer(.retry(.circuit, after: after), .unavailable)
         case "80300008": return answer(.rejected, .tooLarge)
-        default: return answer(.rejected, .request)
+        case "80100001", "80100003", "80100004", "80100013", "80100016", "80100018", "80300010":
+            return answer(.rejected, .request)
+        default: return nil
         }
     }
 }

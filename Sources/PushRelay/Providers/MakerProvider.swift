@@ -52,6 +52,18 @@ extension MakerProvider {
     }
 }
 
+extension PushAnswer {
+    /// What a code means that nobody knows: what the status says, and a success that is none is
+    /// refused.
+    static func unknown(
+        _ code: String, _ response: HTTPResponse, at time: PushTime
+    ) -> PushAnswer {
+        response.isSuccess
+            ? PushAnswer(.rejected, .request, code: code)
+            : PushAnswer(status: response, at: time, code: code)
+    }
+}
+
 extension PushAnswers {
     /// The same for all but those with one of these tokens.
     init(

@@ -78,7 +78,8 @@ struct Meizu: MakerProvider {
                 "callback": .string(url), "callback.param": .string(receipt.reference),
             ])
         }
-        let text = JSONValue.object(message).merged(with: notification.content?.extras[.meizu])
+        let text = JSONValue.object(message).merged(
+            with: notification.content?.extras[.meizu], except: ["extra"])
         var fields = [
             ("appId", identifier),
             ("messageJson", String(decoding: text.bytes, as: UTF8.self)),
@@ -122,7 +123,7 @@ struct Meizu: MakerProvider {
         case "110019", "110051", "110053": return PushAnswers(answer(.quotaOfDay, .quota))
         case "1006", "110000", "110001", "110009", "110031", "110033":
             return PushAnswers(answer(.authorizationExpired(.refused), .credentialRefused))
-        default: return PushAnswers(answer(.rejected, .request))
+        default: return PushAnswers(.unknown(code, response, at: time))
         }
     }
 

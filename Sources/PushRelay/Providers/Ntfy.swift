@@ -68,6 +68,9 @@ struct Ntfy: PushProvider {
             HTTPRequest("POST", "\(server)/", headers: headers, body: body), isToUsersHost: true)
     }
 
+    /// What would use the user's account for something else.
+    private static let own: Set = ["topic", "email", "call", "delay"]
+
     private static func message(_ notification: PushNotification, topic: String) -> [UInt8] {
         let priority: Int64 =
             notification.kind == .call
@@ -79,7 +82,7 @@ struct Ntfy: PushProvider {
             "message": .string(notification.text),
             "priority": .integer(priority),
             "tags": .array([.string(tag)]),
-        ]).merged(with: notification.content?.extras[.ntfy], except: ["topic"]).bytes
+        ]).merged(with: notification.content?.extras[.ntfy], except: Self.own).bytes
     }
 
     /// The server's URL without a slash at its end, and the topic's name.

@@ -17,6 +17,8 @@ final class OPPO: MakerProvider {
     /// Seconds for which a message is kept, and a token lives, at most.
     private static let longestLifetime = 10 * 86_400
     private static let tokenLife: Int64 = 86_400
+    /// Where receipts go, and what is shown once, is no program's business.
+    private static let own: Set = ["call_back_url", "call_back_parameter", "app_message_id"]
     /// What a minute's limit is waited for.
     private static let minute: Duration = .seconds(60)
 
@@ -188,7 +190,12 @@ final class OPPO: MakerProvider {
             shown["call_back_url"] = .string(url)
             shown["call_back_parameter"] = .string(receipt.reference)
         }
-        return JSONValue.object(shown).merged(with: notification.content?.extras[.oppo])
+        let extras = notification.content?.extras[.oppo]
+        if extras?["private_msg_template_id"] != nil {
+            shown["title"] = nil
+            shown["content"] = nil
+        }
+        return JSONValue.object(shown).merged(with: extras, except: Self.own)
     }
 
     // MARK: An answer
@@ -198,7 +205,8 @@ final class OPPO: MakerProvider {
         at time: PushTime
     ) -> PushAnswers {
         let after = RetryAfter.of(response, at: time)
-        var answers = PushAnswers(Self.answer(code, after))
+        var answers = PushAnswers(
+            Self.answer(code, after) ?? .unknown(code, response, at: time))
         guard code == "0", targets.count > 1 else { return answers }
         // Of several, each has a code of its own.
         var others: [String: PushAnswer] = [:]
@@ -206,7 +214,8 @@ final class OPPO: MakerProvider {
             guard let token = item["registrationId"]?.text, let code = item["errorCode"]?.code,
                 code != "0"
             else { continue }
-            others[token] = Self.answer(code, after)
+            others[token] =
+                Self.answer(code, after) ?? PushAnswer(.rejected, .request, code: code)
         }
         guard !others.isEmpty else { return answers }
         for (index, target) in targets.enumerated() {
@@ -215,7 +224,8 @@ final class OPPO: MakerProvider {
         return answers
     }
 
-    private static func answer(_ code: String, _ after: Duration?) -> PushAnswer {
+    /// Nil for a code that nobody knows.
+    private static func answer(_ code: String, _ after: Duration?) -> PushAnswer? {
         func answer(_ outcome: PushOutcome, _ reason: PushReason) -> PushAnswer {
             PushAnswer(outcome, reason, code: code)
         }
@@ -227,7 +237,7 @@ final class OPPO: MakerProvider {
         case "33": return answer(.quotaOfDay, .quota)
         case "10000": return answer(.invalidToken(.token, since: nil), .unregistered)
         case "-1", "-2": return answer(.retry(.circuit, after: after), .unavailable)
-        default: return answer(.rejected, .request)
+        default: return nil
         }
     }
 }

@@ -47,6 +47,16 @@ extension PushNotification {
         return texts
     }
 
+    /// The same by a maker's names for a number and for so many more, 99 at most; nil where there is
+    /// nothing that it could do.
+    func badge(set: String, add: String) -> (name: String, count: Int64)? {
+        switch badge {
+        case nil: nil
+        case .set(let count): (set, Int64(min(max(0, count), 99)))
+        case .add(let count): count > 0 ? (add, Int64(min(count, 99))) : nil
+        }
+    }
+
     /// What an app's icon is to show; nil for what it shows.
     var badge: PushContent.Badge? {
         guard let content else { return unread.map { .set($0) } }

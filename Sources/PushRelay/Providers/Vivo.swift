@@ -138,7 +138,7 @@ struct Vivo: MakerProvider {
                 headers: [("authToken", token), ("Content-Type", "application/json")],
                 body: JSONValue.object(message).merged(
                     with: notification.content?.extras[.vivo],
-                    except: ["appId", "regId", "alias"]
+                    except: ["appId", "regId", "alias", "requestId", "extra"]
                 ).bytes))
     }
 
@@ -167,7 +167,7 @@ struct Vivo: MakerProvider {
                 answer(.retry(.circuit, after: RetryAfter.of(response, at: time)), .rate))
         case "10094":
             return PushAnswers(answer(.authorizationExpired(.refused), .credentialRefused))
-        default: return PushAnswers(answer(.rejected, .request))
+        default: return PushAnswers(.unknown(code, response, at: time))
         }
     }
 }

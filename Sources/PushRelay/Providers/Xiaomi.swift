@@ -13,7 +13,7 @@ struct Xiaomi: MakerProvider {
     private static let longestPayload = 4095
     /// Characters of a URL for receipts at most.
     private static let longestCallback = 128
-    /// Fields that are no program's business.
+    /// Fields that are no program's business, as are those for receipts.
     private static let own: Set = ["registration_id", "restricted_package_name"]
     /// Milliseconds for which a message is kept: a day, and ten with a channel of one's own.
     private static let longestLifetime: Int64 = 86_400_000
@@ -85,7 +85,7 @@ struct Xiaomi: MakerProvider {
             fields += [("extra.callback", url), ("extra.callback.param", receipt.reference)]
         }
         for (name, value) in notification.content?.extras[.xiaomi] ?? [:]
-        where !Self.own.contains(name) {
+        where !Self.own.contains(name) && !name.hasPrefix("extra.callback") {
             let text = value.text ?? String(decoding: value.bytes, as: UTF8.self)
             fields.removeAll { $0.0 == name }
             fields.append((name, text))
@@ -121,7 +121,7 @@ struct Xiaomi: MakerProvider {
         case "21301":
             return PushAnswers(answer(.authorizationExpired(.refused), .credentialRefused))
         case "65015": return PushAnswers(answer(.rejected, .tooLarge))
-        default: return PushAnswers(answer(.rejected, .request))
+        default: return PushAnswers(.unknown(code, response, at: time))
         }
     }
 }

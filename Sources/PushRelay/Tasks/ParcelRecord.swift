@@ -119,7 +119,9 @@ struct ParcelRecord: DeliveryRecord {
         let due =
             now.wall + Backoff.delay(tries: tries, wish: wish, random: .random(in: 0...1))
         guard !item.hasNext, tries < Backoff.mostTries, due < item.expires else {
-            return try fail(member, parcel, answer, disables: false, &work, connection)
+            // One that stays gone is gone.
+            let isGone = answer.reason == .unregistered && tries >= Backoff.mostTries
+            return try fail(member, parcel, answer, disables: isGone, &work, connection)
         }
         let (badge, wasThere) = try ParcelStore.takeOut(connection, parcel, member.id)
         guard wasThere else { return }

@@ -12,28 +12,30 @@ extension PushDispatcher {
     /// Sends a parcel.
     func send(_ item: DeliveryItem, _ parcel: Parcel) {
         host.database.read(
-            { connection -> (content: [UInt8], members: [ParcelMember])? in
+            { connection -> (task: PushTaskRow, members: [ParcelMember])? in
                 guard let task = try PushTaskStore.find(connection, parcel.task) else { return nil }
-                return (task.content, try ParcelStore.members(connection, parcel))
+                return (task, try ParcelStore.members(connection, parcel))
             },
             then: { result in
                 guard let found = try? result.get() else {
                     let answer = PushAnswer(.retry(.device, after: nil), .unavailable, code: "")
                     return self.finish(item, ParcelOutcome(), answer)
                 }
-                guard let bytes = self.keys.open(found.content, for: "task"),
+                guard let bytes = self.keys.open(found.task.content, for: "task"),
                     let task = JSONValue(bytes).flatMap(PushTask.init)
                 else {
                     let answer = PushAnswer(.rejected, .badToken, code: "sealed by another key")
                     return self.finish(item, ParcelOutcome(found.members), answer)
                 }
-                self.send(item, task, found.members)
+                self.send(item, task, of: found.task.token, found.members)
             })
     }
 
     /// Those whose app is connected have it over that connection; the others by the provider.
-    private func send(_ item: DeliveryItem, _ task: PushTask, _ members: [ParcelMember]) {
-        let notification = notification(item, task)
+    private func send(
+        _ item: DeliveryItem, _ task: PushTask, of token: Int64, _ members: [ParcelMember]
+    ) {
+        let notification = notification(item, task, of: token)
         appConnections.tell(notification, of: item.parcel?.task ?? 0, members) { reached in
             guard !reached.isEmpty, let parcel = item.parcel else {
                 return self.send(item, notification, members, ParcelOutcome(members))
@@ -83,7 +85,9 @@ extension PushDispatcher {
         let possible = asked.filter { outcome.answers[$0.member.id] == nil }
         guard let first = possible.first else { return finish(item, outcome, accepted) }
         var notification = notification
-        notification.unread = first.member.badge
+        // A count is each device's own.
+        let badges = Set(possible.map(\.member.badge))
+        notification.unread = badges.count == 1 ? first.member.badge : nil
         notification.receipt = receipts.address(
             provider.kind, app: item.app, task: item.parcel?.task)
         let targets = possible.map(\.target)
@@ -115,10 +119,12 @@ extension PushDispatcher {
     }
 
     /// What a task tells, for all of its targets.
-    private func notification(_ item: DeliveryItem, _ task: PushTask) -> PushNotification {
+    private func notification(
+        _ item: DeliveryItem, _ task: PushTask, of token: Int64
+    ) -> PushNotification {
         let parcel = item.parcel.map { ($0.task, $0.id) } ?? (0, 0)
         let collapse =
-            task.collapseKey.map { keys.name("collapse key", $0) }
+            task.collapseKey.map { keys.name("collapse key", "\(token)", $0) }
             ?? keys.name("collapse task", "\(parcel.0)")
         let lifetime = min(max(0, item.expires - now.wall), Int64(task.lifetime) * 1000)
         var notification = PushNotification(

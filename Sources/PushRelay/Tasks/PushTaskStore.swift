@@ -225,15 +225,24 @@ enum PushTaskStore {
         return found
     }
 
-    /// Tasks that nobody asks for any more: the oldest, but for those that are under way. Gives how
-    /// many went.
+    /// How many there are.
+    static func count(_ connection: Connection) throws -> Int {
+        try connection.first("SELECT count(*) FROM push_tasks") {
+            Int(clamping: $0.integer(0))
+        } ?? 0
+    }
+
+    /// Tasks and targets of them that are forgotten in one transaction.
+    private static let mostForgotten = 50
+    private static let mostTargets = 5_000
+
+    /// Forgets tasks that nobody asks for any more: the oldest, but for those that are under way.
+    /// True if there are more.
     ///
     /// - Parameters:
     ///   - time: those from before (milliseconds since 1970).
     ///   - most: no more than so many stay.
-    static func forget(
-        _ connection: Connection, before time: Int64, most: Int, limit: Int
-    ) throws -> Int {
+    static func forget(_ connection: Connection, before time: Int64, most: Int) throws -> Bool {
         var ids: [Int64] = []
         try connection.rows(
             """
@@ -242,10 +251,20 @@ enum PushTaskStore {
                 AND t.selection IS NULL
                 AND NOT EXISTS (SELECT 1 FROM push_parcels p WHERE p.task = t.id)
             ORDER BY t.id LIMIT ?
-            """, .integer(time), .integer(Int64(most)), .integer(Int64(limit))
+            """, .integer(time), .integer(Int64(most)), .integer(Int64(mostForgotten))
         ) { ids.append($0.integer(0)) }
-        for id in ids { try remove(connection, id) }
-        return ids.count
+        var room = mostTargets
+        for id in ids {
+            try connection.execute(
+                """
+                DELETE FROM push_sendings WHERE task = ?1 AND target IN (
+                    SELECT target FROM push_sendings WHERE task = ?1 LIMIT ?2)
+                """, .integer(id), .integer(Int64(room)))
+            room -= connection.changes
+            guard room > 0 else { return true }
+            try remove(connection, id)
+        }
+        return ids.count == mostForgotten
     }
 
     // MARK: Whom it is for

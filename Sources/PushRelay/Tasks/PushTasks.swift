@@ -13,6 +13,8 @@ enum PushTaskRefusal: Error, Sendable, Equatable {
     case nobody
     /// Its dedupe key was used for something else.
     case conflict(task: Int64)
+    /// The token was taken away meanwhile.
+    case revoked
     /// So much waits that no more is taken.
     case full
     case storage
@@ -40,15 +42,21 @@ final class PushTasks: Sendable {
     /// Targets that may wait; tasks and milliseconds that are remembered.
     private static let mostWaiting = 1_000_000
     private static let mostTasks = 10_000
+    /// So many may be there before some have been forgotten.
+    private static let tasksAtOnce = 12_000
     private static let memory: Int64 = 7 * 86_400_000
 
     /// Milliseconds for which even what is of use now or never is tried: it has to get out.
     private static let leastTime: Int64 = 30_000
 
+    /// Parcels that are ended in one transaction.
+    private static let part = 100
+
     private struct State {
         var isExpanding = false
-        /// How many waited when it was looked last, and since then more.
+        /// How many waited when it was looked last, and since then more; the same of tasks.
         var waiting = 0
+        var tasks = 0
     }
 
     let dispatcher: PushDispatcher
@@ -83,9 +91,10 @@ final class PushTasks: Sendable {
         _ task: PushTask, token: Int64, dedupe: String?, digest: [UInt8],
         then: @escaping @Sendable (Result<TakenTask, PushTaskRefusal>) -> Void
     ) {
-        guard state.withLock({ $0.waiting < Self.mostWaiting }) else {
-            return then(.failure(.full))
+        let hasRoom = state.withLock {
+            $0.waiting < Self.mostWaiting && $0.tasks < Self.tasksAtOnce
         }
+        guard hasRoom else { return then(.failure(.full)) }
         let now = dispatcher.now.wall
         let content: [UInt8]
         do {
@@ -101,6 +110,9 @@ final class PushTasks: Sendable {
         database.writer.submit(
             size: content.count,
             { connection -> (Result<TakenTask, PushTaskRefusal>, [ParcelRow]) in
+                guard try APITokenStore.contains(connection, token) else {
+                    return (.failure(.revoked), [])
+                }
                 if let dedupe,
                     let known = try PushTaskStore.find(connection, token: token, dedupe: dedupe)
                 {
@@ -124,6 +136,9 @@ final class PushTasks: Sendable {
                     return then(.failure(.storage))
                 }
                 self.note(parcels)
+                if case .success(let task) = taken, !task.isRepeated {
+                    self.state.withLock { $0.tasks += 1 }
+                }
                 then(taken)
                 if case .success(let task) = taken, !task.isRepeated { self.expand() }
             })
@@ -177,8 +192,8 @@ final class PushTasks: Sendable {
         let batchSize = dispatcher.batchSize
         database.writer.submit(
             size: 0,
-            { connection -> (waiting: Int, written: [Written], keys: [Int64]) in
-                let ended = try ParcelStore.ended(connection, now: now, limit: 500)
+            { connection -> Swept in
+                let ended = try ParcelStore.ended(connection, now: now, limit: Self.part)
                 var all: [Written] = []
                 let moment = PushMoment(monotonic: 0, wall: now)
                 for row in ended {
@@ -188,18 +203,32 @@ final class PushTasks: Sendable {
                         now: moment, wakeups: wakeups, batchSize: batchSize)
                     all.append(try record.write(connection))
                 }
-                _ = try PushTaskStore.forget(
-                    connection, before: now - Self.memory, most: Self.mostTasks, limit: 100)
-                return (
-                    try ParcelStore.waiting(connection), all, ended.map { -$0.parcel.id }
-                )
+                let isMore = try PushTaskStore.forget(
+                    connection, before: now - Self.memory, most: Self.mostTasks)
+                return Swept(
+                    waiting: try ParcelStore.waiting(connection),
+                    tasks: try PushTaskStore.count(connection), written: all,
+                    keys: ended.map { -$0.parcel.id }, isMore: isMore || ended.count == Self.part)
             },
             then: { result in
                 guard case .success(let done) = result else { return }
-                self.state.withLock { $0.waiting = done.waiting }
+                self.state.withLock { state in
+                    state.waiting = done.waiting
+                    state.tasks = done.tasks
+                }
                 for written in done.written { self.dispatcher.metrics.count(written) }
                 self.dispatcher.didSuppress(done.keys)
+                if done.isMore, !self.dispatcher.isStopping { self.sweep() }
             })
+    }
+
+    /// What looking after has brought.
+    private struct Swept: Sendable {
+        var waiting: Int
+        var tasks: Int
+        var written: [Written]
+        var keys: [Int64]
+        var isMore: Bool
     }
 
     /// Sends nothing more of a task. `then` gets false if there is none of this token's.
