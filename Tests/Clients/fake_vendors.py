@@ -306,7 +306,10 @@ class FakeOPPO(FakeVendor):
         has_template = "private_msg_template_id" in notification
         _check("oppo", oppo_code(40), [
             (all(one.get("target_type") == 2 for one in messages), "target_type"),
-            (all(one["notification"] == notification for one in messages), "notification"),
+            (all({**one["notification"], "app_message_id": None}
+                 == {**notification, "app_message_id": None} for one in messages), "notification"),
+            (len({one["notification"].get("app_message_id") for one in messages})
+             == len(messages), "app_message_id"),
             (style in (1, 2, 3), "style"),
             (has_template or 1 <= len(notification.get("title", "")) <= 50, "title"),
             (not has_template or not {"title", "content"} & notification.keys(), "free text"),

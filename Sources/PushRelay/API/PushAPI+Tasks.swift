@@ -54,6 +54,9 @@ extension PushAPI {
         case .failure(.revoked): throw Self.unknownToken
         case .failure(.full):
             throw APIProblem(.unavailable, "too much waits to be sent").retrying(after: 60)
+        case .failure(.clock):
+            throw APIProblem(.unavailable, "the server's clock is not right yet")
+                .retrying(after: 10)
         case .failure(.storage): throw Self.storage
         }
     }

@@ -110,22 +110,32 @@ extension PushService {
     ) throws -> (token: APITokenDescription, cancelled: Int) {
         let dispatcher = try dispatcher()
         let now = dispatcher.now.wall
-        let revoked = try dispatcher.host.database.writeNow {
-            connection -> (token: APIToken, keys: [Int64], tasks: Int)? in
-            guard let token = try APITokenStore.all(connection).first(where: { $0.name == name })
-            else { return nil }
+        let database = dispatcher.host.database
+        let token = try database.writeNow { connection -> APIToken? in
+            let tokens = try APITokenStore.all(connection)
+            guard let token = tokens.first(where: { $0.name == name }) else { return nil }
             try APITokenStore.remove(connection, token.id)
-            guard cancels else { return (token, [], 0) }
-            let tasks = try PushTaskStore.unfinished(connection, of: token.id)
-            var keys: [Int64] = []
-            for task in tasks { keys += try PushTasks.cancel(task, now: now, connection) }
-            return (token, keys, tasks.count)
+            return token
         }
-        guard let revoked else {
+        guard let token else {
             throw PushRefused("there is no token named \(name); see kinglet token list")
         }
-        api.good.remove(revoked.token.digest)
-        dispatcher.didSuppress(revoked.keys)
-        return (APITokenDescription(revoked.token, now: now / 1000), revoked.tasks)
+        api.good.remove(token.digest)
+        let description = APITokenDescription(token, now: now / 1000)
+        guard cancels else { return (description, 0) }
+        let tasks = try database.readNow {
+            try PushTaskStore.unfinished($0, of: token.id)
+        }
+        for task in tasks {
+            var isMore = true
+            while isMore {
+                let part = try database.writeNow {
+                    try PushTasks.cancel(task, now: now, $0)
+                }
+                dispatcher.didSuppress(part.keys)
+                isMore = part.isMore
+            }
+        }
+        return (description, tasks.count)
     }
 }

@@ -110,6 +110,8 @@ struct Circuit {
     /// Those that are to go, urgent ones in front of the others.
     private(set) var urgent = CircularBuffer<Int64>()
     private(set) var ready = CircularBuffer<Int64>()
+    /// What programs tell many goes behind all others.
+    private(set) var parcels = CircularBuffer<Int64>()
     var inFlight = 0
     /// An authorization is being fetched; the others wait for it.
     var isAuthorizing = false
@@ -118,10 +120,14 @@ struct Circuit {
     /// One got through over the connection that stands, as far as that is known. Until then APNs takes
     /// one request at a time.
     var provenUntil: Int64?
-    /// While nothing is sent, devices with another way were found among those that wait.
-    var passesOn = false
-    /// More is due in the database than is held here.
+    /// More is due in the database than is held here; the same of parcels.
     var hasBacklog = false
+    var hasParcels = false
+    /// While nothing is sent: more than were taken have another way.
+    var hasPassing = false
+    /// While nothing is sent: when it is looked again for those whose devices have another way, by the
+    /// monotonic clock.
+    var nextLook: Int64 = 0
     var isLoading = false
     /// When the next row of the database is due, milliseconds since 1970, as far as it is known.
     var nextDue: Int64?
@@ -134,7 +140,14 @@ struct Circuit {
         filledAt = now
     }
 
-    var readyCount: Int { urgent.count + ready.count }
+    var readyCount: Int { wakeCount + parcels.count }
+    /// Those that are about one device.
+    var wakeCount: Int { urgent.count + ready.count }
+
+    /// Whether nothing is sent until a time to come.
+    func isShut(_ now: PushMoment) -> Bool {
+        breaker.state == .open && now.monotonic < breaker.until
+    }
 
     /// Whether a row of the database is due; one that is due in days was written by a clock that was
     /// wrong.
@@ -144,30 +157,47 @@ struct Circuit {
 
     /// Whether nothing is lost with it; one that would be tried again now has nothing to remember.
     func isIdle(_ now: PushMoment) -> Bool {
-        readyCount == 0 && inFlight == 0 && !hasBacklog && !isLoading && nextDue == nil
+        readyCount == 0 && inFlight == 0 && !hasBacklog && !hasParcels && !isLoading
+            && nextDue == nil
             && !isAuthorizing && (breaker.state != .open || now.monotonic >= breaker.until)
     }
 
+    /// A negative number is that of a parcel.
     mutating func append(_ target: Int64, isUrgent: Bool) {
-        if isUrgent { urgent.append(target) } else { ready.append(target) }
+        if target < 0 {
+            parcels.append(target)
+        } else if isUrgent {
+            urgent.append(target)
+        } else {
+            ready.append(target)
+        }
     }
 
     /// One that could not be sent is the next to be.
     mutating func giveBack(_ target: Int64, isUrgent: Bool) {
-        if isUrgent { urgent.prepend(target) } else { ready.prepend(target) }
+        if target < 0 {
+            parcels.prepend(target)
+        } else if isUrgent {
+            urgent.prepend(target)
+        } else {
+            ready.prepend(target)
+        }
     }
 
-    mutating func popFirst() -> Int64? { urgent.popFirst() ?? ready.popFirst() }
+    mutating func popFirst() -> Int64? {
+        urgent.popFirst() ?? ready.popFirst() ?? parcels.popFirst()
+    }
 
     mutating func remove(_ target: Int64) { remove([target]) }
 
     mutating func remove(_ targets: Set<Int64>) {
         urgent.removeAll { targets.contains($0) }
         ready.removeAll { targets.contains($0) }
+        parcels.removeAll { targets.contains($0) }
     }
 
     /// Those that are to go.
-    var keys: [Int64] { Array(urgent) + Array(ready) }
+    var keys: [Int64] { Array(urgent) + Array(ready) + Array(parcels) }
 
     /// Takes some from the bucket; false when it is empty. Who takes more than there is leaves it
     /// empty for longer.

@@ -8,8 +8,11 @@ internal import Prometheus
 struct DeliveryLimits: Sendable, Equatable {
     /// Under way at one time in a circuit.
     var inFlight = 8
-    /// Held in memory in a circuit.
+    /// Held in memory in a circuit, besides parcels; those.
     var held = 256
+    var parcels = 64
+    /// Targets of those that are passed on at one time: they are written down together.
+    var passing = 1000
     /// Circuits with something to do at one time; more wait in the database.
     var circuits = 512
     /// Per second and circuit, and so many at once.
@@ -20,13 +23,15 @@ struct DeliveryLimits: Sendable, Equatable {
 /// The state. Owner: whoever holds it, behind a lock.
 struct Deliveries {
     var limits: DeliveryLimits
-    private(set) var circuits: [String: Circuit] = [:]
-    private var held: [Int64: DeliveryItem] = [:]
+    var circuits: [String: Circuit] = [:]
+    var held: [Int64: DeliveryItem] = [:]
     private var underWay: Set<Int64> = []
     /// Those that came for a target while one was under way: when and where the next may be sent.
     private var again: [Int64: (due: Int64, circuit: String)] = [:]
     /// Those of which nobody wants what is under way any more.
     private var unwanted: Set<Int64> = []
+    /// Those that are being passed on, with how many targets each is for.
+    var passing: [Int64: Int] = [:]
     /// Nothing is begun any more.
     var isStopping = false
 
@@ -80,11 +85,19 @@ struct Deliveries {
             circuit.nextDue = min(circuit.nextDue ?? due, due)
             return
         }
-        // Behind those that wait in the database, unless it must not wait.
+        guard item.parcel == nil else {
+            guard circuit.parcels.count < limits.parcels, !circuit.hasParcels else {
+                circuit.hasParcels = true
+                return
+            }
+            held[item.key] = item
+            return circuit.append(item.key, isUrgent: false)
+        }
+        // Behind those that wait in the database, unless it must not wait, or leaves at once.
         let hasRoom =
-            item.isUrgent
-            ? circuit.readyCount < 2 * limits.held
-            : circuit.readyCount < limits.held && !circuit.hasBacklog
+            item.isUrgent || item.hasNext && circuit.isShut(now)
+            ? circuit.wakeCount < 2 * limits.held
+            : circuit.wakeCount < limits.held && !circuit.hasBacklog
         guard hasRoom else {
             circuit.hasBacklog = true
             return
@@ -119,76 +132,6 @@ struct Deliveries {
             again[target] = nil
             if underWay.contains(target) { unwanted.insert(target) }
         }
-    }
-
-    // MARK: From the database
-
-    /// A circuit of which rows are due, as a look into the database showed.
-    mutating func noteDue(
-        _ circuit: String, _ provider: ProviderKind, at due: Int64, now: PushMoment
-    ) {
-        if circuits[circuit] == nil, circuits.count >= limits.circuits {
-            circuits = circuits.filter { !$0.value.isIdle(now) }
-        }
-        guard circuits[circuit] != nil || circuits.count < limits.circuits else {
-            overflow = true
-            return
-        }
-        var entry =
-            circuits[circuit] ?? Circuit(provider, burst: limits.burst, now: now.monotonic)
-        entry.nextDue = min(entry.nextDue ?? due, due)
-        circuits[circuit] = entry
-    }
-
-    /// The circuits of which rows are to be loaded now, and how many of each.
-    mutating func circuitsToLoad(now: PushMoment) -> [(circuit: String, count: Int)] {
-        guard !isStopping else { return [] }
-        var wanted: [(String, Int)] = []
-        for (name, circuit) in circuits where !circuit.isLoading {
-            let isDue = circuit.hasBacklog || circuit.isDue(now)
-            // What cannot be sent is not loaded.
-            let isOpen = circuit.breaker.state == .open && now.monotonic < circuit.breaker.until
-            guard isDue, !isOpen || circuit.passesOn, circuit.readyCount <= limits.held / 2
-            else { continue }
-            // What is noted from now on may be missed by the load, and is kept beside what it finds.
-            circuits[name]?.isLoading = true
-            circuits[name]?.hasBacklog = false
-            circuits[name]?.nextDue = nil
-            wanted.append((name, limits.held - circuit.readyCount))
-        }
-        return wanted
-    }
-
-    /// Rows of a circuit that were due.
-    ///
-    /// - Parameters:
-    ///   - hasMore: more are due.
-    ///   - nextDue: when the first of the others is; nil if there is none.
-    mutating func didLoad(
-        _ name: String, _ items: [DeliveryItem], hasMore: Bool, nextDue: Int64?
-    ) {
-        guard var circuit = circuits[name] else { return }
-        circuit.isLoading = false
-        circuit.hasBacklog = hasMore || circuit.hasBacklog
-        circuit.nextDue = [circuit.nextDue, nextDue].compactMap { $0 }.min()
-        for item in items where held[item.key] == nil {
-            held[item.key] = item
-            circuit.append(item.key, isUrgent: item.isUrgent)
-        }
-        circuits[name] = circuit
-    }
-
-    /// The load failed: it is tried again.
-    mutating func didNotLoad(_ name: String, now: PushMoment) {
-        circuits[name]?.isLoading = false
-        let retry = now.wall + 5_000
-        let known = circuits[name]?.nextDue ?? retry
-        circuits[name]?.nextDue = min(known, retry)
-    }
-
-    /// The targets that a load need not bring.
-    func heldTargets(of circuit: String) -> Set<Int64> {
-        Set(held.lazy.filter { $0.value.circuit == circuit }.map(\.key))
     }
 
     // MARK: Out
@@ -232,16 +175,24 @@ struct Deliveries {
     mutating func takePassing(now: PushMoment) -> [(item: DeliveryItem, reason: PushReason)] {
         var items: [(DeliveryItem, PushReason)] = []
         guard !isStopping else { return items }
-        for (name, circuit) in circuits where circuit.breaker.state == .open {
-            guard circuit.readyCount > 0, now.monotonic < circuit.breaker.until else { continue }
-            let passing = circuit.keys.filter { held[$0]?.hasNext ?? false }
-            circuits[name]?.passesOn = !passing.isEmpty
-            circuits[name]?.remove(Set(passing))
-            for key in passing {
-                guard let item = held[key] else { continue }
+        var room = limits.passing - passing.values.reduce(0, +)
+        for (name, circuit) in circuits where circuit.readyCount > 0 && circuit.isShut(now) {
+            var taken: Set<Int64> = []
+            circuits[name]?.hasPassing = false
+            for key in circuit.keys {
+                guard let item = held[key], item.hasNext else { continue }
+                guard room > 0 else {
+                    circuits[name]?.hasPassing = true
+                    break
+                }
+                let count = item.parcel?.count ?? 1
+                room -= count
+                passing[key] = count
                 underWay.insert(key)
+                taken.insert(key)
                 items.append((item, circuit.breaker.reason ?? .unavailable))
             }
+            circuits[name]?.remove(taken)
         }
         return items
     }
@@ -261,14 +212,21 @@ struct Deliveries {
         var next: Int64?
         func consider(_ time: Int64) { next = min(next ?? .max, max(1, time)) }
         for circuit in circuits.values {
-            let isOpen = circuit.breaker.state == .open && now.monotonic < circuit.breaker.until
-            if isOpen, circuit.passesOn, circuit.hasBacklog, !circuit.isLoading,
-                circuit.readyCount <= limits.held / 2
-            {
-                consider(1)
-            }
-            if isOpen, circuit.readyCount > 0 || circuit.hasBacklog || circuit.nextDue != nil {
-                consider(circuit.breaker.until - now.monotonic)
+            if circuit.isShut(now) {
+                if circuit.hasPassing, passing.isEmpty { consider(1) }
+                let isDue = circuit.isDue(now)
+                if circuit.hasBacklog || circuit.hasParcels || isDue, !circuit.isLoading,
+                    passing.isEmpty
+                {
+                    consider(circuit.nextLook - now.monotonic)
+                } else if !isDue, let due = circuit.nextDue {
+                    consider(due - now.wall)
+                }
+                if circuit.readyCount > 0 || circuit.hasBacklog || circuit.hasParcels
+                    || circuit.nextDue != nil
+                {
+                    consider(circuit.breaker.until - now.monotonic)
+                }
                 continue
             }
             if circuit.readyCount > 0, circuit.inFlight < room(circuit, now),
@@ -279,8 +237,7 @@ struct Deliveries {
             }
             guard !circuit.isLoading else { continue }
             // Otherwise the end of one that is held or under way makes room.
-            let hasRoom = circuit.readyCount <= limits.held / 2
-            if hasRoom, circuit.hasBacklog || circuit.isDue(now) {
+            if load("", circuit, now) != nil {
                 consider(1)
             } else if let due = circuit.nextDue, due > now.wall {
                 consider(due - now.wall)
@@ -335,11 +292,25 @@ struct Deliveries {
         circuits[item.circuit]?.inFlight -= 1
     }
 
+    /// Nothing was sent for an item: that says nothing of its way. It ends with `settle`.
+    mutating func finishUnsent(_ item: DeliveryItem) { release(item) }
+
+    /// An item waits for something else than its way, which others may use meanwhile. It goes on with
+    /// `resume`.
+    mutating func pause(_ item: DeliveryItem) { release(item) }
+
+    /// An item that was paused is the next to be sent.
+    mutating func resume(_ item: DeliveryItem) {
+        circuits[item.circuit]?.inFlight += 1
+        giveBack(item)
+    }
+
     /// What came of an item is written.
     ///
     /// - Parameter next: when the target's next push is due; nil if there is none.
     mutating func settle(_ item: DeliveryItem, next: Int64?) {
         underWay.remove(item.key)
+        passing[item.key] = nil
         held[item.key] = nil
         let again = again.removeValue(forKey: item.key)
         unwanted.remove(item.key)

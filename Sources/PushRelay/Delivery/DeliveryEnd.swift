@@ -1,4 +1,4 @@
-// How a try ends.
+// How a try ends, and what is to be loaded.
 
 /// What became of one that was under way.
 enum DeliveryEnd: Sendable, Equatable {
@@ -11,4 +11,14 @@ enum DeliveryEnd: Sendable, Equatable {
     case passedOn(disables: Bool)
     /// It is given up.
     case dead(disables: Bool)
+}
+
+/// Rows of a circuit that are to be loaded.
+struct DeliveryLoad: Sendable, Equatable {
+    var circuit: String
+    /// So many at most.
+    var wakes: Int
+    var parcels: Int
+    /// Only those whose devices have another way: nothing is sent on this one.
+    var isForPassing: Bool
 }

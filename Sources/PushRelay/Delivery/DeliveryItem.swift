@@ -56,6 +56,8 @@ struct DeliveryItem: Sendable {
 
     /// A new credential was made for it.
     var hasRenewed = false
+    /// Apps that are connected were asked to take it.
+    var hasAsked = false
     /// The other environment is being tried.
     var isInOtherEnvironment = false
     /// How many others had got through when it failed first; nil if it has not.
@@ -71,6 +73,7 @@ struct DeliveryItem: Sendable {
         unread = newer.unread
         details = newer.details
         expires = newer.expires
+        hasNext = newer.hasNext
     }
 
     var isUrgent: Bool { kind == .call || kind == .callEnded }

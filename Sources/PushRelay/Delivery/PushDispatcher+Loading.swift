@@ -9,16 +9,27 @@ internal import Storage
 internal import Synchronization
 
 extension PushDispatcher {
-    func load(_ circuit: String, _ count: Int) {
+    /// What a load has brought.
+    private struct Loaded: Sendable {
+        var items: [DeliveryItem]
+        var dead: Int
+        var hasMore: Bool
+        var hasMoreParcels: Bool
+        var next: Int64?
+    }
+
+    func load(_ load: DeliveryLoad) {
+        let circuit = load.circuit
         let held = state.withLock { $0.deliveries.heldTargets(of: circuit) }
         let wakeups = wakeups
         let now = clock()
         let limit = options.deadLetters.value
         host.database.writer.submit(
             size: 0,
-            { connection -> (items: [DeliveryItem], dead: Int, hasMore: Bool, next: Int64?) in
+            { connection -> Loaded in
                 let found = try PushQueueStore.due(
-                    connection, circuit, now: now.wall, limit: count, held: held)
+                    connection, circuit, now: now.wall, limit: load.wakes, held: held,
+                    onlyWithNext: load.isForPassing)
                 var items: [DeliveryItem] = []
                 var dead = 0
                 for (target, queued) in found.rows {
@@ -34,17 +45,17 @@ extension PushDispatcher {
                         dead += 1
                     }
                 }
-                // What people write comes before what programs say to many.
                 let parcels = try ParcelStore.due(
-                    connection, circuit, now: now.wall, limit: count - items.count, held: held)
+                    connection, circuit, now: now.wall, limit: load.parcels, held: held,
+                    onlyWithNext: load.isForPassing)
                 items += parcels.rows.map(\.item)
                 let next = [
                     try PushQueueStore.nextDue(connection, circuit, after: now.wall),
                     try ParcelStore.nextDue(connection, circuit, after: now.wall),
                 ]
-                return (
-                    items, dead, found.hasMore || parcels.hasMore, next.compactMap { $0 }.min()
-                )
+                return Loaded(
+                    items: items, dead: dead, hasMore: found.hasMore,
+                    hasMoreParcels: parcels.hasMore, next: next.compactMap { $0 }.min())
             },
             then: { result in
                 self.state.withLock { state in
@@ -52,7 +63,9 @@ extension PushDispatcher {
                     case .success(let found):
                         self.metrics.dead[.unregistered].add(found.dead)
                         state.deliveries.didLoad(
-                            circuit, found.items, hasMore: found.hasMore, nextDue: found.next)
+                            load, found.items, hasMore: found.hasMore,
+                            hasMoreParcels: found.hasMoreParcels, nextDue: found.next,
+                            now: self.clock())
                     case .failure:
                         state.deliveries.didNotLoad(circuit, now: self.clock())
                     }

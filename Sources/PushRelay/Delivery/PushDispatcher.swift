@@ -32,7 +32,7 @@ final class PushDispatcher: Sendable {
             _ now: PushMoment
         ) -> (
             items: [DeliveryItem], passing: [(item: DeliveryItem, reason: PushReason)],
-            loads: [(circuit: String, count: Int)], wake: Int64?
+            loads: [DeliveryLoad], wake: Int64?
         ) {
             guard isStarted else { return ([], [], [], nil) }
             let items = deliveries.takeReady(now: now)
@@ -158,7 +158,7 @@ final class PushDispatcher: Sendable {
                 self.timerFired(now.monotonic + wake)
             }
         }
-        for load in loads { self.load(load.circuit, load.count) }
+        for load in loads { self.load(load) }
         for (item, reason) in passing {
             let answer = PushAnswer(.retry(.circuit, after: nil), reason)
             record(item, answer, .passedOn(disables: false), now)

@@ -63,15 +63,24 @@ struct PushRecord: DeliveryRecord {
                 connection, item.target, version: item.version, provider: item.booked,
                 due: due, tries: tries)
             try noteFailure(connection, isFinal: false)
-        case .passedOn(let disables):
+        case .passedOn(let mayDisable):
             try noteFailure(connection, isFinal: true)
+            let disables = try mayDisable && isStillMeant(connection)
             let noted = try wakeups.passOn(
                 item, endsAll: disables, now: now.wall, connection)
             if let noted {
                 written.noted = [noted]
             } else if try PushQueueStore.find(connection, item.target)?.version == item.version {
-                // The other token is gone meanwhile.
-                try writeDead(connection, disables: disables)
+                // The other token is gone meanwhile: what may pass is waited for here.
+                if answer.isTemporary, item.tries + 1 < Backoff.mostTries {
+                    let tries = item.tries + 1
+                    let wait = Backoff.delay(tries: tries, wish: nil, random: .random(in: 0...1))
+                    try PushQueueStore.noteRetry(
+                        connection, item.target, version: item.version, provider: item.booked,
+                        due: now.wall + wait, tries: tries)
+                } else {
+                    try writeDead(connection, disables: mayDisable)
+                }
                 break
             }
             if disables { try disable(item.target, connection) }
@@ -80,6 +89,14 @@ struct PushRecord: DeliveryRecord {
         }
         written.next = try PushQueueStore.find(connection, item.target)?.due
         return written
+    }
+
+    /// Whether the target is the one that the provider said is gone.
+    private func isStillMeant(_ connection: Connection) throws -> Bool {
+        guard let target = try PushTargetStore.target(connection, item.target) else {
+            return false
+        }
+        return retryOfNewer(target) == nil
     }
 
     private func disable(_ id: Int64, _ connection: Connection) throws {
@@ -158,5 +175,15 @@ extension PushKeys {
         target.parameters[PushDispatcher.environment] =
             known == "production" ? "sandbox" : "production"
         try PushTargetStore.update(connection, id, secret: try seal(target), circuit: row.circuit)
+    }
+}
+
+extension PushAnswer {
+    /// Whether another try may get through.
+    var isTemporary: Bool {
+        switch outcome {
+        case .retry, .authorizationExpired, .quotaOfDay: true
+        case .accepted, .invalidToken, .rejected: false
+        }
     }
 }

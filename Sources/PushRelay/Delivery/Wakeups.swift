@@ -160,9 +160,14 @@ struct Wakeups: Sendable {
         other.provider = way.provider
         other.circuit = way.circuit
         other.due = min(due, now)
-        other.kind = row.kind
         other.added = row.added
-        other.expires = row.expires
+        // A call that is to ring is not lost behind a message.
+        let staysCall =
+            isCollapsed && other.kind == .call && row.kind == .message && other.expires > now
+        if !staysCall {
+            other.kind = row.kind
+            other.expires = row.expires
+        }
         other.unread = max(other.unread, row.unread)
         other.message = max(other.message, row.message)
         other.conversation = row.conversation

@@ -24,7 +24,7 @@ struct AppConnections: Sendable {
         self.services = services
     }
 
-    private struct Question {
+    struct Question: Sendable {
         let target: Int64
         let client: JID
         let service: PushAppService
@@ -55,16 +55,20 @@ struct AppConnections: Sendable {
         }
     }
 
-    /// Tells those of the members whose apps are connected; `then` gets the targets of those that
-    /// took it (XEP-0335 in an IQ), on any thread.
+    /// Those of the members whose apps are connected.
+    func questions(_ members: [ParcelMember]) -> [Question] {
+        members.compactMap { question($0) }
+    }
+
+    /// Tells apps that are connected; `then` gets the targets of those that took it (XEP-0335 in an
+    /// IQ), on any thread.
     ///
     /// - Parameter task: comes with it, for the same comes twice if a connection breaks before the
     ///   answer.
-    func tell(
-        _ notification: PushNotification, of task: Int64, _ members: [ParcelMember],
-        then: @escaping @Sendable (Set<Int64>) -> Void
+    func ask(
+        _ questions: [Question], _ notification: PushNotification, of task: Int64,
+        _ members: [ParcelMember], then: @escaping @Sendable (Set<Int64>) -> Void
     ) {
-        let questions = members.compactMap { question($0) }
         guard !questions.isEmpty, let loop = host.loops.first else { return then([]) }
         let answers = Answers(questions.count, then: then)
         let asked = questions.filter { question in

@@ -105,7 +105,8 @@ struct Honor: MakerProvider {
         }
         let data = String(decoding: JSONValue.object(notification.fields).bytes, as: UTF8.self)
         return JSONValue.object(["android": .object(android), "data": .string(data)])
-            .merged(with: notification.content?.extras[.honor], except: ["token", "topic", "condition"])
+            .merged(
+                with: notification.content?.extras[.honor], except: ["token", "topic", "condition"])
     }
 
     // MARK: An answer

@@ -121,7 +121,9 @@ final class Huawei: MakerProvider {
         }
         let data = String(decoding: JSONValue.object(notification.fields).bytes, as: UTF8.self)
         return JSONValue.object(["android": .object(android), "data": .string(data)])
-            .merged(with: notification.content?.extras[.huawei], except: ["token", "topic", "condition"])
+            .merged(
+                with: notification.content?.extras[.huawei],
+                except: ["token", "topic", "condition"])
     }
 
     // MARK: An answer

@@ -149,7 +149,10 @@ final class OPPO: MakerProvider {
         let messages = targets.map { target -> JSONValue in
             .object([
                 "target_type": .integer(2), "target_value": .string(target.token),
-                "notification": shown,
+                // One that comes twice is shown once.
+                "notification": shown.merged(with: [
+                    "app_message_id": .string(Self.identifier(notification, target))
+                ]),
             ])
         }
         let isOne = messages.count == 1
@@ -164,11 +167,18 @@ final class OPPO: MakerProvider {
                 ])), longestAnswer: PushAnswers.longest(targets.count))
     }
 
+    /// Another one for each device: of several with the same, one might be all that is sent.
+    private static func identifier(
+        _ notification: PushNotification, _ target: PushTarget
+    ) -> String {
+        let digest = DigestAlgorithm.sha256.hash(
+            notification.identifier + Array(target.token.utf8))
+        return String(HexDigits.text(digest).prefix(32))
+    }
+
     private func shown(_ notification: PushNotification) throws(PushFault) -> JSONValue {
         let lifetime = notification.lifetime(atMost: Self.longestLifetime)
         var shown: [String: JSONValue] = [
-            // One that comes twice is shown once.
-            "app_message_id": .string(HexDigits.text(notification.identifier)),
             "style": .integer(1), "click_action_type": .integer(0),
             "off_line": .boolean(lifetime > 0), "off_line_ttl": .integer(Int64(lifetime)),
         ]

@@ -365,8 +365,11 @@ enum PushQueueStore {
     }
 
     /// Rows that are due, in order, without those that are held already.
+    ///
+    /// - Parameter onlyWithNext: those whose devices have another token.
     static func due(
-        _ connection: Connection, _ circuit: String, now: Int64, limit: Int, held: Set<Int64>
+        _ connection: Connection, _ circuit: String, now: Int64, limit: Int, held: Set<Int64>,
+        onlyWithNext: Bool = false
     ) throws -> (rows: [(target: PushTargetRow, queued: PushQueueRow)], hasMore: Bool) {
         var found: [(PushTargetRow, PushQueueRow)] = []
         var hasMore = false
@@ -376,9 +379,12 @@ enum PushQueueStore {
             SELECT \(PushTargetStore.columns), \(columns)
             FROM push_queue q JOIN push_targets t ON t.id = q.target
             WHERE q.circuit = ? AND q.due IS NOT NULL AND (q.due <= ? OR q.due > ?)
-                AND q.expires > ?
+                AND q.expires > ? AND (NOT ? OR t.device IS NOT NULL AND EXISTS (
+                    SELECT 1 FROM push_targets o WHERE o.device = t.device AND o.rank > t.rank
+                        AND o.disabled IS NULL))
             ORDER BY q.due
-            """, .text(circuit), .integer(now), .integer(now + farAway), .integer(now)
+            """, .text(circuit), .integer(now), .integer(now + farAway), .integer(now),
+            .integer(onlyWithNext ? 1 : 0)
         ) { result in
             guard let target = PushTargetStore.target(result), !held.contains(target.id) else {
                 return true

@@ -59,15 +59,15 @@ struct ParcelRecord: DeliveryRecord {
             try PushQueueStore.count(connection, item.booked, retried: 1)
             try keepRest(parcel, connection)
             work.written.next = due
-        case .passedOn(let disables):
+        case .passedOn:
             for member in try ParcelStore.members(connection, parcel) {
-                try fail(member, parcel, answer, disables: disables, &work, connection)
+                try settle(member, parcel, answer, &work, connection)
             }
             try ParcelStore.remove(connection, parcel.id)
         case .dead(let disables):
             if disables {
                 for member in try ParcelStore.members(connection, parcel) {
-                    try disable(member, answer, &work, connection)
+                    _ = try disable(member, answer, &work, connection)
                 }
             }
             try ParcelStore.noteResult(connection, parcel, answer, now: seconds)
@@ -94,63 +94,36 @@ struct ParcelRecord: DeliveryRecord {
             return
         }
         guard let answer = outcome.answers[member.id] else { return }
-        switch answer.outcome {
-        case .accepted: break
-        case .invalidToken:
-            try fail(member, parcel, answer, disables: true, &work, connection)
-        case .rejected:
-            try fail(member, parcel, answer, disables: false, &work, connection)
-        case .retry(_, let after):
-            try retry(
-                member, parcel, answer, after.map(Deliveries.milliseconds), &work, connection)
-        case .authorizationExpired, .quotaOfDay:
-            let day: Int64 = 86_400_000
-            let rest = day - (now.wall + item.provider.dayOffset) % day
-            try retry(member, parcel, answer, rest, &work, connection)
-        }
+        try settle(member, parcel, answer, &work, connection)
     }
 
-    /// A member is tried again alone, by its next token if it has one.
-    private func retry(
-        _ member: ParcelMember, _ parcel: Parcel, _ answer: PushAnswer, _ wish: Int64?,
-        _ work: inout Work, _ connection: Connection
+    /// What follows for a member that did not get it: its device's next token is tried, or it is tried
+    /// again, or given up.
+    private func settle(
+        _ member: ParcelMember, _ parcel: Parcel, _ answer: PushAnswer, _ work: inout Work,
+        _ connection: Connection
     ) throws {
+        guard answer.outcome != .accepted else { return }
+        var mayTryAgain = answer.isTemporary
+        if case .invalidToken = answer.outcome {
+            // One that registered anew meanwhile is not meant.
+            mayTryAgain = try !disable(member, answer, &work, connection)
+        }
+        try PushTargetStore.noteFailure(
+            connection, member.id, answer.reason, answer.code, isFinal: !mayTryAgain)
+        if try passOn(member, parcel, &work, connection) { return }
         let tries = item.tries + 1
         let due =
-            now.wall + Backoff.delay(tries: tries, wish: wish, random: .random(in: 0...1))
-        guard !item.hasNext, tries < Backoff.mostTries, due < item.expires else {
-            // One that stays gone is gone.
-            let isGone = answer.reason == .unregistered && tries >= Backoff.mostTries
-            return try fail(member, parcel, answer, disables: isGone, &work, connection)
-        }
-        let (badge, wasThere) = try ParcelStore.takeOut(connection, parcel, member.id)
-        guard wasThere else { return }
-        try PushTargetStore.noteFailure(
-            connection, member.id, answer.reason, answer.code, isFinal: false)
-        work.later.append((member.id, badge, due))
-    }
-
-    /// A member is told by its device's next token, or not at all.
-    private func fail(
-        _ member: ParcelMember, _ parcel: Parcel, _ answer: PushAnswer, disables: Bool,
-        _ work: inout Work, _ connection: Connection
-    ) throws {
-        try PushTargetStore.noteFailure(
-            connection, member.id, answer.reason, answer.code, isFinal: true)
-        if disables { try disable(member, answer, &work, connection) }
-        if let target = member.target,
-            let next = try PushTargetStore.next(connection, after: target),
-            try !ParcelStore.contains(connection, parcel.task, next.id)
-        {
+            now.wall
+            + Backoff.delay(tries: tries, wish: wish(answer), random: .random(in: 0...1))
+        if mayTryAgain, tries < Backoff.mostTries, due < item.expires {
             let (badge, wasThere) = try ParcelStore.takeOut(connection, parcel, member.id)
-            guard wasThere else { return }
-            work.counts.passedOn += 1
-            work.written.passedOn[item.provider, default: 0] += 1
-            let way = Way(
-                circuit: next.circuit, provider: next.provider, app: next.app,
-                hasNext: next.hasNext)
-            work.passed[way, default: []].append((next.id, badge))
+            if wasThere { work.later.append((member.id, badge, due)) }
             return
+        }
+        // One that stays gone is gone.
+        if mayTryAgain, answer.reason == .unregistered, tries >= Backoff.mostTries {
+            _ = try disable(member, answer, &work, connection)
         }
         let isEnded = try ParcelStore.end(
             connection, parcel, member.id, .failed, answer, now: now.wall)
@@ -159,19 +132,53 @@ struct ParcelRecord: DeliveryRecord {
         work.written.failed[answer.reason, default: 0] += 1
     }
 
+    /// Milliseconds that a provider wants to be left alone.
+    private func wish(_ answer: PushAnswer) -> Int64? {
+        switch answer.outcome {
+        case .retry(_, let after): return after.map(Deliveries.milliseconds)
+        case .quotaOfDay:
+            let day: Int64 = 86_400_000
+            return day - (now.wall + item.provider.dayOffset) % day
+        case .accepted, .invalidToken, .rejected, .authorizationExpired: return nil
+        }
+    }
+
+    /// A member is told by its device's next token. False if it has none.
+    private func passOn(
+        _ member: ParcelMember, _ parcel: Parcel, _ work: inout Work, _ connection: Connection
+    ) throws -> Bool {
+        guard let target = member.target,
+            let next = try PushTargetStore.next(connection, after: target),
+            try !ParcelStore.contains(connection, parcel.task, next.id)
+        else { return false }
+        let (badge, wasThere) = try ParcelStore.takeOut(connection, parcel, member.id)
+        guard wasThere else { return true }
+        work.counts.passedOn += 1
+        work.written.passedOn[item.provider, default: 0] += 1
+        let way = Way(
+            circuit: next.circuit, provider: next.provider, app: next.app, hasNext: next.hasNext)
+        work.passed[way, default: []].append((next.id, badge))
+        return true
+    }
+
     /// Its token is none, unless it has another one by now.
+    /// False in that case.
     private func disable(
         _ member: ParcelMember, _ answer: PushAnswer, _ work: inout Work,
         _ connection: Connection
-    ) throws {
+    ) throws -> Bool {
         guard let known = member.target,
             let target = try PushTargetStore.target(connection, member.id),
-            target.secret == known.secret, target.disabledAt == nil
-        else { return }
-        if case .invalidToken(_, let since?) = answer.outcome, target.refreshed > since { return }
+            target.secret == known.secret
+        else { return false }
+        if case .invalidToken(_, let since?) = answer.outcome, target.refreshed > since {
+            return false
+        }
+        guard target.disabledAt == nil else { return true }
         try PushTargetStore.disable(
             connection, member.id, answer.reason, answer.code, now: seconds)
         work.written.invalidated[item.provider, default: 0] += 1
+        return true
     }
 
     // MARK: The others
@@ -201,7 +208,8 @@ struct ParcelRecord: DeliveryRecord {
         guard let due = work.later.map(\.due).max() else { return }
         let content = ParcelStore.Content(
             task: row.parcel.task, circuit: row.circuit, provider: row.provider, app: row.app,
-            hasNext: row.hasNext, due: due, expires: row.expires, tries: item.tries + 1,
+            // Who had another token has it no more.
+            hasNext: false, due: due, expires: row.expires, tries: item.tries + 1,
             members: work.later.map { ($0.target, $0.badge) })
         try PushQueueStore.count(connection, item.booked, retried: work.later.count)
         if let parcel = try ParcelStore.insert(connection, content, added: row.added) {

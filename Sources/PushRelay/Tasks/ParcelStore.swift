@@ -118,16 +118,19 @@ enum ParcelStore {
 
     /// Parcels that are due, in order, without those that are held already.
     static func due(
-        _ connection: Connection, _ circuit: String, now: Int64, limit: Int, held: Set<Int64>
+        _ connection: Connection, _ circuit: String, now: Int64, limit: Int, held: Set<Int64>,
+        onlyWithNext: Bool
     ) throws -> (rows: [ParcelRow], hasMore: Bool) {
         var found: [ParcelRow] = []
         var hasMore = false
         try connection.scan(
             """
             SELECT \(columns) FROM push_parcels p
-            WHERE p.circuit = ? AND (p.due <= ? OR p.due > ?) AND p.expires > ? ORDER BY p.due
+            WHERE p.circuit = ? AND (p.due <= ? OR p.due > ?) AND p.expires > ?
+                AND p.has_next >= ?
+            ORDER BY p.due
             """, .text(circuit), .integer(now), .integer(now + PushQueueStore.farAway),
-            .integer(now)
+            .integer(now), .integer(onlyWithNext ? 1 : 0)
         ) { result in
             guard let row = row(result), !held.contains(-row.parcel.id) else { return true }
             guard found.count < limit else {
@@ -213,18 +216,41 @@ enum ParcelStore {
         ) { row($0) } ?? nil
     }
 
-    /// Parcels whose time is over, or whose task is cancelled.
+    /// Parcels whose time is over.
+    ///
+    /// - Parameter members: so many in all, but for the last one.
     static func ended(
-        _ connection: Connection, now: Int64, limit: Int
-    ) throws -> [ParcelRow] {
+        _ connection: Connection, now: Int64, members: Int
+    ) throws -> (rows: [ParcelRow], isMore: Bool) {
+        try some(connection, "p.expires <= ?", now, members)
+    }
+
+    /// The same of a task.
+    static func parcels(
+        _ connection: Connection, of task: Int64, members: Int
+    ) throws -> (rows: [ParcelRow], isMore: Bool) {
+        try some(connection, "p.task = ?", task, members)
+    }
+
+    private static func some(
+        _ connection: Connection, _ condition: String, _ value: Int64, _ members: Int
+    ) throws -> (rows: [ParcelRow], isMore: Bool) {
         var found: [ParcelRow] = []
-        try connection.rows(
-            "SELECT \(columns) FROM push_parcels p WHERE p.expires <= ? LIMIT ?", .integer(now),
-            .integer(Int64(limit))
+        var room = members
+        var isMore = false
+        try connection.scan(
+            "SELECT \(columns) FROM push_parcels p WHERE \(condition)", .integer(value)
         ) { result in
-            if let row = row(result) { found.append(row) }
+            guard room > 0 else {
+                isMore = true
+                return false
+            }
+            guard let row = row(result) else { return true }
+            room -= max(1, row.parcel.count)
+            found.append(row)
+            return true
         }
-        return found
+        return (found, isMore)
     }
 
     /// What waits, the oldest first.
@@ -244,16 +270,6 @@ enum ParcelStore {
         try connection.first("SELECT sum(count) FROM push_parcels") {
             Int(clamping: $0.integer(0))
         } ?? 0
-    }
-
-    static func parcels(_ connection: Connection, of task: Int64) throws -> [ParcelRow] {
-        var found: [ParcelRow] = []
-        try connection.rows(
-            "SELECT \(columns) FROM push_parcels p WHERE p.task = ?", .integer(task)
-        ) { result in
-            if let row = row(result) { found.append(row) }
-        }
-        return found
     }
 
     // MARK: The end
@@ -291,8 +307,7 @@ enum ParcelStore {
             }
         }
         try PushTaskStore.count(connection, parcel.task, provider, counts)
-        let left = try count(connection, parcel)
-        if left > 0 { try setCount(connection, parcel.id, left) }
+        try setCount(connection, parcel.id, try count(connection, parcel))
     }
 
     /// What became of one member. False if that was known.

@@ -19,13 +19,13 @@ extension PushDispatcher {
             then: { result in
                 guard let found = try? result.get() else {
                     let answer = PushAnswer(.retry(.device, after: nil), .unavailable, code: "")
-                    return self.finish(item, ParcelOutcome(), answer)
+                    return self.finish(item, ParcelOutcome(), answer, nil)
                 }
                 guard let bytes = self.keys.open(found.task.content, for: "task"),
                     let task = JSONValue(bytes).flatMap(PushTask.init)
                 else {
                     let answer = PushAnswer(.rejected, .badToken, code: "sealed by another key")
-                    return self.finish(item, ParcelOutcome(found.members), answer)
+                    return self.finish(item, ParcelOutcome(found.members), answer, nil)
                 }
                 self.send(item, task, of: found.task.token, found.members)
             })
@@ -36,11 +36,14 @@ extension PushDispatcher {
         _ item: DeliveryItem, _ task: PushTask, of token: Int64, _ members: [ParcelMember]
     ) {
         let notification = notification(item, task, of: token)
-        appConnections.tell(notification, of: item.parcel?.task ?? 0, members) { reached in
-            guard !reached.isEmpty, let parcel = item.parcel else {
-                return self.send(item, notification, members, ParcelOutcome(members))
-            }
-            let rest = members.filter { !reached.contains($0.id) }
+        let questions = item.hasAsked ? [] : appConnections.questions(members)
+        guard !questions.isEmpty, let parcel = item.parcel else {
+            return send(item, notification, members, ParcelOutcome(members))
+        }
+        // Others use the way to the provider while apps are asked.
+        state.withLock { $0.deliveries.pause(item) }
+        turnSoon()
+        appConnections.ask(questions, notification, of: parcel.task, members) { reached in
             let now = self.now.wall
             self.host.database.writer.submit(
                 {
@@ -51,7 +54,12 @@ extension PushDispatcher {
                 then: { _ in
                     // What could not be written down is told once more; that is better than never.
                     self.metrics.suppressed[.active].add(reached.count)
-                    self.send(item, notification, rest, ParcelOutcome(rest))
+                    var item = item
+                    item.hasAsked = true
+                    let asked = item
+                    self.state.withLock { $0.deliveries.resume(asked) }
+                    self.finishDraining()
+                    self.turnSoon()
                 })
         }
     }
@@ -62,28 +70,33 @@ extension PushDispatcher {
     ) {
         var outcome = outcome
         var asked: [(member: ParcelMember, target: PushTarget)] = []
-        let accepted = PushAnswer(.accepted, .accepted)
         for member in members {
             guard let row = member.target else { continue }
-            guard row.disabledAt == nil, let target = keys.target(row.secret) else {
+            guard row.disabledAt == nil else {
                 outcome.answers[member.id] = PushAnswer(
                     .invalidToken(.token, since: nil), row.reason ?? .badToken, code: row.code)
                 continue
             }
+            guard let target = keys.target(row.secret) else {
+                // The key may come back.
+                outcome.answers[member.id] = PushAnswer(
+                    .rejected, .badToken, code: "sealed by another key")
+                continue
+            }
             asked.append((member, target))
         }
-        guard let first = asked.first else { return finish(item, outcome, accepted) }
+        guard let first = asked.first else { return finishUnsent(item, outcome) }
         guard let provider = provider(of: item, first.target) else {
             let answer = PushAnswer(
                 .retry(.circuit, after: .seconds(900)), .noApp, code: item.app)
-            return finish(item, outcome, answer)
+            return finish(item, outcome, answer, nil)
         }
         for (member, target) in asked where provider.problem(of: target) != nil {
             outcome.answers[member.id] = PushAnswer(
                 .invalidToken(.token, since: nil), .badToken)
         }
         let possible = asked.filter { outcome.answers[$0.member.id] == nil }
-        guard let first = possible.first else { return finish(item, outcome, accepted) }
+        guard let first = possible.first else { return finishUnsent(item, outcome) }
         var notification = notification
         // A count is each device's own.
         let badges = Set(possible.map(\.member.badge))
@@ -109,12 +122,13 @@ extension PushDispatcher {
                     for (place, answer) in answers.others {
                         outcome.answers[possible[place].member.id] = answer
                     }
-                    self.finish(item, outcome, answers.rest)
-                case .failure(let error): self.finish(item, outcome, PushAnswer(error))
+                    self.finish(item, outcome, answers.rest, provider)
+                case .failure(let error):
+                    self.finish(item, outcome, PushAnswer(error), provider)
                 }
             }
         } catch {
-            finish(item, outcome, error.answer)
+            finish(item, outcome, error.answer, provider)
         }
     }
 
@@ -139,8 +153,22 @@ extension PushDispatcher {
 
     // MARK: What came of it
 
-    /// - Parameter answer: for those of which the outcome says nothing else.
-    private func finish(_ item: DeliveryItem, _ outcome: ParcelOutcome, _ answer: PushAnswer) {
+    /// Everything is known without a request.
+    private func finishUnsent(_ item: DeliveryItem, _ outcome: ParcelOutcome) {
+        state.withLock { $0.deliveries.finishUnsent(item) }
+        write(
+            ParcelRecord(
+                item: item, outcome: outcome, answer: PushAnswer(.accepted, .accepted),
+                end: .sent, now: clock(), wakeups: wakeups, batchSize: batchSize))
+    }
+
+    /// - Parameters:
+    ///   - answer: for those of which the outcome says nothing else.
+    ///   - provider: that made the request; nil if none did.
+    private func finish(
+        _ item: DeliveryItem, _ outcome: ParcelOutcome, _ answer: PushAnswer,
+        _ provider: (any PushProvider)?
+    ) {
         var item = item
         var answer = answer
         let others = outcome.answers.values
@@ -164,7 +192,7 @@ extension PushDispatcher {
             }
             answer.outcome = .invalidToken(.token, since: since)
         case .authorizationExpired(.expired) where !item.hasRenewed:
-            if let target { provider(of: item, target)?.renew(at: time) }
+            provider?.renew(at: time)
         default: break
         }
         settle(item, outcome, answer)

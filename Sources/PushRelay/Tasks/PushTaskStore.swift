@@ -87,6 +87,7 @@ enum PushTaskStore {
             );
             CREATE INDEX push_parcels_due ON push_parcels (circuit, due);
             CREATE INDEX push_parcels_task ON push_parcels (task);
+            CREATE INDEX push_parcels_expires ON push_parcels (expires);
             CREATE INDEX push_targets_addressed ON push_targets (id)
                 WHERE account IS NOT NULL AND provider <> 'xmpp';
             """)

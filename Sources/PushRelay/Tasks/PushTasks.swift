@@ -17,6 +17,8 @@ enum PushTaskRefusal: Error, Sendable, Equatable {
     case revoked
     /// So much waits that no more is taken.
     case full
+    /// Nobody knows when it would be over.
+    case clock
     case storage
 }
 
@@ -49,8 +51,8 @@ final class PushTasks: Sendable {
     /// Milliseconds for which even what is of use now or never is tried: it has to get out.
     private static let leastTime: Int64 = 30_000
 
-    /// Parcels that are ended in one transaction.
-    private static let part = 100
+    /// Targets that are ended in one transaction.
+    static let part = 2_000
 
     private struct State {
         var isExpanding = false
@@ -95,6 +97,7 @@ final class PushTasks: Sendable {
             $0.waiting < Self.mostWaiting && $0.tasks < Self.tasksAtOnce
         }
         guard hasRoom else { return then(.failure(.full)) }
+        guard dispatcher.isClockRight() else { return then(.failure(.clock)) }
         let now = dispatcher.now.wall
         let content: [UInt8]
         do {
@@ -193,10 +196,10 @@ final class PushTasks: Sendable {
         database.writer.submit(
             size: 0,
             { connection -> Swept in
-                let ended = try ParcelStore.ended(connection, now: now, limit: Self.part)
+                let ended = try ParcelStore.ended(connection, now: now, members: Self.part)
                 var all: [Written] = []
                 let moment = PushMoment(monotonic: 0, wall: now)
-                for row in ended {
+                for row in ended.rows {
                     let record = ParcelRecord(
                         item: row.item, outcome: ParcelOutcome(),
                         answer: PushAnswer(.rejected, .expired), end: .dead(disables: false),
@@ -205,16 +208,18 @@ final class PushTasks: Sendable {
                 }
                 let isMore = try PushTaskStore.forget(
                     connection, before: now - Self.memory, most: Self.mostTasks)
-                return Swept(
-                    waiting: try ParcelStore.waiting(connection),
-                    tasks: try PushTaskStore.count(connection), written: all,
-                    keys: ended.map { -$0.parcel.id }, isMore: isMore || ended.count == Self.part)
+                var swept = Swept(written: all, keys: ended.rows.map { -$0.parcel.id })
+                swept.isMore = isMore || ended.isMore
+                guard !swept.isMore else { return swept }
+                swept.waiting = try ParcelStore.waiting(connection)
+                swept.tasks = try PushTaskStore.count(connection)
+                return swept
             },
             then: { result in
                 guard case .success(let done) = result else { return }
                 self.state.withLock { state in
-                    state.waiting = done.waiting
-                    state.tasks = done.tasks
+                    state.waiting = done.waiting ?? state.waiting
+                    state.tasks = done.tasks ?? state.tasks
                 }
                 for written in done.written { self.dispatcher.metrics.count(written) }
                 self.dispatcher.didSuppress(done.keys)
@@ -224,11 +229,12 @@ final class PushTasks: Sendable {
 
     /// What looking after has brought.
     private struct Swept: Sendable {
-        var waiting: Int
-        var tasks: Int
         var written: [Written]
         var keys: [Int64]
-        var isMore: Bool
+        var isMore = false
+        /// Counted with the last part.
+        var waiting: Int?
+        var tasks: Int?
     }
 
     /// Sends nothing more of a task. `then` gets false if there is none of this token's.
@@ -238,30 +244,34 @@ final class PushTasks: Sendable {
     ) {
         let now = dispatcher.now.wall
         database.writer.submit(
-            { connection -> [Int64]? in
+            { connection -> (keys: [Int64], isMore: Bool)? in
                 guard let row = try PushTaskStore.find(connection, id),
                     token == nil || row.token == token
                 else { return nil }
                 return try Self.cancel(row.id, now: now, connection)
             },
             then: { result in
-                guard case .success(let keys) = result else { return then(.failure(.storage)) }
-                self.dispatcher.didSuppress(keys ?? [])
-                then(.success(keys != nil))
+                guard case .success(let done) = result else { return then(.failure(.storage)) }
+                self.dispatcher.didSuppress(done?.keys ?? [])
+                guard let done, done.isMore else { return then(.success(done != nil)) }
+                self.cancel(id, token: token, then: then)
             })
     }
 
-    /// Sends nothing more of a task, in a transaction; gives what stands for its parcels.
-    static func cancel(_ id: Int64, now: Int64, _ connection: Connection) throws -> [Int64] {
-        let parcels = try ParcelStore.parcels(connection, of: id)
-        for row in parcels {
+    /// Sends nothing more of a task, or of a part of it, in a transaction; gives what stands for its
+    /// parcels, and whether there are more.
+    static func cancel(
+        _ id: Int64, now: Int64, _ connection: Connection
+    ) throws -> (keys: [Int64], isMore: Bool) {
+        try PushTaskStore.cancel(connection, id, now: now)
+        let parcels = try ParcelStore.parcels(connection, of: id, members: part)
+        for row in parcels.rows {
             var counts = PushTaskCounts()
             counts.dropped = try ParcelStore.endAll(
                 connection, row.parcel, .dropped, nil, now: now)
             try PushTaskStore.count(connection, id, row.provider, counts)
         }
-        try PushTaskStore.cancel(connection, id, now: now)
-        return parcels.map { -$0.parcel.id }
+        return (parcels.rows.map { -$0.parcel.id }, parcels.isMore)
     }
 
     // MARK: Questions

@@ -72,7 +72,7 @@ private struct PlayedWorld {
             #expect(!flights.contains { $0.target == item.target }, "two under way for a target")
             flights.append(item)
         }
-        for (circuit, count) in deliveries.circuitsToLoad(now: now) { load(circuit, count) }
+        for wanted in deliveries.circuitsToLoad(now: now) { load(wanted) }
         let loads = deliveries.circuits.values.count(where: \.isLoading)
         #expect(loads <= transactions.count + callbacks.count)
         for circuit in deliveries.circuits.values {
@@ -83,7 +83,10 @@ private struct PlayedWorld {
         }
     }
 
-    private mutating func load(_ circuit: String, _ count: Int) {
+    private mutating func load(_ load: DeliveryLoad) {
+        let circuit = load.circuit
+        // Nobody here has another way.
+        let count = load.isForPassing ? 0 : load.wakes
         let held = deliveries.heldTargets(of: circuit)
         let fails = Int.random(in: 0..<10, using: &random) == 0
         let wall = now.wall
@@ -96,7 +99,8 @@ private struct PlayedWorld {
             let next = waiting.compactMap(\.value.due).filter { $0 > wall }.min()
             return { world in
                 world.deliveries.didLoad(
-                    circuit, items, hasMore: due.count > count, nextDue: next)
+                    load, items, hasMore: due.count > count, hasMoreParcels: false, nextDue: next,
+                    now: world.now)
             }
         }
     }

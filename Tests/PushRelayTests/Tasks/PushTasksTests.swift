@@ -117,11 +117,41 @@ import Testing
     func cancelled() throws {
         _ = try push.addDevice("h", [(.huawei, "h")])
         let (task, parcels) = try taken(everybody)
-        let keys = try push.write { try PushTasks.cancel(task, now: Self.start, $0) }
+        let keys = try push.write { try PushTasks.cancel(task, now: Self.start, $0).keys }
         #expect(keys == parcels.map { -$0.parcel.id })
         let written = try end(try #require(parcels.first), .sent, .sent)
         #expect(written.parcels.isEmpty && written.next == nil)
         #expect(try counts(task).dropped == 1)
+        try push.expectBalance()
+        try push.close()
+    }
+
+    @Test("What is only down for a moment is tried again, though its other token is gone")
+    func otherTokenGone() throws {
+        let tokens = try push.addDevice("h", [(.huawei, "h"), (.fcm, "f")])
+        let (task, parcels) = try taken(everybody)
+        try push.write { try PushTargetStore.disable($0, tokens[1], .unregistered, "", now: 1) }
+        let row = try #require(parcels.first)
+        #expect(row.hasNext)
+        let written = try end(row, .passedOn(disables: false), .down)
+        let later = try #require(written.postponed.first)
+        #expect(!later.hasNext && later.parcel.count == 1)
+        #expect(try counts(task).waiting == 1)
+        _ = try end(later, .sent, .sent)
+        #expect(try counts(task).sent == 1)
+        try push.expectBalance()
+        try push.close()
+    }
+
+    @Test("A token that was registered anew meanwhile is tried again, and stays")
+    func registeredAnew() throws {
+        let target = try push.addDevice("h", [(.huawei, "h")])[0]
+        let (_, parcels) = try taken(everybody)
+        let row = try #require(parcels.first)
+        let old = PushAnswer(.invalidToken(.token, since: 0), .unregistered)
+        let written = try end(row, .sent, .sent, others: [target: old])
+        #expect(written.postponed.count == 1 && written.failed.isEmpty)
+        #expect(try push.target(target)?.disabledAt == nil)
         try push.expectBalance()
         try push.close()
     }
