@@ -162,6 +162,7 @@ bench-federation: deps-bench deps-test build ## Measure what other servers cost:
 	    $(if $(PARTS),--parts $(PARTS)) $(if $(KINGLET),--kinglet $(KINGLET))
 
 bench-push: deps-bench deps-test build ## Measure what waking phones costs: ROUNDS=1 PARTS=sending,many
+	@$(VENV)/bin/python Benchmarks/push_batches.py $(if $(KINGLET),--kinglet $(KINGLET))
 	@$(VENV)/bin/python Benchmarks/push.py $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	    $(if $(PARTS),--parts $(PARTS)) $(if $(KINGLET),--kinglet $(KINGLET))
 

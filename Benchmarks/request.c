@@ -1,7 +1,7 @@
 /*
  * request - what an HTTPS request costs when nothing else is done.
  *
- * Posts the same body --rate times a second over one kept connection, by
+ * Posts the same body RATE times a second over one kept connection, by
  * libcurl's simplest interface, and reports this process's CPU time for each.
  * No program that uses libcurl on the same kernel can be cheaper.
  *

@@ -3,6 +3,7 @@ notifications that programs send with a token, and what became of each."""
 
 import contextlib
 import json
+import re
 import ssl
 
 import pytest
@@ -141,6 +142,24 @@ def test_a_program_tells_a_user(town, provider):
     for part in ("Tür 3", "Jemand klingelt 🔔", "door"):
         assert part in text
     assert town.app("dora").get("/api/v1/registrations/phone").json["woken_by"] == provider
+
+
+@pytest.mark.parametrize("provider", MAKERS)
+def test_what_is_too_long_is_cut_between_characters(town, provider):
+    """Makers count as Java does; a family of emoji is one character of eleven units."""
+    family = "\U0001F469\u200D\U0001F469\u200D\U0001F467\u200D\U0001F466"
+    token = town.phone("dora", provider, device="long")
+    task = town.send(
+        {"devices": [{"user": town.jid("dora"), "device": "long"}]}, title=family * 36,
+        text="\u6c49\U0001F600" * 2000)
+    town.program.done(task, sent=1)
+    text = json.dumps(town.fake(provider).deliveries(token)[0].payload, ensure_ascii=False)
+    texts = re.findall(r'"((?:[^"\\]|\\.)*\u2026)"', text)
+    assert texts and all(
+        not one.replace(family, "").strip("\u2026\u6c49\U0001F600") for one in texts), texts
+    limits = {"xiaomi": (49, 127), "oppo": (50, 50), "vivo": (40, 100), "meizu": (32, 100)}
+    for one, most in zip(sorted(texts, key=len), limits.get(provider, ())):
+        assert len(one.encode("utf-16-le")) // 2 <= most
 
 
 def test_tags_aliases_devices_and_all(town):

@@ -345,7 +345,11 @@ struct Reached: Equatable {
     var time: Int64?
 
     init(_ device: PushDeviceRow, _ tokens: [PushTargetRow]) {
-        let last = tokens.filter { $0.sentAt != nil }.max { ($0.sentAt ?? 0) < ($1.sentAt ?? 0) }
+        // Of several in the same second, the one that took the last.
+        let last = tokens.filter { $0.sentAt != nil }.max { left, right in
+            (left.sentAt ?? 0, left.reason == .accepted ? 1 : 0, left.rank)
+                < (right.sentAt ?? 0, right.reason == .accepted ? 1 : 0, right.rank)
+        }
         if let reached = device.reached, reached >= last?.sentAt ?? 0 {
             (way, time) = ("connection", reached)
         } else {

@@ -132,4 +132,56 @@ import Testing
             }
         }
     }
+
+    // MARK: Garbage
+
+    /// Changes a text here and there, the same for the same seed.
+    private struct Damage {
+        var state: UInt64
+
+        mutating func next(_ limit: Int) -> Int {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int(state >> 33) % max(1, limit)
+        }
+
+        mutating func damage(_ bytes: [UInt8]) -> [UInt8] {
+            var bytes = bytes
+            let words = [
+                "-1", "1e400", "99999999999999999999", "null", "[]", "{}", "\"+9\"", "true",
+            ]
+            for _ in 0...next(3) {
+                let place = next(bytes.count)
+                switch next(4) {
+                case 0: bytes[place] = UInt8(next(256))
+                case 1: bytes.remove(at: place)
+                case 2: bytes.insert(UInt8(next(128)), at: place)
+                default: bytes.insert(contentsOf: words[next(words.count)].utf8, at: place)
+                }
+            }
+            return bytes
+        }
+    }
+
+    @Test("Whatever a body says, it is taken or refused", arguments: 1...4)
+    func garbage(seed: Int) {
+        let task =
+            #"{"to":{"users":["a@b.c"],"devices":[{"user":"a@b","device":"x"}],"tags":["t"]},"title":"T","#
+            + #""badge":"+1","ttl":5,"data":{"a":[1]},"vendor":{"fcm":{"a":1}},"dedupe_key":"k"}"#
+        let device =
+            #"{"tokens":[{"provider":"huawei","token":"t","parameters":{"auth":"x"}}],"tags":["a"],"#
+            + #""alias":"b","badge":3,"resource":"r"}"#
+        let receipts = #"{"statuses":[{"token":"a","biTag":"task-1","status":0}]}"#
+        var damage = Damage(state: UInt64(seed))
+        for _ in 0..<3000 {
+            if let json = JSONValue(damage.damage(Array(task.utf8))) {
+                _ = try? TaskRequest(json, lifetime: 60, isLocal: { $0 == "b.c" })
+            }
+            if let json = JSONValue(damage.damage(Array(device.utf8))) {
+                _ = try? DeviceRequest(json)
+            }
+            for kind in ProviderKind.allCases {
+                _ = Receipt.read(damage.damage(Array(receipts.utf8)), of: kind)
+            }
+        }
+    }
 }
