@@ -95,6 +95,9 @@ BY_CHANCE = {
 # Metrics of the dashboards and the rules that no recorded machine has, and why.
 NOT_RECORDED = {
     "kinglet_push_endpoint_requests_total": "nobody has an endpoint",
+    "kinglet_push_api_requests_total": "no program asks",
+    "kinglet_push_api_tasks_total": "no program asks",
+    "kinglet_push_receipts_total": "no maker says anything",
     "kinglet_backup_progress_ratio": "no backup runs at that moment",
 }
 # Exported metrics that neither a dashboard nor a rule uses, and why.

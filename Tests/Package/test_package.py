@@ -327,14 +327,16 @@ def recovery_block(first_words):
 
 
 def restored_data_becomes_the_services(system):
-    """Step 4 from `rm` on, but for what only systemd can do."""
-    lines = recovery_block("sudo kinglet backup restore --from")[1:]
-    assert lines[0] == "rm -rf /var/lib/kinglet" and len(lines) == 8, lines
+    """Step 5, but for what only systemd can do."""
+    lines = recovery_block("sudo mv /var/lib/kinglet")
+    assert len(lines) == 8, lines
     for line in lines:
         if not line.startswith(("systemctl", "kinglet status")):
             system.run("sh", "-ec", line)
     users = system.run("kinglet", "user", "list").stdout
     assert ROMEO.jid in users and JULIET.jid in users
+    # It may go when everything works.
+    system.run("rm", "-rf", "/var/lib/kinglet.before")
     data = system.path("/var/lib/kinglet")
     user = int(system.run("id", "-u", "kinglet").stdout)
     for path in (data, *data.rglob("*")):
@@ -374,7 +376,7 @@ def test_by_hand(dead_card):
 
 
 def test_root_restores_for_the_service(dead_card):
-    """recovery.md, step 4: on an empty machine, with the key in a file; the files are the server's."""
+    """recovery.md, steps 4 and 5: on an empty machine, with the key in a file; the files are the server's."""
     backed_up, key = dead_card, dead_card.key
     data = backed_up.path("/var/lib/kinglet")
     backed_up.run(

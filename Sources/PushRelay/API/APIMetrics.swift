@@ -1,6 +1,7 @@
 // What is counted of the interface for programs: never who asks, nor for whom.
 
 internal import Prometheus
+internal import Synchronization
 
 /// What became of a request to the interface.
 enum APIResult: String, MetricLabel {
@@ -50,21 +51,33 @@ enum ReceiptResult: String, MetricLabel {
     static var labelName: String { "result" }
 }
 
+/// Whether there is anybody who uses the interface. Safe on any thread.
+final class APIUse: Sendable {
+    private let isUsed = Atomic<Bool>(false)
+
+    var value: Bool { isUsed.load(ordering: .relaxed) }
+
+    func note() { isUsed.store(true, ordering: .relaxed) }
+}
+
 /// The metrics of the interface.
 struct APIMetrics: Sendable {
+    /// Before, they are left out of the page.
+    let use = APIUse()
     let requests: LabelledCounter<APIResult>
     let tasks: LabelledCounter<TaskResult>
     let receipts: LabelledCounter<ReceiptResult>
 
     init(_ registry: Registry) {
+        let use = use
         requests = registry.counter(
-            "kinglet_push_api_requests_total", by: APIResult.self,
+            "kinglet_push_api_requests_total", by: APIResult.self, where: { _ in use.value },
             help: "Requests to the interface for programs and apps (/api/), by what they got.")
         tasks = registry.counter(
-            "kinglet_push_api_tasks_total", by: TaskResult.self,
+            "kinglet_push_api_tasks_total", by: TaskResult.self, where: { _ in use.value },
             help: "Notifications that programs wanted to be sent.")
         receipts = registry.counter(
-            "kinglet_push_receipts_total", by: ReceiptResult.self,
+            "kinglet_push_receipts_total", by: ReceiptResult.self, where: { _ in use.value },
             help: "What makers of telephones said that became of notifications.")
     }
 }

@@ -33,7 +33,9 @@ public final class PushAPI: Sendable {
     func open(_ host: Host, watch: @escaping @Sendable (BareJID) -> Void) throws {
         self.host.withLock { $0 = host }
         self.watch.withLock { $0 = watch }
-        good.load(try host.database.readNow { try APITokenStore.all($0) })
+        let tokens = try host.database.readNow { try APITokenStore.all($0) }
+        good.load(tokens)
+        if !tokens.isEmpty { metrics.use.note() }
     }
 
     // MARK: Routes
@@ -66,6 +68,7 @@ public final class PushAPI: Sendable {
         APIRoute(
             method: method, path: path, rest: rest, bodyLimit: limit,
             handle: { [self] request in
+                metrics.use.note()
                 do {
                     let answer = try await body(self, request)
                     metrics.requests[.accepted].add()

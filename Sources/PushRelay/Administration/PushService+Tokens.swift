@@ -90,6 +90,7 @@ extension PushService {
         }
         token.id = id
         api.good.insert(token)
+        api.metrics.use.note()
         return (APITokenDescription(token, now: now), text)
     }
 

@@ -61,6 +61,7 @@ extension PushAPI {
                 }
             }
         }
+        metrics.use.note()
         for result in results { metrics.receipts[result].add() }
         // What Huawei and Honor want to hear; the others look at the status alone.
         return APIAnswer(200, .object(["code": .string("0"), "message": .string("success")]))

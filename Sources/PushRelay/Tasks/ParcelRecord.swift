@@ -59,17 +59,12 @@ struct ParcelRecord: DeliveryRecord {
             try PushQueueStore.count(connection, item.booked, retried: 1)
             try keepRest(parcel, connection)
             work.written.next = due
-        case .passedOn:
+        case .passedOn, .dead(disables: true):
             for member in try ParcelStore.members(connection, parcel) {
                 try settle(member, parcel, answer, &work, connection)
             }
             try ParcelStore.remove(connection, parcel.id)
-        case .dead(let disables):
-            if disables {
-                for member in try ParcelStore.members(connection, parcel) {
-                    _ = try disable(member, answer, &work, connection)
-                }
-            }
+        case .dead(disables: false):
             try ParcelStore.noteResult(connection, parcel, answer, now: seconds)
             let count = try ParcelStore.endAll(
                 connection, parcel, .failed, answer, now: now.wall)
@@ -205,15 +200,18 @@ struct ParcelRecord: DeliveryRecord {
     private func insertLater(
         _ row: ParcelRow, _ work: inout Work, _ connection: Connection
     ) throws {
-        guard let due = work.later.map(\.due).max() else { return }
-        let content = ParcelStore.Content(
-            task: row.parcel.task, circuit: row.circuit, provider: row.provider, app: row.app,
-            // Who had another token has it no more.
-            hasNext: false, due: due, expires: row.expires, tries: item.tries + 1,
-            members: work.later.map { ($0.target, $0.badge) })
-        try PushQueueStore.count(connection, item.booked, retried: work.later.count)
-        if let parcel = try ParcelStore.insert(connection, content, added: row.added) {
-            work.written.postponed.append(parcel)
+        // Those of one minute go together.
+        for members in Dictionary(grouping: work.later, by: { $0.due / 60_000 }).values {
+            let content = ParcelStore.Content(
+                task: row.parcel.task, circuit: row.circuit, provider: row.provider, app: row.app,
+                // Who had another token has it no more.
+                hasNext: false, due: members.map(\.due).max() ?? now.wall, expires: row.expires,
+                tries: item.tries + 1,
+                members: members.map { ($0.target, $0.badge) }.sorted { $0.0 < $1.0 })
+            try PushQueueStore.count(connection, item.booked, retried: members.count)
+            if let parcel = try ParcelStore.insert(connection, content, added: row.added) {
+                work.written.postponed.append(parcel)
+            }
         }
     }
 

@@ -151,6 +151,9 @@ import Testing
         let old = PushAnswer(.invalidToken(.token, since: 0), .unregistered)
         let written = try end(row, .sent, .sent, others: [target: old])
         #expect(written.postponed.count == 1 && written.failed.isEmpty)
+        // The same of a request that was for it alone.
+        let again = try end(try #require(written.postponed.first), .dead(disables: true), old)
+        #expect(again.postponed.count == 1 && again.failed.isEmpty)
         #expect(try push.target(target)?.disabledAt == nil)
         try push.expectBalance()
         try push.close()
