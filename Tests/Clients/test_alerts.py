@@ -177,13 +177,14 @@ def test_the_rules_ask_for_what_the_server_shows(server, make_server, stack):
     backups.use(other)
     shown = {sample.name for page in (server, other) for sample in page.samples()}
     assert len(asked) > 10
-    # Shown while something waits (test_federation_alerts.py), or where somebody is to be woken
-    # (test_dashboard_queries.py).
+    # Shown while something waits (test_federation_alerts.py), where somebody is to be woken
+    # (test_dashboard_queries.py), or where a program asks (test_push_api.py).
     assert asked - shown == {
         "kinglet_server_queue_oldest_seconds", "kinglet_push_registrations",
         "kinglet_push_circuit_state", "kinglet_push_credential_expiry_timestamp_seconds",
         "kinglet_push_deadletter_total", "kinglet_push_refusals_total",
-        "kinglet_push_requests_total", "kinglet_push_tokens_invalidated_total"}
+        "kinglet_push_requests_total", "kinglet_push_tokens_invalidated_total",
+        "kinglet_push_api_requests_total"}
 
 
 def test_prometheus_evaluates_every_rule(server, tmp_path, stack):
