@@ -16,13 +16,6 @@ extension OpenAPIDocument {
                     "application/json": {"schema": {"$ref": "#/components/schemas/Apps"}}
                   }
                 },
-                "400": {"$ref": "#/components/responses/Malformed"},
-                "401": {"$ref": "#/components/responses/Unauthorized"},
-                "413": {"$ref": "#/components/responses/TooLarge"},
-                "414": {"$ref": "#/components/responses/TooLong"},
-                "431": {"$ref": "#/components/responses/TooLong"},
-                "429": {"$ref": "#/components/responses/Rate"},
-                "503": {"$ref": "#/components/responses/Unavailable"},
                 "403": {"$ref": "#/components/responses/Forbidden"}
               }
             }
@@ -42,13 +35,6 @@ extension OpenAPIDocument {
                     }
                   }
                 },
-                "400": {"$ref": "#/components/responses/Malformed"},
-                "401": {"$ref": "#/components/responses/Unauthorized"},
-                "413": {"$ref": "#/components/responses/TooLarge"},
-                "414": {"$ref": "#/components/responses/TooLong"},
-                "431": {"$ref": "#/components/responses/TooLong"},
-                "429": {"$ref": "#/components/responses/Rate"},
-                "503": {"$ref": "#/components/responses/Unavailable"},
                 "403": {"$ref": "#/components/responses/Forbidden"}
               }
             }
@@ -75,13 +61,6 @@ extension OpenAPIDocument {
                     "application/json": {"schema": {"$ref": "#/components/schemas/Device"}}
                   }
                 },
-                "400": {"$ref": "#/components/responses/Malformed"},
-                "401": {"$ref": "#/components/responses/Unauthorized"},
-                "413": {"$ref": "#/components/responses/TooLarge"},
-                "414": {"$ref": "#/components/responses/TooLong"},
-                "431": {"$ref": "#/components/responses/TooLong"},
-                "429": {"$ref": "#/components/responses/Rate"},
-                "503": {"$ref": "#/components/responses/Unavailable"},
                 "403": {"$ref": "#/components/responses/Forbidden"},
                 "404": {"$ref": "#/components/responses/NotFound"}
               }
@@ -121,13 +100,6 @@ extension OpenAPIDocument {
                     "Location": {"description": "Where it is.", "schema": {"type": "string"}}
                   }
                 },
-                "400": {"$ref": "#/components/responses/Malformed"},
-                "401": {"$ref": "#/components/responses/Unauthorized"},
-                "413": {"$ref": "#/components/responses/TooLarge"},
-                "414": {"$ref": "#/components/responses/TooLong"},
-                "431": {"$ref": "#/components/responses/TooLong"},
-                "429": {"$ref": "#/components/responses/Rate"},
-                "503": {"$ref": "#/components/responses/Unavailable"},
                 "403": {"$ref": "#/components/responses/Forbidden"},
                 "404": {"$ref": "#/components/responses/NotFound"},
                 "409": {"$ref": "#/components/responses/Conflict"},
@@ -142,13 +114,6 @@ extension OpenAPIDocument {
               "security": [{"password": []}],
               "responses": {
                 "204": {"description": "It is gone, with what waited for it."},
-                "400": {"$ref": "#/components/responses/Malformed"},
-                "401": {"$ref": "#/components/responses/Unauthorized"},
-                "413": {"$ref": "#/components/responses/TooLarge"},
-                "414": {"$ref": "#/components/responses/TooLong"},
-                "431": {"$ref": "#/components/responses/TooLong"},
-                "429": {"$ref": "#/components/responses/Rate"},
-                "503": {"$ref": "#/components/responses/Unavailable"},
                 "403": {"$ref": "#/components/responses/Forbidden"},
                 "404": {"$ref": "#/components/responses/NotFound"}
               }

@@ -13,12 +13,7 @@ extension OpenAPIDocument {
                 "200": {
                   "description": "OpenAPI 3.1",
                   "content": {"application/json": {"schema": {"type": "object"}}}
-                },
-                "400": {"$ref": "#/components/responses/Malformed"},
-                "413": {"$ref": "#/components/responses/TooLarge"},
-                "414": {"$ref": "#/components/responses/TooLong"},
-                "431": {"$ref": "#/components/responses/TooLong"},
-                "429": {"$ref": "#/components/responses/Rate"}
+                }
               }
             }
           },
@@ -73,13 +68,6 @@ extension OpenAPIDocument {
                     "Location": {"description": "Where it is.", "schema": {"type": "string"}}
                   }
                 },
-                "400": {"$ref": "#/components/responses/Malformed"},
-                "401": {"$ref": "#/components/responses/Unauthorized"},
-                "413": {"$ref": "#/components/responses/TooLarge"},
-                "414": {"$ref": "#/components/responses/TooLong"},
-                "431": {"$ref": "#/components/responses/TooLong"},
-                "429": {"$ref": "#/components/responses/Rate"},
-                "503": {"$ref": "#/components/responses/Unavailable"},
                 "403": {"$ref": "#/components/responses/Forbidden"},
                 "404": {"$ref": "#/components/responses/Nobody"},
                 "409": {"$ref": "#/components/responses/Conflict"},
@@ -110,13 +98,6 @@ extension OpenAPIDocument {
                     "application/json": {"schema": {"$ref": "#/components/schemas/Task"}}
                   }
                 },
-                "400": {"$ref": "#/components/responses/Malformed"},
-                "401": {"$ref": "#/components/responses/Unauthorized"},
-                "413": {"$ref": "#/components/responses/TooLarge"},
-                "414": {"$ref": "#/components/responses/TooLong"},
-                "431": {"$ref": "#/components/responses/TooLong"},
-                "429": {"$ref": "#/components/responses/Rate"},
-                "503": {"$ref": "#/components/responses/Unavailable"},
                 "404": {"$ref": "#/components/responses/NotFound"}
               }
             },
@@ -142,13 +123,6 @@ extension OpenAPIDocument {
                     "application/json": {"schema": {"$ref": "#/components/schemas/Task"}}
                   }
                 },
-                "400": {"$ref": "#/components/responses/Malformed"},
-                "401": {"$ref": "#/components/responses/Unauthorized"},
-                "413": {"$ref": "#/components/responses/TooLarge"},
-                "414": {"$ref": "#/components/responses/TooLong"},
-                "431": {"$ref": "#/components/responses/TooLong"},
-                "429": {"$ref": "#/components/responses/Rate"},
-                "503": {"$ref": "#/components/responses/Unavailable"},
                 "404": {"$ref": "#/components/responses/NotFound"}
               }
             }
@@ -197,13 +171,6 @@ extension OpenAPIDocument {
                     "application/json": {"schema": {"$ref": "#/components/schemas/Targets"}}
                   }
                 },
-                "400": {"$ref": "#/components/responses/Malformed"},
-                "401": {"$ref": "#/components/responses/Unauthorized"},
-                "413": {"$ref": "#/components/responses/TooLarge"},
-                "414": {"$ref": "#/components/responses/TooLong"},
-                "431": {"$ref": "#/components/responses/TooLong"},
-                "429": {"$ref": "#/components/responses/Rate"},
-                "503": {"$ref": "#/components/responses/Unavailable"},
                 "404": {"$ref": "#/components/responses/NotFound"}
               }
             }
@@ -264,13 +231,6 @@ extension OpenAPIDocument {
                     "application/json": {"schema": {"$ref": "#/components/schemas/Devices"}}
                   }
                 },
-                "400": {"$ref": "#/components/responses/Malformed"},
-                "401": {"$ref": "#/components/responses/Unauthorized"},
-                "413": {"$ref": "#/components/responses/TooLarge"},
-                "414": {"$ref": "#/components/responses/TooLong"},
-                "431": {"$ref": "#/components/responses/TooLong"},
-                "429": {"$ref": "#/components/responses/Rate"},
-                "503": {"$ref": "#/components/responses/Unavailable"},
                 "403": {"$ref": "#/components/responses/Forbidden"}
               }
             }

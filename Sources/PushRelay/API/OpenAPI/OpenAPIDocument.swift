@@ -16,11 +16,32 @@ enum OpenAPIDocument {
             "responses": .object(part(responses)),
             "schemas": .object(part(taskSchemas).merging(part(deviceSchemas)) { $1 }),
         ])
+        let paths = part(tasks).merging(part(registrations)) { $1 }
         return JSONValue.object(part(head)).merged(with: [
-            "paths": .object(part(tasks).merging(part(registrations)) { $1 }),
-            "components": components,
+            "paths": .object(paths.mapValues(withCommonResponses)), "components": components,
         ])
     }()
+
+    /// Answers that every operation can give.
+    private static let common = [
+        "400": "Malformed", "413": "TooLarge", "414": "TooLong", "429": "Rate", "431": "TooLong",
+    ]
+    /// Those that one can give too that needs a credential.
+    private static let commonOfUsers = ["401": "Unauthorized", "503": "Unavailable"]
+
+    private static func withCommonResponses(_ path: JSONValue) -> JSONValue {
+        guard case .object(let operations) = path else { return path }
+        return .object(
+            operations.mapValues { operation in
+                guard operation["responses"] != nil else { return operation }
+                let isOpen = operation["security"]?.elements.isEmpty ?? false
+                let names = isOpen ? common : common.merging(commonOfUsers) { $1 }
+                let references = names.mapValues { name -> JSONValue in
+                    .object(["$ref": .string("#/components/responses/\(name)")])
+                }
+                return operation.merged(with: ["responses": .object(references)])
+            })
+    }
 }
 
 extension APIAnswer {
