@@ -462,7 +462,9 @@ def _reset(writer):
     with contextlib.suppress(OSError, AttributeError):
         writer.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
+    # Nor its TLS: then there is nothing left to abort.
+    with contextlib.suppress(AttributeError):
+        writer.transport.abort()
 
 
 def _bound(port):
