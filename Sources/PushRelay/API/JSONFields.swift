@@ -118,7 +118,6 @@ struct JSONFields {
 
 /// Names of devices and tags.
 enum APIName {
-    static let pattern = "^[A-Za-z0-9._:-]{1,64}$"
     static let advice = "expected 1 to 64 of A-Z, a-z, 0-9, ., _, : and -"
 
     static func isName(_ text: String) -> Bool {
@@ -134,7 +133,6 @@ enum APIName {
     }
 
     /// A key that another program made: printable characters.
-    static let keyPattern = "^[!-~]{1,128}$"
     static let keyAdvice = "expected 1 to 128 printable characters of ASCII"
 
     static func isKey(_ text: String) -> Bool {

@@ -11,7 +11,6 @@ internal import Synchronization
 
 /// The interface. Safe on any thread.
 public final class PushAPI: Sendable {
-    static let tokens = "/api/v1/"
     /// Bytes of a body at most.
     static let longestTask = 256 << 10
     static let longestRegistration = 64 << 10
