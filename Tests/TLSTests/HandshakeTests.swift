@@ -261,14 +261,17 @@ import Testing
         #expect(try chosen(true, [aes12]) == aes12)
     }
 
-    @Test("The kernel's list of processor features is read for x86 and Arm")
+    @Test("What OpenSSL found of the processor is read for x86 and Arm")
     func processorFeatures() {
-        #expect(ProcessorFeatures.listsAES("processor\t: 0\nflags\t\t: fpu sse2 aes avx\n"))
-        #expect(!ProcessorFeatures.listsAES("processor\t: 0\nflags\t\t: fpu sse2 vaes avx\n"))
-        #expect(
-            ProcessorFeatures.listsAES("Features\t: fp asimd evtstrm aes pmull sha1 crc32\n"))
-        #expect(!ProcessorFeatures.listsAES("Features\t: fp asimd evtstrm crc32 cpuid\n"))
-        #expect(!ProcessorFeatures.listsAES("model name\t: aes\n"))
-        #expect(!ProcessorFeatures.listsAES(""))
+        // A Cortex-A76, a Cortex-A72 in QEMU, and one as in the Pi 4.
+        #expect(ProcessorFeatures.saysAES("OPENSSL_armcap=0xbd"))
+        #expect(ProcessorFeatures.saysAES("OPENSSL_armcap=0x3d env:0x3d"))
+        #expect(!ProcessorFeatures.saysAES("OPENSSL_armcap=0x81"))
+        #expect(ProcessorFeatures.saysAES("OPENSSL_ia32cap=0xfeda220b078bffff:0x219c97a9"))
+        #expect(!ProcessorFeatures.saysAES("OPENSSL_ia32cap=0xfcda220b078bffff:0x219c97a9"))
+        #expect(!ProcessorFeatures.saysAES("OPENSSL_riscvcap=0xffffffffffffffff"))
+        #expect(!ProcessorFeatures.saysAES("OPENSSL_armcap="))
+        #expect(!ProcessorFeatures.saysAES("N/A"))
+        #expect(!ProcessorFeatures.saysAES(""))
     }
 }

@@ -65,23 +65,22 @@ public struct SSHAccess: Sendable {
     /// counts, no agent, no password, no question.
     func command() throws(BackupError) -> [String] {
         let ssh = try Self.program("ssh", package: "openssh-client")
-        func option(_ name: String, _ value: String) -> [String] { ["-o", "\(name)=\(value)"] }
         // ssh replaces what begins with % and cuts at spaces.
         func quoted(_ path: String) -> String {
             "\""
                 + path.split(separator: "%", omittingEmptySubsequences: false)
                 .joined(separator: "%%") + "\""
         }
+        let options = [
+            "IdentityFile=\(quoted(key))", "IdentitiesOnly=yes", "IdentityAgent=none",
+            "BatchMode=yes", "PreferredAuthentications=publickey", "StrictHostKeyChecking=yes",
+            "UpdateHostKeys=no", "UserKnownHostsFile=\(quoted(knownHosts))",
+            "GlobalKnownHostsFile=none", "ConnectTimeout=20", "ServerAliveInterval=15",
+            "ServerAliveCountMax=4", "ClearAllForwardings=yes", "ControlPath=none",
+            "LogLevel=ERROR",
+        ]
         return [ssh, "-F", "none", "-a", "-x", "-T", "-p", "\(port)"]
-            + option("IdentityFile", quoted(key)) + option("IdentitiesOnly", "yes")
-            + option("IdentityAgent", "none") + option("BatchMode", "yes")
-            + option("PreferredAuthentications", "publickey")
-            + option("StrictHostKeyChecking", "yes") + option("UpdateHostKeys", "no")
-            + option("UserKnownHostsFile", quoted(knownHosts))
-            + option("GlobalKnownHostsFile", "none") + option("ConnectTimeout", "20")
-            + option("ServerAliveInterval", "15") + option("ServerAliveCountMax", "4")
-            + option("ClearAllForwardings", "yes") + option("ControlPath", "none")
-            + option("LogLevel", "ERROR")
+            + options.flatMap { ["-o", $0] }
     }
 
     /// ssh as whoever calls this program uses it, with the keys, the agent and the known hosts of
@@ -93,11 +92,14 @@ public struct SSHAccess: Sendable {
         port: Int?, configuration: String?
     ) throws(BackupError) -> [String] {
         let ssh = try Self.program("ssh", package: "openssh-client")
-        return [ssh, "-a", "-x", "-T"] + (configuration.map { ["-F", $0] } ?? [])
-            + (port.map { ["-p", "\($0)"] } ?? [])
-            + ["-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=15"]
-            + ["-o", "ServerAliveCountMax=4", "-o", "ClearAllForwardings=yes"]
-            + ["-o", "LogLevel=ERROR"]
+        var command = [ssh, "-a", "-x", "-T"]
+        if let configuration { command += ["-F", configuration] }
+        if let port { command += ["-p", "\(port)"] }
+        let options = [
+            "BatchMode=yes", "ConnectTimeout=20", "ServerAliveInterval=15", "ServerAliveCountMax=4",
+            "ClearAllForwardings=yes", "LogLevel=ERROR",
+        ]
+        return command + options.flatMap { ["-o", $0] }
     }
 
     /// What that ssh, and what its configuration starts, find the caller by.

@@ -121,6 +121,8 @@ public final class OutboundStanza: Sendable {
             return Array(bytes.dropLast(2)) + [UInt8](">".utf8) + delay
                 + [UInt8]("</message>".utf8)
         }
-        return bytes[..<end] + delay + bytes[end...]
+        var delayed = bytes
+        delayed.insert(contentsOf: delay, at: end)
+        return delayed
     }
 }

@@ -114,9 +114,10 @@ struct OfflineMessages: Feature {
         if message.keepers.contains(.receiver) {
             extra += host.hooks.stanzaID?(message.id, account) ?? []
         }
-        let bytes = message.stanza
+        var bytes = message.stanza
         guard let end = bytes.lastIndex(of: 0x3C) else { return bytes }
-        return bytes[..<end] + extra + bytes[end...]
+        bytes.insert(contentsOf: extra, at: end)
+        return bytes
     }
 }
 
