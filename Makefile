@@ -12,6 +12,8 @@ TEST_PACKAGES := $(SWIFT_TEST_PACKAGES) python3-venv openssl prometheus promethe
     erlang-p1-sqlite3
 PACKAGING_PACKAGES := dpkg-dev binutils
 PACKAGE_TEST_PACKAGES := mmdebstrap
+# A build for the Pi has its compiler and libraries in a cache, from Debian's archive.
+ARM64_PACKAGES := $(PACKAGING_PACKAGES) debian-archive-keyring git util-linux openssl python3-venv
 
 BENCH_PACKAGES := gcc libc6-dev openssl
 VENV := .build/venv
@@ -22,11 +24,12 @@ VERSION := $(shell sed -n 's/.*let version = "\(.*\)"/\1/p' Sources/Features/Sof
 RELEASE := -c release --static-swift-stdlib --product kinglet
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-test build run install deb test test-swift test-clients test-deb crash fuzz \
-    backup-soak bench bench-backup bench-federation bench-push soak readings readme dashboards lint format clean
+.PHONY: help deps deps-test deps-arm64 venv build run install deb deb-arm64 arm64-lock test test-swift \
+    test-clients test-deb test-arm64 check-6.2 check-6.2-if-cached crash fuzz backup-soak bench bench-backup \
+    bench-federation bench-push soak readings readme dashboards lint format clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # As root. The services of these packages would take ports that a real server wants: none is started,
 # and of what is installed here none at the next boot.
@@ -67,16 +70,19 @@ define install_packages
 	        echo "apt-get failed (above); the whole log is in .deps.log" >&2; exit 1; }; \
 	    rm -f .deps.log; \
 	fi
-	@command -v swift >/dev/null || { \
-	    echo "There is no Swift toolchain (6.2 or newer): see https://www.swift.org/install" >&2; \
-	    exit 1; }
 endef
 
 deps: ## Install the Debian packages that the build needs
 	$(call install_packages,$(BUILD_PACKAGES))
+	@command -v swift >/dev/null || { \
+	    echo "There is no Swift toolchain (6.2 or newer): see https://www.swift.org/install" >&2; \
+	    exit 1; }
 
 deps-test: deps
 	$(call install_packages,$(TEST_PACKAGES))
+	@$(MAKE) --no-print-directory venv
+
+venv:
 	@if ! cmp -s Tests/Clients/requirements.txt $(VENV)/requirements.txt; then \
 	    echo "Installing Python packages into $(VENV)"; \
 	    rm -rf $(VENV) && $(PYTHON) -m venv $(VENV) \
@@ -97,10 +103,29 @@ install: build ## Install below PREFIX=/usr, or below DESTDIR for a package
 
 deb: build ## Make the Debian package, .build/kinglet_VERSION_ARCHITECTURE.deb
 	$(call install_packages,$(PACKAGING_PACKAGES))
-	@packaging/build $(VERSION) .build/package
+	@packaging/build $(VERSION) .build/package "$$(swift build $(RELEASE) --show-bin-path)/kinglet"
 	@ls -sh .build/kinglet_$(VERSION)_*.deb
 
-test: test-swift test-clients ## Run every test
+# For the Pi, from Debian's packages: compiler, libraries and emulator, each as the lock says.
+ARM64 := $(VENV)/bin/python packaging/arm64/arm64.py
+
+deps-arm64:
+	$(call install_packages,$(ARM64_PACKAGES))
+	@$(MAKE) --no-print-directory venv
+
+deb-arm64: deps-arm64 ## Make the Debian package for the Pi, on a PC: .build/kinglet_VERSION_arm64.deb
+	@$(ARM64) deb
+
+arm64-lock: deps-arm64 ## Take the versions that the mirror has now for building for the Pi
+	@$(ARM64) lock
+
+check-6.2: deps-arm64 ## Compile with the oldest compiler that the sources are for
+	@$(ARM64) check
+
+check-6.2-if-cached: deps-arm64
+	@$(ARM64) check --if-cached
+
+test: check-6.2-if-cached test-swift test-clients ## Run every test
 
 # So many Swift tests are under way at a time: enough that those which wait for a socket or a thread
 # hold up nobody. All of them at once, on a few cores, each wait for minutes between two steps, and
@@ -165,6 +190,9 @@ bench-push: deps-bench deps-test build ## Measure what waking phones costs: ROUN
 	@$(VENV)/bin/python Benchmarks/push_batches.py $(if $(KINGLET),--kinglet $(KINGLET))
 	@$(VENV)/bin/python Benchmarks/push.py $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	    $(if $(PARTS),--parts $(PARTS)) $(if $(KINGLET),--kinglet $(KINGLET))
+
+test-arm64: deps-arm64 deps-test ## Run the unit tests as a Pi's processor would
+	@$(ARM64) tests $(if $(FILTER),--filter "$(FILTER)")
 
 test-deb: deb deps-test ## Install, run and purge the package in a clean chroot (needs root)
 	$(call install_packages,$(PACKAGE_TEST_PACKAGES))

@@ -1,0 +1,141 @@
+"""Compiling for the Pi, in the tool chain's system and at the same paths every time."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import chroot
+import swift_sdk
+from problem import Problem, Step
+
+# What a build reads; everything else may change without a new one.
+SOURCES = ("Package.swift", "Sources", "Tests")
+# Of this machine: how it finds hosts, and whom it trusts.
+OF_THE_MACHINE = ("/etc/resolv.conf", "/etc/hosts", "/etc/ssl")
+RELEASE = (
+    "-c", "release", "--static-swift-stdlib", "--product", "kinglet", "-Xlinker", "--build-id=none",
+    # Libraries that have their own copy of it go on using that.
+    "-Xlinker", f"--exclude-libs={swift_sdk.STATIC}.a")
+
+
+class CrossBuild:
+    """Builds of one checkout: each kind has a directory of its own in the cache."""
+
+    def __init__(self, cache, trees, repository):
+        self.cache, self.trees, self.repository = cache, trees, repository
+        self.source = cache.directory / "source"
+        self.sdk = cache.directory / "sdk"
+        self.home = cache.directory / "home"
+
+    def directory(self, kind):
+        """What a kind of build leaves, `release` or `debug`."""
+        return self.cache.directory / "build" / kind
+
+    def products(self, kind):
+        return self.directory(kind) / swift_sdk.TRIPLE / kind
+
+    def build(self, kind, *options):
+        """`swift build` for the Pi with its progress on the terminal."""
+        copy_sources(self.repository, self.source)
+        swift_sdk.write(self.sdk)
+        self.home.mkdir(exist_ok=True)
+        self.directory(kind).mkdir(parents=True, exist_ok=True)
+        resolved = (self.source / "Package.resolved").exists()
+        arguments = [
+            "swift", "build", "--no-color-diagnostics", "--package-path", "/src/kinglet",
+            "--scratch-path", "/build", "--swift-sdks-path", "/sdk", "--swift-sdk", swift_sdk.NAME,
+            *(["--force-resolved-versions"] if resolved else []), *options]
+        command = chroot.command(self.trees.tools, arguments, self._binds(kind))
+        with Step(f"Compiling for arm64 ({kind})"):
+            done = subprocess.run(command, stdin=subprocess.DEVNULL)
+        if done.returncode:
+            raise Problem("It does not compile for arm64 by Debian's Swift: see above.")
+
+    def run(self, kind, *arguments):
+        """A command of the tool chain beside a build; what it printed."""
+        return chroot.run(self.trees.tools, arguments, self._binds(kind))
+
+    def command(self, kind, *arguments):
+        """The arguments that run it and leave its output to the caller."""
+        return chroot.command(self.trees.tools, arguments, self._binds(kind))
+
+    def _binds(self, kind):
+        binds = {
+            self.trees.debian12: "/sysroot", self.sdk: "/sdk", self.source: "/src/kinglet",
+            self.directory(kind): "/build", self.home: "/root"}
+        binds.update({path: path for path in OF_THE_MACHINE if os.path.exists(path)})
+        binds.update({path: path for path in write_git_settings(self.home)})
+        return binds
+
+    def release(self):
+        """The program with its symbols, compiled from nothing: what an earlier build left could be
+        in it."""
+        shutil.rmtree(self.directory("release"), ignore_errors=True)
+        self.build("release", *RELEASE)
+        return self.products("release") / "kinglet"
+
+    def stripped(self):
+        """The program without what only debuggers read, and without what differs from build to
+        build: a digest of modules, which nobody reads once it is linked."""
+        self.run("release", "sh", "-ec", f"""
+            cd /build
+            in={swift_sdk.TRIPLE}/release/kinglet
+            llvm-objcopy --dump-section .swift_modhash=modhash $in /dev/null
+            head -c "$(stat -c %s modhash)" /dev/zero >zeros
+            llvm-objcopy --strip-all --update-section .swift_modhash=zeros $in kinglet
+            """)
+        return self.directory("release") / "kinglet"
+
+
+def copy_sources(repository, destination):
+    """Makes the copy that is compiled like the checkout. What is the same keeps its time, by which
+    a build knows what to compile again."""
+    listed = subprocess.run(
+        ["git", "-C", repository, "ls-files", "-z", "--cached", "--others", "--exclude-standard",
+         *SOURCES], capture_output=True, text=True)
+    if listed.returncode:
+        raise Problem(f"{repository} is no git checkout: {listed.stderr.strip()}")
+    wanted = {name for name in listed.stdout.split("\0") if name}
+    wanted = {name for name in wanted if os.path.lexists(repository / name)}
+    # Which versions of other packages: those of the checkout, if it has been built.
+    if (repository / "Package.resolved").exists():
+        wanted.add("Package.resolved")
+    for directory, _, files in os.walk(destination):
+        for file in files:
+            path = Path(directory, file)
+            name = str(path.relative_to(destination))
+            if name not in wanted and name != "Package.resolved":
+                path.unlink()
+    for name in wanted:
+        old, new = destination / name, repository / name
+        if new.is_symlink():
+            if old.is_symlink() and os.readlink(old) == os.readlink(new):
+                continue
+        elif old.is_file() and not old.is_symlink() and old.read_bytes() == new.read_bytes():
+            continue
+        old.unlink(missing_ok=True)
+        old.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(new, old, follow_symlinks=False)
+
+
+def write_git_settings(home):
+    """Gives git inside the ways that git has here: other addresses, and how it reaches them. Returns
+    the local directories among them."""
+    listed = subprocess.run(
+        ["git", "config", "--list", "--null"], cwd=home, capture_output=True, text=True).stdout
+    # Whoever owns them here is somebody else inside.
+    lines, directories = ["[safe]", "\tdirectory = *"], []
+    for setting in filter(None, listed.split("\0")):
+        key, _, value = setting.partition("\n")
+        section, _, rest = key.partition(".")
+        subsection, _, name = rest.rpartition(".")
+        if section not in ("url", "http"):
+            continue
+        lines += [f'[{section} "{subsection}"]' if subsection else f"[{section}]",
+                  f'\t{name} = "{value}"']
+        local = subsection.removeprefix("file://")
+        if section == "url" and local.startswith("/") and os.path.isdir(local):
+            directories.append(local.rstrip("/"))
+    (home / ".gitconfig").write_text("\n".join(lines) + "\n")
+    return sorted(set(directories))

@@ -1,0 +1,61 @@
+"""The versions and digests of the packages that a build is made with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from problem import Problem
+
+PATH = Path(__file__).parent / "lock"
+HEADER = """\
+# What the package for the Pi is built with, written by `make arm64-lock`:
+# set, package, version, architecture, bytes, SHA-256.
+"""
+
+
+@dataclass(frozen=True, order=True)
+class LockedPackage:
+    """A package of a set, of exactly one content."""
+
+    set: str
+    name: str
+    version: str
+    architecture: str
+    size: int
+    sha256: str
+
+    @property
+    def file(self):
+        """What the cache calls it: the content belongs to the name."""
+        return f"{self.name}_{self.sha256[:16]}_{self.architecture}.deb"
+
+
+def read(path=PATH):
+    packages = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if line.startswith("#"):
+            continue
+        fields = line.split()
+        if len(fields) != 6 or not fields[4].isdecimal() or len(fields[5]) != 64:
+            raise Problem(
+                f"{path}:{number} is not a locked package. Take the committed file, or type "
+                "make arm64-lock.")
+        packages.append(LockedPackage(*fields[:4], int(fields[4]), fields[5]))
+    return packages
+
+
+def write(packages, path=PATH):
+    """Replaces the file at once, or leaves it as it was."""
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(HEADER + "".join(
+        f"{package.set} {package.name} {package.version} {package.architecture} {package.size} "
+        f"{package.sha256}\n" for package in sorted(packages)))
+    new.replace(path)
+
+
+def changes(old, new):
+    """What a renewal changed, a line each."""
+    before = {(package.set, package.name): package.version for package in old}
+    after = {(package.set, package.name): package.version for package in new}
+    for key in sorted(before.keys() | after.keys()):
+        if before.get(key) != after.get(key):
+            yield f"{key[0]}: {key[1]} {before.get(key, '-')} -> {after.get(key, '-')}"
