@@ -9,9 +9,10 @@ SWIFT_TEST_PACKAGES := python3 curl rsync openssh-server openssh-client rclone a
     dnsmasq-base python3-h2
 TEST_PACKAGES := $(SWIFT_TEST_PACKAGES) python3-venv openssl prometheus prometheus-alertmanager profanity \
     go-sendxmpp tmux gcc libc6-dev nut-server nut-client nftables iproute2 prosody ejabberd \
-    erlang-p1-sqlite3
+    erlang-p1-sqlite3 gnupg
 PACKAGING_PACKAGES := dpkg-dev binutils
 PACKAGE_TEST_PACKAGES := mmdebstrap
+IMAGE_TEST_PACKAGES := skopeo umoci runc qemu-user
 # A build for the Pi has its compiler and libraries in a cache, from Debian's archive.
 ARM64_PACKAGES := $(PACKAGING_PACKAGES) debian-archive-keyring git util-linux openssl python3-venv
 
@@ -25,7 +26,8 @@ RELEASE := -c release --static-swift-stdlib --product kinglet
 
 .DEFAULT_GOAL := help
 .PHONY: help deps deps-test deps-arm64 venv build run install deb deb-arm64 arm64-lock test test-swift \
-    test-clients test-deb test-arm64 check-6.2 check-6.2-if-cached crash fuzz backup-soak bench bench-backup \
+    test-clients test-deb test-arm64 test-image boot-arm64 image bench-instructions check-6.2 \
+    check-6.2-if-cached crash fuzz backup-soak bench bench-backup \
     bench-federation bench-push soak readings readme dashboards lint format clean
 
 help: ## Show this help
@@ -144,7 +146,7 @@ test-swift: deps
 CLIENT_TESTS ?= 2
 WAITING_TESTS = $(wildcard $(addprefix Tests/Clients/,test_push_*.py test_unified_push.py \
     test_fake_*.py test_alerts.py test_bad_machine.py test_dashboard*.py test_ups.py \
-    test_prometheus*.py test_machine_memory.py test_firmware_mailbox.py))
+    test_prometheus*.py test_machine_memory.py test_firmware_mailbox.py)) Tests/Packaging
 PYTEST = $(VENV)/bin/python -m pytest -q -c Tests/Clients/pytest.ini --rootdir .
 
 test-clients: deps-test
@@ -194,10 +196,25 @@ bench-push: deps-bench deps-test build ## Measure what waking phones costs: ROUN
 test-arm64: deps-arm64 deps-test ## Run the unit tests as a Pi's processor would
 	@$(ARM64) tests $(if $(FILTER),--filter "$(FILTER)")
 
+boot-arm64: deps-arm64 ## Boot emulated Pis with Debian's kernel and the package of make deb-arm64
+	@$(ARM64) boot
+
+image: deps-arm64 ## Make the container image of both packages: .build/kinglet_VERSION.oci.tar
+	@$(ARM64) image
+
+test-image: deps-arm64 ## Start the container image of make image (needs root)
+	$(call install_packages,$(IMAGE_TEST_PACKAGES))
+	@KINGLET_IMAGE=.build/kinglet_$(VERSION).oci.tar \
+	    $(VENV)/bin/python -m pytest -q Tests/Package/test_image.py
+
+bench-instructions: deps-arm64 deps-bench ## Count a Pi's instructions per login and message, and ejabberd's and Prosody's
+	$(call install_packages,qemu-user)
+	@$(ARM64) count $(if $(SERVERS),--servers $(SERVERS))
+
 test-deb: deb deps-test ## Install, run and purge the package in a clean chroot (needs root)
 	$(call install_packages,$(PACKAGE_TEST_PACKAGES))
 	@KINGLET_PACKAGE=$$(echo .build/kinglet_$(VERSION)_*.deb) \
-	    $(VENV)/bin/python -m pytest -q Tests/Package
+	    $(VENV)/bin/python -m pytest -q Tests/Package/test_package.py
 
 readme: deps-test ## Write the README's tables anew, from the declarations in the code
 	@swift build --no-color-diagnostics --product kinglet

@@ -49,9 +49,9 @@ enum Message {
         flags: Int = 0x8180, id: [UInt8] = [0x12, 0x34], _ answers: [[UInt8]] = [],
         authority: [[UInt8]] = []
     ) -> [UInt8] {
-        id + number(flags | code) + number(1) + number(answers.count) + number(authority.count)
-            + number(0) + name(question) + number(Int(type)) + [0, 1] + answers.joined()
-            + authority.joined()
+        let counts = [flags | code, 1, answers.count, authority.count, 0].flatMap(number)
+        let asked: [UInt8] = name(question) + number(Int(type)) + [0, 1]
+        return id + counts + asked + Array((answers + authority).joined())
     }
 
     /// What a query asks; nil when it is none.

@@ -146,7 +146,7 @@ enum SASLTarget {
         var message = replaced(template, "$R", by: Array(first.fullNonce.utf8))
         let end = message.lastIndex(of: 0x2C) ?? message.endIndex
         let comma: [UInt8] = [0x2C]
-        let signed = first.bare + comma + challenge + comma + message[..<end]
+        let signed = first.bare + comma + challenge + comma + Array(message[..<end])
         let digest = credentials.hash.digest
         let salted = digest.pbkdf2(
             password: password, salt: credentials.salt, iterations: credentials.iterations)
@@ -164,6 +164,8 @@ enum SASLTarget {
         _ bytes: [UInt8], _ mark: String, by replacement: [UInt8]
     ) -> [UInt8] {
         guard let range = bytes.firstRange(of: Array(mark.utf8)) else { return bytes }
-        return bytes[..<range.lowerBound] + replacement + bytes[range.upperBound...]
+        var replaced = bytes
+        replaced.replaceSubrange(range, with: replacement)
+        return replaced
     }
 }

@@ -17,7 +17,7 @@ import package_sets
 import scan
 import unit_tests
 from cache import Cache
-from cross import CrossBuild
+from cross import DEBUG, CrossBuild
 from problem import DiskFull, Problem, Step, of_the_disk
 from trees import Trees
 
@@ -81,14 +81,14 @@ def check(arguments):
               "make check-6.2 fetches it.")
         return
     work.fetch(*package_sets.FOR_BUILDING)
-    work.build.build("debug", "--product", "kinglet")
+    work.build.build("debug", "--product", "kinglet", *DEBUG)
 
 
 def tests(arguments):
     """Runs the unit tests as a Pi's processor would."""
     work = Work()
-    work.fetch(*package_sets.FOR_BUILDING, package_sets.EMULATOR)
-    work.build.build("debug", "--build-tests")
+    work.fetch(*package_sets.FOR_BUILDING, *package_sets.FOR_RUNNING)
+    work.build.build("debug", "--build-tests", *DEBUG)
     unit_tests.run(work.build, work.trees, arguments.filter)
 
 

@@ -67,7 +67,8 @@ class Board:
 
 COMMON = ("rpi_info", "rpi_cpu_frequency_hertz")
 # What no emulated board has, nor Debian's kernel: to be absent, not zero.
-ABSENT = ("rpi_throttled", "rpi_under_voltage", "rpi_voltage_volts", "rpi_fan_speed_rpm")
+ABSENT = (
+    "rpi_throttled", "rpi_undervoltage", "rpi_voltage", "rpi_fan", "rpi_firmware", "rpi_bootloader")
 BOARDS = (
     Board(
         "raspi3b", "bcm2837-rpi-3-b", "Raspberry Pi 3 Model B",

@@ -45,6 +45,10 @@ class Cache:
         self._held.write(f"{os.getpid()}")
         self._held.flush()
 
+    def close(self):
+        """Lets the next run in."""
+        self._held.close()
+
     def suite(self, packages):
         """The suite that a set is of."""
         key = packages.suite, packages.architecture, packages.secured

@@ -227,8 +227,8 @@ struct ArchiveTargetTests {
                 try Files.read(packs[(index + 1) % packs.count], limit: 1 << 30))
             var flipped = whole
             flipped[Int.random(in: whole.indices, using: &random)] ^= 1 << UInt8.random(in: 0..<8)
-            for damaged in [flipped, whole.dropLast(), whole + [0], [], other] {
-                try Files.replace(pack, Array(damaged), mode: 0o600)
+            for damaged in [flipped, Array(whole.dropLast()), whole + [0], [], other] {
+                try Files.replace(pack, damaged, mode: 0o600)
                 let found = try faults()
                 #expect(found.contains { $0.contains((pack as NSString).lastPathComponent) })
             }

@@ -49,9 +49,11 @@ struct TarTests {
     @Test("It is read the same however it is cut", arguments: [1, 7, 511, 512, 513, 4_000])
     func pieces(size: Int) throws {
         let padding = [UInt8](repeating: 0, count: 509)
-        let archive =
-            try header("a", size: 3) + [1, 2, 3] + padding + header("b", isFolder: true)
-            + header("b/c") + header("d", size: 512) + [UInt8](repeating: 5, count: 512) + end
+        let parts: [[UInt8]] = [
+            try header("a", size: 3), [1, 2, 3], padding, try header("b", isFolder: true),
+            try header("b/c"), try header("d", size: 512), [UInt8](repeating: 5, count: 512), end,
+        ]
+        let archive = Array(parts.joined())
         let full = "= \([UInt8](repeating: 5, count: 512))"
         #expect(
             try read(archive, pieces: size)
