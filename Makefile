@@ -14,13 +14,15 @@ PACKAGING_PACKAGES := dpkg-dev binutils
 PACKAGE_TEST_PACKAGES := mmdebstrap
 IMAGE_TEST_PACKAGES := skopeo umoci runc qemu-user
 # A build for the Pi has its compiler and libraries in a cache, from Debian's archive.
-ARM64_PACKAGES := $(PACKAGING_PACKAGES) debian-archive-keyring git util-linux openssl python3-venv
+ARM64_PACKAGES := $(PACKAGING_PACKAGES) debian-archive-keyring git util-linux ca-certificates openssl \
+    python3-venv
 
 BENCH_PACKAGES := gcc libc6-dev openssl
 VENV := .build/venv
 SOURCES := Sources Tests Package.swift
 PREFIX ?= /usr
 VERSION := $(shell sed -n 's/.*let version = "\(.*\)"/\1/p' Sources/Features/Software.swift)
+PACKAGE = .build/kinglet_$(VERSION)_$$(dpkg --print-architecture).deb
 # What ships needs no Swift runtime on the machine.
 RELEASE := -c release --static-swift-stdlib --product kinglet
 
@@ -106,7 +108,7 @@ install: build ## Install below PREFIX=/usr, or below DESTDIR for a package
 deb: build ## Make the Debian package, .build/kinglet_VERSION_ARCHITECTURE.deb
 	$(call install_packages,$(PACKAGING_PACKAGES))
 	@packaging/build $(VERSION) .build/package "$$(swift build $(RELEASE) --show-bin-path)/kinglet"
-	@ls -sh .build/kinglet_$(VERSION)_*.deb
+	@ls -sh $(PACKAGE)
 
 # For the Pi, from Debian's packages: compiler, libraries and emulator, each as the lock says.
 ARM64 := $(VENV)/bin/python packaging/arm64/arm64.py
@@ -118,8 +120,8 @@ deps-arm64:
 deb-arm64: deps-arm64 ## Make the Debian package for the Pi, on a PC: .build/kinglet_VERSION_arm64.deb
 	@$(ARM64) deb
 
-arm64-lock: deps-arm64 ## Take the versions that the mirror has now for building for the Pi
-	@$(ARM64) lock
+arm64-lock: deps-arm64 ## Take the mirror's versions of what the Pi's package is built with: SETS="image-amd64 image-arm64"
+	@$(ARM64) lock $(if $(SETS),--sets $(SETS))
 
 check-6.2: deps-arm64 ## Compile with the oldest compiler that the sources are for
 	@$(ARM64) check
@@ -193,7 +195,8 @@ bench-push: deps-bench deps-test build ## Measure what waking phones costs: ROUN
 	@$(VENV)/bin/python Benchmarks/push.py $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	    $(if $(PARTS),--parts $(PARTS)) $(if $(KINGLET),--kinglet $(KINGLET))
 
-test-arm64: deps-arm64 deps-test ## Run the unit tests as a Pi's processor would
+test-arm64: deps-arm64 ## Run the unit tests as a Pi's processor would
+	$(call install_packages,$(SWIFT_TEST_PACKAGES))
 	@$(ARM64) tests $(if $(FILTER),--filter "$(FILTER)")
 
 boot-arm64: deps-arm64 ## Boot emulated Pis with Debian's kernel and the package of make deb-arm64
@@ -207,13 +210,13 @@ test-image: deps-arm64 ## Start the container image of make image (needs root)
 	@KINGLET_IMAGE=.build/kinglet_$(VERSION).oci.tar \
 	    $(VENV)/bin/python -m pytest -q Tests/Package/test_image.py
 
-bench-instructions: deps-arm64 deps-bench ## Count a Pi's instructions per login and message, and ejabberd's and Prosody's
-	$(call install_packages,qemu-user)
+bench-instructions: deps-arm64 ## Count a Pi's instructions per login and message, and ejabberd's and Prosody's
+	$(call install_packages,$(BENCH_PACKAGES) libssl-dev qemu-user)
 	@$(ARM64) count $(if $(SERVERS),--servers $(SERVERS))
 
 test-deb: deb deps-test ## Install, run and purge the package in a clean chroot (needs root)
 	$(call install_packages,$(PACKAGE_TEST_PACKAGES))
-	@KINGLET_PACKAGE=$$(echo .build/kinglet_$(VERSION)_*.deb) \
+	@KINGLET_PACKAGE=$(PACKAGE) \
 	    $(VENV)/bin/python -m pytest -q Tests/Package/test_package.py
 
 readme: deps-test ## Write the README's tables anew, from the declarations in the code

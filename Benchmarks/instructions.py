@@ -177,6 +177,8 @@ def main():
     arguments = parser.parse_args()
     if not shutil.which("qemu-aarch64"):
         sys.exit("There is no qemu-aarch64: apt-get install --no-install-recommends qemu-user")
+    if "-plugin" not in run(["qemu-aarch64", "--help"]):
+        sys.exit("This qemu-aarch64 takes no plugins, which Debian 12's does.")
     kinds = {kind.name: kind for kind in servers.ALL}
     with tempfile.TemporaryDirectory(prefix="kinglet-instructions.") as temporary:
         directory = Path(temporary)

@@ -2,6 +2,8 @@
 its metrics and end, on every release that it is for and without AES in the chip."""
 
 import signal
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +43,22 @@ def start(program, tmp_path, monkeypatch):
     yield make
     for server in servers:
         server.stop()
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_apt_finds_all_that_it_needs(release, tmp_path):
+    """In the release's own packages, by their own names and versions: apt would install it."""
+    state = {
+        "Dir::Etc::sourcelist": "/dev/null", "Dir::Etc::sourceparts": "/dev/null",
+        "Dir::State": tmp_path, "Dir::Cache": tmp_path, "APT::Architecture": "arm64",
+        "APT::Architectures::": "arm64", "APT::Install-Recommends": "false",
+        "Dir::State::status": Path(RELEASES[release]) / "var/lib/dpkg/status"}
+    done = subprocess.run(
+        ["apt-get", *(f"-o{key}={value}" for key, value in state.items()), "install", "--simulate",
+         PACKAGE.resolve()], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("Inst ")] == [
+        "kinglet"]
 
 
 @pytest.mark.parametrize("hides_crypto", [False, True], ids=["with_aes", "without_aes"])

@@ -73,8 +73,10 @@ def test_newer_instructions_are_found(objects, architecture, instruction):
     assert name.split()[0] == instruction.split()[0]
 
 
-def test_what_no_disassembler_knows_is_found(objects):
-    found, _ = objects.assemble(odd=NOTHING)
+@pytest.mark.parametrize("line", [NOTHING, ".long 0x4e285820"])
+def test_what_no_disassembler_knows_is_found(objects, line):
+    """Nor what was written as data: that one is aese."""
+    found, _ = objects.assemble(odd=line)
     assert list(found) == ["odd"]
 
 

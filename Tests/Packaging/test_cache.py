@@ -231,6 +231,16 @@ def test_the_lock_is_read_as_it_was_written(tmp_path):
     assert lock_file.read(tmp_path / "lock") == packages
 
 
+def test_the_lock_of_swift_packages(tmp_path):
+    """It is what SwiftPM reads, and every commit is named."""
+    resolved = lock_file.read_swift()
+    lock_file.write_swift(resolved, tmp_path / "lock.swift")
+    assert (tmp_path / "lock.swift").read_text() == lock_file.SWIFT_PATH.read_text()
+    (tmp_path / "lock.swift").write_text("# x\nswift-nio https://example.test/nio 1.0.0\n")
+    with pytest.raises(Problem, match="lock.swift:2 is not a locked package"):
+        lock_file.read_swift(tmp_path / "lock.swift")
+
+
 def test_the_committed_lock():
     """It has every set, and compiler and modules of one version."""
     from package_sets import ALL

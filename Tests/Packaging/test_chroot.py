@@ -1,7 +1,6 @@
 """The tool chain's own system, and machines that do not let one have it."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,8 +37,8 @@ def test_a_machine_without_unshare(monkeypatch, tmp_path):
 
 
 def test_unchanged_sources_keep_their_time(tmp_path):
-    """By which a build knows what to compile again. What is gone is gone, and what git does not
-    follow does not come, but for the versions that a build has written."""
+    """By which a build knows what to compile again. What is gone is gone, what git does not follow
+    does not come, and the versions of other packages are the locked ones."""
     repository, copy = tmp_path / "repository", tmp_path / "copy"
     (repository / "Sources/A").mkdir(parents=True)
     (repository / "Package.swift").write_text("package")
@@ -48,34 +47,34 @@ def test_unchanged_sources_keep_their_time(tmp_path):
     (repository / "Sources/A/link.swift").symlink_to("a.swift")
     (repository / ".gitignore").write_text("Package.resolved\n*.log\n")
     (repository / "Sources/A/noise.log").write_text("noise")
+    (repository / "Package.resolved").write_text("of this machine")
     git("-C", repository, "init")
     git("-C", repository, "add", ".")
-    cross.copy_sources(repository, copy)
+    cross.copy_sources(repository, copy, "locked")
     assert sorted(str(p.relative_to(copy)) for p in copy.rglob("*") if not p.is_dir()) == [
-        "Package.swift", "Sources/A/a.swift", "Sources/A/b.swift", "Sources/A/link.swift"]
+        ".gitignore", "Package.resolved", "Package.swift", "Sources/A/a.swift", "Sources/A/b.swift", "Sources/A/link.swift"]
     assert os.readlink(copy / "Sources/A/link.swift") == "a.swift"
-    for path in ("Package.swift", "Sources/A/a.swift"):
+    for path in ("Package.resolved", "Package.swift", "Sources/A/a.swift"):
         os.utime(copy / path, (1_000_000, 1_000_000))
-    (copy / "Package.resolved").write_text("versions")
 
-    shutil.copy(repository / "Package.swift", tmp_path)
     (repository / "Sources/A/a.swift").write_text("c")
     (repository / "Sources/A/b.swift").unlink()
     (repository / "Sources/A/new.swift").write_text("new")
-    cross.copy_sources(repository, copy)
-    assert (copy / "Package.swift").stat().st_mtime == 1_000_000
+    cross.copy_sources(repository, copy, "locked")
+    for path in ("Package.resolved", "Package.swift"):
+        assert (copy / path).stat().st_mtime == 1_000_000
     assert (copy / "Sources/A/a.swift").read_text() == "c"
     assert (copy / "Sources/A/a.swift").stat().st_mtime > 1_000_000
     assert not (copy / "Sources/A/b.swift").exists() and (copy / "Sources/A/new.swift").exists()
-    assert (copy / "Package.resolved").read_text() == "versions"
-    (repository / "Package.resolved").write_text("other versions")
-    cross.copy_sources(repository, copy)
-    assert (copy / "Package.resolved").read_text() == "other versions"
+    cross.copy_sources(repository, copy, "locked anew")
+    assert (copy / "Package.resolved").read_text() == "locked anew"
+    cross.copy_sources(repository, copy, None)
+    assert not (copy / "Package.resolved").exists()
 
 
 def test_no_checkout(tmp_path):
     with pytest.raises(Problem, match="is no git checkout"):
-        cross.copy_sources(tmp_path, tmp_path / "copy")
+        cross.copy_sources(tmp_path, tmp_path / "copy", None)
 
 
 def test_gits_other_addresses_count_inside(tmp_path, monkeypatch):

@@ -70,6 +70,8 @@ class Suite:
                           lists / "lists/partial", self.directory / "cache/archives/partial"):
             directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "status").touch()
+        # This machine's choice between its own suites.
+        (etc / "apt.conf").write_text("#clear APT::Default-Release;\n")
         sources = [(self.mirror, self.name)]
         if self.security_mirror:
             sources.append((self.security_mirror, f"{self.name}-security"))
@@ -86,7 +88,8 @@ class Suite:
             "APT::Architectures::": self.architecture, "APT::Install-Recommends": "false",
             "APT::Sandbox::User": "root", "Acquire::Languages": "none", "Acquire::Retries": "3"}
         return subprocess.run(
-            [program, *(f"-o{key}={value}" for key, value in options.items()), *arguments],
+            [program, "-c", etc / "apt.conf", *(f"-o{key}={value}" for key, value in options.items()),
+             *arguments],
             stdin=subprocess.DEVNULL, capture_output=True, text=True,
             env={**os.environ, "LC_ALL": "C.UTF-8"}, cwd=directory or self.directory)
 
@@ -101,18 +104,25 @@ class Suite:
         self._write_settings()
         done = self._apt("apt-get", "-q", "update", "--error-on=any")
         if done.returncode != 0:
+            if re.search(r"does not have a Release file|404 +Not Found", done.stderr):
+                raise Problem(
+                    f"{self._failing(done.stderr)} has no {self}. Give a mirror that has: MIRROR=http://… "
+                    "(or SECURITY_MIRROR=) before the same.")
             self._fail(done.stderr)
         self._has_lists = True
 
     def _fail(self, errors):
         if "No space left" in errors:
             raise DiskFull(self.directory)
-        if re.search(r"does not have a Release file|404 +Not Found", errors):
-            raise Problem(
-                f"The mirror {self.mirror} has no {self}. Give one that has: "
-                "MIRROR=http://… make deb-arm64")
-        cause = [line for line in errors.splitlines() if line[:2] in ("E:", "W:")] or ["?"]
-        raise Problem(f"The mirror {self.mirror} does not give {self}: {cause[0][2:].strip()}")
+        cause = [line for line in errors.splitlines() if line[:2] in ("E:", "W:")] or ["  ?"]
+        raise Problem(
+            f"{self._failing(errors)} does not give {self}: {cause[0][2:].strip()}. Try again, or "
+            "another one: MIRROR=http://…")
+
+    def _failing(self, errors):
+        """Which mirror apt complains about."""
+        security = self.security_mirror
+        return f"The mirror {security if security and f'{security} ' in errors else self.mirror}"
 
     def offers(self, names):
         """What there is of these packages, by name: of several versions the one that apt would
@@ -128,6 +138,8 @@ class Suite:
                 offers[fields["Package"]] = Offer(
                     fields["Version"], int(fields["Size"]), fields["SHA256"])
                 fields = {}
+        if not offers:
+            self._fail(done.stderr)
         return offers
 
     def closure(self, packages):

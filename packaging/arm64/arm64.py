@@ -2,6 +2,8 @@
 """The package for the Pi, made on a PC from Debian's packages. `make deb-arm64` calls it."""
 
 import argparse
+import os
+import platform
 import signal
 import subprocess
 import sys
@@ -35,6 +37,10 @@ class Work:
 
     def fetch(self, *sets):
         """Has the packages of these sets here, on a machine that can use them."""
+        if platform.machine() != "x86_64":
+            raise Problem(
+                f"This is for building on a PC (x86-64), and here is {platform.machine()}. On a Pi, "
+                "type make deb.")
         chroot.check()
         self.cache.fetch(dict.fromkeys(sets), self.locked)
 
@@ -43,12 +49,18 @@ class Work:
         return self.cache.missing(each for each in self.locked if each.set in names)
 
 
-def lock(_):
+def lock(arguments):
     """Takes the versions that the mirror has now."""
     cache = Cache()
-    old = lock_file.read() if lock_file.PATH.exists() else []
+    try:
+        old = lock_file.read() if lock_file.PATH.exists() else []
+    except Problem:
+        old = []
+    sets = [each for each in package_sets.ALL
+            if not arguments.sets or each.name in arguments.sets]
     with Step("Asking the mirror"):
-        new = cache.renew(package_sets.ALL)
+        new = cache.renew(sets)
+    new += [each for each in old if each.set not in {renewed.name for renewed in sets}]
     versions = {(each.set, each.name): each.version for each in new}
     compiler, modules = versions["tools", "swiftlang"], versions["swift", "swiftlang"]
     if compiler != modules:
@@ -56,20 +68,27 @@ def lock(_):
             f"The mirror has Swift {compiler} for amd64 and {modules} for arm64: no compiler reads "
             "another one's modules. Try again in some hours; the lock is as it was.")
     lock_file.write(new)
-    print(*lock_file.changes(old, new), sep="\n")
+    print("\n".join(lock_file.changes(old, new)))
     print(f"{lock_file.PATH.relative_to(REPOSITORY)} has {len(new)} packages.")
+    if not arguments.sets:
+        cache.close()
+        work = Work()
+        work.fetch(*package_sets.FOR_BUILDING)
+        lock_file.write_swift(work.build.resolve())
 
 
 def deb(_):
     """Builds, looks at and packs the program."""
     work = Work()
+    package = REPOSITORY / f".build/kinglet_{debian_package.version(REPOSITORY)}_arm64.deb"
+    package.unlink(missing_ok=True)
     work.fetch(*package_sets.FOR_BUILDING, *package_sets.FOR_RUNNING)
     program = work.build.release()
     with Step("Looking at every instruction"):
         scan.check(work.build, program)
     unproved = debian_package.make(work.build, work.trees)
     gates.check(work.build, work.trees, unproved)
-    package = unproved.replace(REPOSITORY / ".build" / unproved.name)
+    unproved.replace(package)
     print(f"{package.relative_to(REPOSITORY)}: {package.stat().st_size / 1e6:.1f} MB")
 
 
@@ -118,14 +137,14 @@ def container_image(_):
 def count(arguments):
     """Counts instructions, ours and others'."""
     work = Work()
-    work.fetch(*package_sets.FOR_RUNNING, package_sets.RIVALS)
+    work.fetch(*package_sets.FOR_BUILDING, package_sets.RIVALS)
     program = work.build.products("release") / "kinglet"
     if not program.exists():
         raise Problem("There is no program for the Pi to count: type make deb-arm64 first.")
-    done = subprocess.run(
+    done = subprocess.run(chroot.together(
         [sys.executable, REPOSITORY / "Benchmarks/instructions.py", "--kinglet", program,
          "--tree", f"debian12={work.trees.debian12}", "--tree", f"rivals={work.trees.rivals}",
-         *(["--servers", arguments.servers] if arguments.servers else [])])
+         *(["--servers", arguments.servers] if arguments.servers else [])]))
     sys.exit(done.returncode)
 
 
@@ -139,7 +158,10 @@ def main():
     parser.add_argument("--if-cached", action="store_true", help="do nothing without tool chain")
     parser.add_argument("--servers", help="only some servers' instructions")
     parser.add_argument("--filter", help="only unit tests whose names match")
+    parser.add_argument("--sets", nargs="+", help="only some sets of the lock")
     arguments = parser.parse_args()
+    # Trees and packages do not depend on who makes them.
+    os.umask(0o022)
     # As a typed interrupt: what was started ends too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -181,14 +181,16 @@ class Boot:
                 stderr=subprocess.STDOUT) as process, selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
             end = time.monotonic() + SECONDS
-            while not re.search(rb"ended with status \d+\s", console) and process.poll() is None:
-                if not selector.select(max(0, end - time.monotonic())):
-                    break
-                chunk = os.read(process.stdout.fileno(), 65_536)
-                if not chunk:
-                    break
-                console += chunk
-            process.kill()
+            try:
+                while not re.search(rb"ended with status \d+\s", console):
+                    if not selector.select(max(0, end - time.monotonic())):
+                        break
+                    chunk = os.read(process.stdout.fileno(), 65_536)
+                    if not chunk:
+                        break
+                    console += chunk
+            finally:
+                process.kill()
         text = console.decode("utf-8", "replace").replace("\r", "")
         (self.directory / f"{board.name}.log").write_text(text)
         return text

@@ -79,7 +79,8 @@ class Cache:
         count = sum(map(len, wanted.values()))
         with Step(f"Downloading {count} packages, {size // MEGABYTE:,} MB"):
             for each in sets:
-                packages = wanted[each.name]
+                # Some are in several sets.
+                packages = self.missing(wanted[each.name])
                 for start in range(0, len(packages), BATCH):
                     batch = packages[start:start + BATCH]
                     self._download(each, batch)
@@ -87,9 +88,10 @@ class Cache:
 
     def _check_room(self, size):
         free = shutil.disk_usage(self.directory).free
-        if free < size + ROOM_FOR_TREES:
+        needed = size + (0 if (self.directory / "trees").exists() else ROOM_FOR_TREES)
+        if free < needed:
             raise Problem(
-                f"{self.directory} needs {(size + ROOM_FOR_TREES) // MEGABYTE:,} MB and has "
+                f"{self.directory} needs {needed // MEGABYTE:,} MB and has "
                 f"{free // MEGABYTE:,} MB. Make room, or set XDG_CACHE_HOME to a larger disk.")
 
     def _check_mirror(self, sets, wanted):

@@ -7,12 +7,16 @@ from problem import Problem
 
 PATH = "/usr/libexec/swift/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 # What of this machine's settings a download inside wants.
-PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
+PROXIES = tuple(
+    name for proxy in ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
+    for name in (proxy, proxy.upper()))
 # $1 is the tree, then pairs of source and destination up to --, then the command.
 SCRIPT = r"""
 set -e
+# Users have no path to chroot.
+PATH=$PATH:/usr/sbin:/sbin
 tree=$1; shift
-mount --rbind /proc "$tree/proc"
+mount -t proc proc "$tree/proc"
 mount --rbind /dev "$tree/dev"
 mount -t tmpfs tmpfs "$tree/tmp"
 while [ "$1" != -- ]; do
@@ -25,16 +29,23 @@ exec chroot "$tree" "$@"
 
 
 def namespaces():
-    """How this user gets namespaces: root has them, others where the kernel lets them."""
-    return ["unshare", "--mount"] if os.geteuid() == 0 else [
-        "unshare", "--user", "--map-root-user", "--mount"]
+    """How this user gets namespaces: root has them, others where the kernel lets them. What runs in
+    them ends with whoever started it, and so does all that it starts."""
+    options = ["--mount", "--pid", "--fork", "--kill-child"]
+    return ["unshare", *options] if os.geteuid() == 0 else [
+        "unshare", "--user", "--map-root-user", *options]
+
+
+def together(arguments):
+    """The arguments that run a command of this machine so that all it starts ends with it."""
+    return [*namespaces(), "--mount-proc", *(str(argument) for argument in arguments)]
 
 
 def check():
     """Says what to do on a machine that gives this user no namespace."""
     try:
         done = subprocess.run(
-            [*namespaces(), "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, text=True)
+            together(["mount", "-t", "tmpfs", "tmpfs", "/mnt"]), capture_output=True, text=True)
     except FileNotFoundError:
         raise Problem("There is no unshare: install util-linux.") from None
     if done.returncode:

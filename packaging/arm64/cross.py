@@ -6,11 +6,13 @@ import subprocess
 from pathlib import Path
 
 import chroot
+import lock_file
 import swift_sdk
-from problem import Problem, Step
+from problem import Problem, Step, check_room
 
-# What a build reads; everything else may change without a new one.
-SOURCES = ("Package.swift", "Sources", "Tests")
+# Where a release is compiled: its paths are in the program, and are to be the same everywhere.
+FIXED = Path("/src/kinglet")
+RESOLVED = "Package.resolved"
 # Of this machine: how it finds hosts, and whom it trusts.
 OF_THE_MACHINE = ("/etc/resolv.conf", "/etc/hosts", "/etc/ssl")
 # Swift's own shared libraries are for a newer C library than the one that is linked with, and nobody
@@ -35,25 +37,42 @@ class CrossBuild:
         """What a kind of build leaves, `release` or `debug`."""
         return self.cache.directory / "build" / kind
 
+    def _path(self, kind):
+        """Where the sources are inside. Tests look for their files where they were compiled."""
+        return FIXED if kind == "release" else self.source
+
     def products(self, kind):
         return self.directory(kind) / swift_sdk.TRIPLE / kind
 
     def build(self, kind, *options):
         """`swift build` for the Pi with its progress on the terminal."""
-        copy_sources(self.repository, self.source)
-        swift_sdk.write(self.sdk)
-        self.home.mkdir(exist_ok=True)
-        self.directory(kind).mkdir(parents=True, exist_ok=True)
-        resolved = (self.source / "Package.resolved").exists()
+        self._prepare(kind, lock_file.read_swift())
         arguments = [
-            "swift", "build", "--no-color-diagnostics", "--package-path", "/src/kinglet",
+            "swift", "build", "--no-color-diagnostics", "--package-path", self._path(kind),
             "--scratch-path", "/build", "--swift-sdks-path", "/sdk", "--swift-sdk", swift_sdk.NAME,
-            *(["--force-resolved-versions"] if resolved else []), *options]
+            "--force-resolved-versions", *options]
         command = chroot.command(self.trees.tools, arguments, self._binds(kind))
         with Step(f"Compiling for arm64 ({kind})"):
             done = subprocess.run(command, stdin=subprocess.DEVNULL)
         if done.returncode:
-            raise Problem("It does not compile for arm64 by Debian's Swift: see above.")
+            check_room(self.cache.directory)
+            raise Problem(
+                "It does not compile for arm64 by Debian's Swift: see above. Where it is about other "
+                "packages' versions, make arm64-lock takes those that Package.swift asks for.")
+
+    def resolve(self):
+        """The newest versions of other packages that the sources take, as SwiftPM writes them."""
+        self._prepare("resolve", None)
+        with Step("Resolving Swift's packages"):
+            self.run("resolve", "swift", "package", "--package-path", self._path("resolve"),
+                     "--scratch-path", "/build", "resolve")
+        return (self.source / RESOLVED).read_text()
+
+    def _prepare(self, kind, resolved):
+        copy_sources(self.repository, self.source, resolved)
+        swift_sdk.write(self.sdk)
+        self.home.mkdir(exist_ok=True)
+        self.directory(kind).mkdir(parents=True, exist_ok=True)
 
     def run(self, kind, *arguments):
         """A command of the tool chain beside a build; what it printed."""
@@ -64,9 +83,10 @@ class CrossBuild:
         return chroot.command(self.trees.tools, arguments, self._binds(kind))
 
     def _binds(self, kind):
+        # The home first: the sources may be in a directory of that name.
         binds = {
-            self.trees.debian12: "/sysroot", self.sdk: "/sdk", self.source: "/src/kinglet",
-            self.directory(kind): "/build", self.home: "/root"}
+            self.home: "/root", self.trees.debian12: "/sysroot", self.sdk: "/sdk",
+            self.source: self._path(kind), self.directory(kind): "/build"}
         binds.update({path: path for path in OF_THE_MACHINE if os.path.exists(path)})
         binds.update({path: path for path in write_git_settings(self.home)})
         return binds
@@ -74,7 +94,8 @@ class CrossBuild:
     def release(self):
         """The program with its symbols, compiled from nothing: what an earlier build left could be
         in it."""
-        shutil.rmtree(self.directory("release"), ignore_errors=True)
+        if self.directory("release").exists():
+            shutil.rmtree(self.directory("release"))
         self.build("release", *RELEASE)
         return self.products("release") / "kinglet"
 
@@ -91,35 +112,38 @@ class CrossBuild:
         return self.directory("release") / "kinglet"
 
 
-def copy_sources(repository, destination):
-    """Makes the copy that is compiled like the checkout. What is the same keeps its time, by which
-    a build knows what to compile again."""
+def copy_sources(repository, destination, resolved):
+    """Makes the copy that is compiled like the checkout, but for the versions of other packages. What
+    is the same keeps its time, by which a build knows what to compile again."""
     listed = subprocess.run(
-        ["git", "-C", repository, "ls-files", "-z", "--cached", "--others", "--exclude-standard",
-         *SOURCES], capture_output=True, text=True)
+        ["git", "-C", repository, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        capture_output=True, text=True)
     if listed.returncode:
         raise Problem(f"{repository} is no git checkout: {listed.stderr.strip()}")
     wanted = {name for name in listed.stdout.split("\0") if name}
     wanted = {name for name in wanted if os.path.lexists(repository / name)}
-    # Which versions of other packages: those of the checkout, if it has been built.
-    if (repository / "Package.resolved").exists():
-        wanted.add("Package.resolved")
     for directory, _, files in os.walk(destination):
         for file in files:
             path = Path(directory, file)
             name = str(path.relative_to(destination))
-            if name not in wanted and name != "Package.resolved":
+            if name not in wanted and (name != RESOLVED or resolved is None):
                 path.unlink()
     for name in wanted:
         old, new = destination / name, repository / name
         if new.is_symlink():
             if old.is_symlink() and os.readlink(old) == os.readlink(new):
                 continue
-        elif old.is_file() and not old.is_symlink() and old.read_bytes() == new.read_bytes():
+        elif has_content(old, new.read_bytes()):
             continue
         old.unlink(missing_ok=True)
         old.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(new, old, follow_symlinks=False)
+    if resolved is not None and not has_content(destination / RESOLVED, resolved.encode()):
+        (destination / RESOLVED).write_text(resolved)
+
+
+def has_content(path, data):
+    return path.is_file() and not path.is_symlink() and path.read_bytes() == data
 
 
 def write_git_settings(home):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import package_sets
 import swift_sdk
 from problem import DiskFull, Problem, Step
+from trees import STATUS
 
 LIBRARIES = ("lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu")
 
@@ -20,7 +22,7 @@ def make(build, trees):
     directory.mkdir(parents=True, exist_ok=True)
     with Step("Packing"), tempfile.TemporaryDirectory() as temporary:
         write_package_database(trees, Path(temporary))
-        options = [f"--admindir={temporary}", "--ignore-missing-info"]
+        options = [f"--admindir={temporary}"]
         options += [f"-l{trees.debian12 / path}" for path in LIBRARIES]
         done = subprocess.run(
             ["packaging/build", version(repository), directory, build.stripped()], cwd=repository,
@@ -57,16 +59,15 @@ def write_package_database(trees, directory):
     info.mkdir()
     (directory / "updates").mkdir()
     (info / "format").write_text("1\n")
-    status = []
+    shutil.copy(trees.debian12 / STATUS, directory)
     for file in trees.files(package_sets.DEBIAN_12):
         fields = output("dpkg-deb", "--field", file)
         name = re.search(r"(?m)^Package: (.*)", fields)[1]
         if re.search(r"(?m)^Multi-Arch: same", fields):
             name += ":arm64"
-        status.append(fields.replace("\n", "\nStatus: install ok installed\n", 1))
         with tempfile.TemporaryDirectory() as control:
             output("dpkg-deb", "--control", file, control)
-            for kind in ("symbols", "shlibs", "triggers"):
+            for kind in ("symbols", "shlibs"):
                 text = Path(control, kind)
                 if text.exists():
                     (info / f"{name}.{kind}").write_bytes(text.read_bytes())
@@ -76,7 +77,6 @@ def write_package_database(trees, directory):
         paths |= {path.replace(f"{trees.debian12}/lib/", f"{trees.debian12}/usr/lib/")
                   for path in paths}
         (info / f"{name}.list").write_text("".join(f"{path}\n" for path in sorted(paths)))
-    (directory / "status").write_text("\n".join(status))
 
 
 def output(*command):

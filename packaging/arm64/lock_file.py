@@ -1,11 +1,17 @@
-"""The versions and digests of the packages that a build is made with."""
+"""The versions and digests of what a build is made with: Debian's packages, and Swift's."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from problem import Problem
 
 PATH = Path(__file__).parent / "lock"
+SWIFT_PATH = Path(__file__).parent / "lock.swift"
+SWIFT_HEADER = """\
+# The Swift packages in the package for the Pi, written by `make arm64-lock`: name, address, version,
+# commit.
+"""
 HEADER = """\
 # What the package for the Pi is built with, written by `make arm64-lock`:
 # set, package, version, architecture, bytes, SHA-256.
@@ -59,3 +65,29 @@ def changes(old, new):
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) != after.get(key):
             yield f"{key[0]}: {key[1]} {before.get(key, '-')} -> {after.get(key, '-')}"
+
+
+def read_swift(path=SWIFT_PATH):
+    """The locked Swift packages, as SwiftPM's file of resolved versions."""
+    pins = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if line.startswith("#"):
+            continue
+        fields = line.split()
+        if len(fields) != 4 or len(fields[3]) != 40:
+            raise Problem(
+                f"{path}:{number} is not a locked package. Take the committed file, or type "
+                "make arm64-lock.")
+        pins.append({
+            "identity": fields[0], "kind": "remoteSourceControl", "location": fields[1],
+            "state": {"revision": fields[3], "version": fields[2]}})
+    return json.dumps({"pins": pins, "version": 3}, indent=2) + "\n"
+
+
+def write_swift(resolved, path=SWIFT_PATH):
+    """Locks what SwiftPM has resolved."""
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(SWIFT_HEADER + "".join(
+        f"{pin['identity']} {pin['location']} {pin['state']['version']} "
+        f"{pin['state']['revision']}\n" for pin in json.loads(resolved)["pins"]))
+    new.replace(path)

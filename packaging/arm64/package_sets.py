@@ -31,17 +31,19 @@ TOOLS = PackageSet(
     ("swiftlang", "g++", "libc6-dev", "git", "ca-certificates", "bash", "dash", "coreutils",
      "findutils", "grep", "sed", "gawk", "pkgconf", "base-files"))
 SWIFT = PackageSet("swift", "sid", "arm64", ("swiftlang", "libswiftlang"), alone=True)
+# What every Debian has, or has something better than.
+_OF_THE_SYSTEM = ("procps", "systemd-standalone-sysusers")
 # What the program is linked with, and first run on.
 DEBIAN_12 = PackageSet(
     "debian12", "bookworm", "arm64",
     ("base-files", "libc6-dev", "libgcc-12-dev", "libstdc++-12-dev", "libssl-dev",
      "libsqlite3-dev", "libmicrohttpd-dev", "libunistring-dev", "libidn2-dev",
-     "libcurl4-openssl-dev", "libc-ares-dev"))
+     "libcurl4-openssl-dev", "libc-ares-dev", *_OF_THE_SYSTEM))
 # What it has to run on too.
 DEBIAN_13 = PackageSet(
     "debian13", "trixie", "arm64",
     ("base-files", "libc6", "libstdc++6", "libssl3t64", "libsqlite3-0", "libmicrohttpd12t64",
-     "libunistring5", "libidn2-0", "libcurl4t64", "libcares2"))
+     "libunistring5", "libidn2-0", "libcurl4t64", "libcares2", *_OF_THE_SYSTEM))
 # One file that needs no other: it runs wherever the kernel does.
 EMULATOR = PackageSet("emulator", "trixie", "amd64", ("qemu-user",), alone=True)
 # For a whole machine: its emulator, and the kernel that Debian has for a Pi.

@@ -1,6 +1,7 @@
 """What stops a build: one sentence that says what is wrong and what to do."""
 
 import errno
+import shutil
 import time
 
 
@@ -8,13 +9,24 @@ class Problem(Exception):
     """Ends the program with its sentence and no traceback."""
 
 
+# With less a compiler fails, whatever it says.
+ENOUGH = 20_000_000
+
+
 class DiskFull(Problem):
-    """There is no room left where the cache is."""
+    """There is no room left."""
 
     def __init__(self, directory):
         super().__init__(
-            f"The disk of {directory} is full. What was downloaded stays: make room or set "
-            "XDG_CACHE_HOME to a larger disk, and type the same again.")
+            f"The disk of {directory} is full. What was downloaded stays: make room (for the cache, "
+            "XDG_CACHE_HOME can be on a larger disk), and type the same again.")
+
+
+def check_room(*directories):
+    """Raises if it is no wonder that something failed there."""
+    for directory in directories:
+        if shutil.disk_usage(directory).free < ENOUGH:
+            raise DiskFull(directory)
 
 
 def of_the_disk(error, directory):

@@ -16,7 +16,8 @@ NEWEST = {"GLIBC": (2, 36), "GLIBCXX": (3, 4, 30), "CXXABI": (1, 3, 13), "GCC": 
 GUARDED = re.compile(r"__aarch64_(cas|swp|ldadd|ldclr|ldeor|ldset)\d+_(relax|acq|rel|acq_rel|sync)")
 OLDER = re.compile(r"\tlda?x[rp]")
 FUNCTION = re.compile(r"[0-9a-f]+ <(.*)>:")
-UNKNOWN = re.compile(r"\s*([0-9a-f]+):\s+<unknown>")
+# And data between instructions: it may be some that an assembler did not know.
+UNKNOWN = re.compile(r"\s*([0-9a-f]+):\s+(?:<unknown>|\.\w+)")
 
 
 def check(build, program):

@@ -21,6 +21,7 @@ LEFT_OUT = (
     "./usr/libexec/swift/lib/python*", "./usr/libexec/swift/lib/swift/embedded",
     "./usr/libexec/swift/lib/swift/FrameworkABIBaseline",
     "./usr/libexec/swift/lib/swift/migrator")
+STATUS = "var/lib/dpkg/status"
 DIRECTORIES = (
     "build", "dev", "etc", "home", "host", "opt", "proc", "root", "sdk", "src", "sysroot", "tmp")
 
@@ -46,6 +47,7 @@ class Trees:
         """A tree that is the packages of one set."""
         def make(new):
             unpack(self.files(packages), new)
+            write_status(self.files(packages), new)
             for directory in DIRECTORIES:
                 (new / directory).mkdir(exist_ok=True)
             (new / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/bash\n")
@@ -61,6 +63,7 @@ class Trees:
         """What the program is linked with: Debian 12's libraries, and Swift's."""
         def make(new):
             unpack(self.files(package_sets.DEBIAN_12), new)
+            write_status(self.files(package_sets.DEBIAN_12), new)
             make_links_relative(new)
             unpack(
                 self.files(package_sets.SWIFT), new, left_out=swift_sdk.LEFT_OUT,
@@ -98,7 +101,7 @@ def unpack(files, tree, left_out=LEFT_OUT, transform=None):
         (tree / "usr" / name).mkdir(exist_ok=True)
         if not (tree / name).is_symlink():
             (tree / name).symlink_to(f"usr/{name}")
-    options = ["--keep-directory-symlink", "--no-same-owner", "--wildcards"]
+    options = ["--keep-directory-symlink", "--no-same-owner", "--same-permissions", "--wildcards"]
     options += [f"--transform={transform}"] if transform else []
     options += [f"--exclude={pattern}" for pattern in left_out]
 
@@ -117,6 +120,17 @@ def unpack(files, tree, left_out=LEFT_OUT, transform=None):
     with ThreadPoolExecutor(os.cpu_count()) as workers:
         for _ in workers.map(put, sorted(files, key=lambda file: -file.stat().st_size)):
             pass
+
+
+def write_status(files, tree):
+    """Says of packages in a tree that they are installed, as dpkg does."""
+    status = tree / STATUS
+    status.parent.mkdir(parents=True, exist_ok=True)
+    with open(status, "w") as stream:
+        for file in files:
+            fields = subprocess.run(
+                ["dpkg-deb", "--field", file], check=True, capture_output=True, text=True).stdout
+            stream.write(fields.replace("\n", "\nStatus: install ok installed\n", 1) + "\n")
 
 
 def make_links_relative(tree):
