@@ -17,6 +17,10 @@ class Mirror:
         self.directory.mkdir()
         # Names of packages whose files break off in the middle.
         self.cut = set()
+        # Names of files that never end, and whether somebody waits for one.
+        self.stuck = set()
+        self.is_waited_for = threading.Event()
+        self._ends = threading.Event()
         self.requests = []
         self._stanzas = {}
         self._moment = time.time() - 100_000
@@ -28,7 +32,9 @@ class Mirror:
             def do_GET(handler):
                 self.requests.append(handler.path)
                 name = Path(handler.path).name
-                if name.endswith(".deb") and name.split("_")[0] in self.cut:
+                if name.split("_")[0] in self.stuck:
+                    self._get_stuck(handler)
+                elif name.endswith(".deb") and name.split("_")[0] in self.cut:
                     self._break_off(handler)
                 else:
                     super().do_GET()
@@ -45,6 +51,7 @@ class Mirror:
         return self
 
     def __exit__(self, *_):
+        self._ends.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -55,6 +62,14 @@ class Mirror:
         handler.end_headers()
         handler.wfile.write(data[:len(data) // 2])
         handler.close_connection = True
+
+    def _get_stuck(self, handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        handler.wfile.write(b"half")
+        self.is_waited_for.set()
+        self._ends.wait()
 
     # What it has
 

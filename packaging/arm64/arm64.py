@@ -94,12 +94,16 @@ def deb(_):
 
 def check(arguments):
     """Compiles with the older compiler, and nothing else."""
-    work = Work()
-    if arguments.if_cached and work.missing(*package_sets.FOR_BUILDING):
-        print("Not compiled with Swift 6.2: its tool chain is not in the cache. "
-              "make check-6.2 fetches it.")
+    try:
+        work = Work()
+        if arguments.if_cached and work.missing(*package_sets.FOR_BUILDING):
+            raise Problem("its tool chain is not in the cache. make check-6.2 fetches it.")
+        work.fetch(*package_sets.FOR_BUILDING)
+    except Problem as problem:
+        if not arguments.if_cached:
+            raise
+        print(f"Not compiled with Swift 6.2: {problem}")
         return
-    work.fetch(*package_sets.FOR_BUILDING)
     work.build.build("debug", "--product", "kinglet", *DEBUG)
 
 
