@@ -162,7 +162,9 @@ def main():
     parser.add_argument("--if-cached", action="store_true", help="do nothing without tool chain")
     parser.add_argument("--servers", help="only some servers' instructions")
     parser.add_argument("--filter", help="only unit tests whose names match")
-    parser.add_argument("--sets", nargs="+", help="only some sets of the lock")
+    parser.add_argument(
+        "--sets", nargs="+", choices=[each.name for each in package_sets.ALL],
+        help="only some sets of the lock")
     arguments = parser.parse_args()
     # Trees and packages do not depend on who makes them.
     os.umask(0o022)
