@@ -3,7 +3,11 @@
 import re
 import subprocess
 
+import chroot
 from problem import Problem, Step
+
+# For one target.
+SECONDS = 1800
 
 # What cannot run there, and why.
 NOT_THERE = {}
@@ -24,18 +28,29 @@ def run(build, trees, names=None):
         print(f"  left out: {pattern}: {reason}")
         command += ["--skip", pattern]
     targets = sorted(path.name for path in (build.repository / "Tests").glob("*Tests"))
+    logs = build.repository / ".build/arm64/unit-tests"
+    logs.mkdir(parents=True, exist_ok=True)
     failed = []
     for target in [None] if names else targets:
+        log = logs / f"{target or 'some'}.log"
         with Step(f"Running {target or names} under emulation"):
-            done = subprocess.run(
-                [str(part) for part in (
-                    *command, "--filter", names or rf"^{re.escape(target)}\.")],
-                cwd=build.source, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                errors="replace")
-            lines = (done.stdout + done.stderr).splitlines()
+            status = run_into(
+                log, [*command, "--filter", names or rf"^{re.escape(target)}\."], build.source)
+            lines = log.read_text(errors="replace").splitlines()
             print("\n".join(line for line in lines if "✘" in line))
             print(f"  {lines[-1] if lines else 'it said nothing'}", flush=True)
-        if done.returncode:
-            failed.append(target or names)
+        if status:
+            failed.append(f"{target or names} ({status}, see {log.relative_to(build.repository)})")
     if failed:
         raise Problem(f"Unit tests fail under emulation: {', '.join(failed)}.")
+
+
+def run_into(log, command, directory):
+    """The end of a command, whose output goes into a file: 0, a status or what happened."""
+    with open(log, "w") as output:
+        try:
+            return subprocess.run(
+                chroot.together(command), cwd=directory, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, timeout=SECONDS).returncode
+        except subprocess.TimeoutExpired:
+            return f"not within {SECONDS} s"
