@@ -17,7 +17,7 @@ GUARDED = re.compile(r"__aarch64_(cas|swp|ldadd|ldclr|ldeor|ldset)\d+_(relax|acq
 OLDER = re.compile(r"\tlda?x[rp]")
 FUNCTION = re.compile(r"[0-9a-f]+ <(.*)>:")
 # And data between instructions: it may be some that an assembler did not know.
-UNKNOWN = re.compile(r"\s*([0-9a-f]+):\s+(?:<unknown>|\.\w+)")
+UNKNOWN = re.compile(r"\s*([0-9a-f]+):\s+(?:<unknown>|(?:[0-9a-f]{2} )+\s*\.\w+)")
 
 
 def check(build, program):
