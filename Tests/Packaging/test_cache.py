@@ -262,7 +262,7 @@ def test_a_tree_is_made_once(cache):
 def test_a_damaged_lock(tmp_path, line):
     path = tmp_path / "lock"
     path.write_text(f"# The lock\n{line}\n")
-    with pytest.raises(Problem, match="lock:2 is not a locked package.*make arm64-lock"):
+    with pytest.raises(Problem, match="lock(:2 is not a locked package| has a size).*make arm64-lock"):
         lock_file.read(path)
 
 

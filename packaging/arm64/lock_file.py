@@ -35,18 +35,27 @@ class LockedPackage:
         return f"{self.name}_{self.sha256[:16]}_{self.architecture}.deb"
 
 
-def read(path=PATH):
-    packages = []
+def rows(path, count, digest):
+    """The fields of each line: so many, the last one a digest of this length."""
     for number, line in enumerate(path.read_text().splitlines(), 1):
         if line.startswith("#"):
             continue
         fields = line.split()
-        if len(fields) != 6 or not fields[4].isdecimal() or len(fields[5]) != 64:
+        if len(fields) != count or len(fields[-1]) != digest:
             raise Problem(
                 f"{path}:{number} is not a locked package. Take the committed file, or type "
                 "make arm64-lock.")
-        packages.append(LockedPackage(*fields[:4], int(fields[4]), fields[5]))
-    return packages
+        yield fields
+
+
+def read(path=PATH):
+    try:
+        return [LockedPackage(*fields[:4], int(fields[4]), fields[5])
+                for fields in rows(path, 6, 64)]
+    except ValueError as error:
+        raise Problem(
+            f"{path} has a size that is none ({error}). Take the committed file, or type "
+            "make arm64-lock.") from None
 
 
 def write(packages, path=PATH):
@@ -69,18 +78,10 @@ def changes(old, new):
 
 def read_swift(path=SWIFT_PATH):
     """The locked Swift packages, as SwiftPM's file of resolved versions."""
-    pins = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        if line.startswith("#"):
-            continue
-        fields = line.split()
-        if len(fields) != 4 or len(fields[3]) != 40:
-            raise Problem(
-                f"{path}:{number} is not a locked package. Take the committed file, or type "
-                "make arm64-lock.")
-        pins.append({
-            "identity": fields[0], "kind": "remoteSourceControl", "location": fields[1],
-            "state": {"revision": fields[3], "version": fields[2]}})
+    pins = [
+        {"identity": name, "kind": "remoteSourceControl", "location": address,
+         "state": {"revision": commit, "version": version}}
+        for name, address, version, commit in rows(path, 4, 40)]
     return json.dumps({"pins": pins, "version": 3}, indent=2) + "\n"
 
 
