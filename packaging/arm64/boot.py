@@ -122,8 +122,7 @@ class Boot:
 
     def _module_order(self):
         """The modules and what they need, each after what it needs."""
-        self._inside("depmod", "-b", "/host/usr", self.version) if not (
-            self._modules / "modules.dep").exists() else None
+        self._inside("depmod", "-b", "/host/usr", self.version)
         needs = {}
         for line in (self._modules / "modules.dep").read_text().splitlines():
             path, _, rest = line.partition(":")
