@@ -76,17 +76,19 @@ final class RealFixture {
         try Files.replace(copy.memory + "/integrity-checked", Array(text.utf8), mode: 0o600)
     }
 
-    /// A row that its index does not have: `quick_check` does not look.
+    /// A row that its index has with another value: `quick_check` does not look. Newer SQLites let
+    /// it compare how many there are.
     func damageIndex() throws {
         let sql = "CREATE INDEX pairs_by_a ON pairs (a)"
         let page = try CopyFixture.sqlite(
             copy.file, "SELECT rootpage FROM sqlite_schema WHERE name = 'pairs_by_a'"
         ).filter(\.isNumber)
         for script in [
+            "INSERT INTO pairs (a, b) VALUES (1, 2);",
             """
             PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE name = 'pairs_by_a';
             """,
-            "INSERT INTO pairs (a, b) VALUES (1, 2);",
+            "UPDATE pairs SET a = 3;",
             """
             PRAGMA writable_schema = ON;
             INSERT INTO sqlite_schema VALUES ('index', 'pairs_by_a', 'pairs', \(page), '\(sql)');
