@@ -264,6 +264,9 @@ def test_a_damaged_lock(tmp_path, line):
     path.write_text(f"# The lock\n{line}\n")
     with pytest.raises(Problem, match="lock(:2 is not a locked package| has a size).*make arm64-lock"):
         lock_file.read(path)
+    path.unlink()
+    with pytest.raises(Problem, match="There is no .*lock.*make arm64-lock"):
+        lock_file.read(path)
 
 
 def test_the_lock_is_read_as_it_was_written(tmp_path):

@@ -53,8 +53,11 @@ def lock(arguments):
     """Takes the versions that the mirror has now."""
     cache = Cache()
     try:
-        old = lock_file.read() if lock_file.PATH.exists() else []
+        old = lock_file.read()
     except Problem:
+        # The other sets stay as they are.
+        if arguments.sets:
+            raise
         old = []
     sets = [each for each in package_sets.ALL
             if not arguments.sets or each.name in arguments.sets]

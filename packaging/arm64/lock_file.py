@@ -37,7 +37,12 @@ class LockedPackage:
 
 def rows(path, count, digest):
     """The fields of each line: so many, the last one a digest of this length."""
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        raise Problem(
+            f"There is no {path}. Take the committed file, or type make arm64-lock.") from None
+    for number, line in enumerate(lines, 1):
         if line.startswith("#"):
             continue
         fields = line.split()
